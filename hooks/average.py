@@ -1,0 +1,29 @@
+"""Run layers in parallel and average their outputs."""
+
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.route import Route, Step
+
+
+@dataclass(frozen=True)
+class Average(HookSet):
+    """Let layers `first` to `last` all read the same residual stream and average what they write.
+
+    The parallel layers of arXiv 2407.09298, section 3.5. Each output includes its residual connection.
+    """
+
+    first: int
+    last: int
+
+    def reroute(self, route: Route) -> Route:
+        """The route with that stretch made one averaged group."""
+        span = route.span(self.first, self.last)
+        stretch = route.steps[span]
+        layers = [layer for step in stretch for layer in step.layers]
+        if any(step.merge == "sum" for step in stretch) or len(set(layers)) != len(layers):
+            raise HookSetError(
+                f"layers {self.first} to {self.last} cannot be averaged on the route {route}: "
+                "each must run once there, in no summed group"
+            )
+        return route.replace(span, [Step(tuple(layers))])

@@ -1,0 +1,27 @@
+"""Run one layer several times in a row."""
+
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.route import Route, Step
+
+
+@dataclass(frozen=True)
+class Duplicate(HookSet):
+    """Run `layer` `times` times in a row wherever it runs once."""
+
+    layer: int
+    times: int
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise HookSetError(f"a layer is repeated 1 time or more, got {self.times}; to leave it out use Skip")
+
+    def reroute(self, route: Route) -> Route:
+        """The route with every step that is this layer repeated."""
+        route.check_layer(self.layer)
+        this = Step((self.layer,))
+        if this not in route.steps:
+            raise HookSetError(f"layer {self.layer} is no step of its own on the route {route}: nothing to repeat")
+        steps = (copy for step in route.steps for copy in (step,) * (self.times if step == this else 1))
+        return Route(tuple(steps), route.n_layers)

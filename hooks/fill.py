@@ -1,0 +1,24 @@
+"""Run one layer in place of others."""
+
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet
+from mechpaint.route import Route, Step
+
+
+@dataclass(frozen=True)
+class Fill(HookSet):
+    """Run `layer` in place of every step of layers `first` to `last`.
+
+    With the centre layer this is the middle repeat of arXiv 2407.09298, section 3.3.
+    """
+
+    first: int
+    last: int
+    layer: int
+
+    def reroute(self, route: Route) -> Route:
+        """The route with that stretch filled."""
+        route.check_layer(self.layer)
+        span = route.span(self.first, self.last)
+        return route.replace(span, [Step((self.layer,))] * (span.stop - span.start))

@@ -1,0 +1,28 @@
+"""Run a stretch of layers several times."""
+
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.route import Route
+
+
+@dataclass(frozen=True)
+class Loop(HookSet):
+    """Run the steps of layers `first` to `last` `times` times over.
+
+    After `Average` this is the looped parallel of arXiv 2407.09298, section 3.7; by itself it runs the sequence again
+    (appendix A.6).
+    """
+
+    first: int
+    last: int
+    times: int
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise HookSetError(f"a stretch is looped 1 time or more, got {self.times}; to leave it out use Skip")
+
+    def reroute(self, route: Route) -> Route:
+        """The route with that stretch looped."""
+        span = route.span(self.first, self.last)
+        return route.replace(span, route.steps[span] * self.times)

@@ -1,0 +1,23 @@
+"""Keep an activation at every visit of some layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet, Reading
+
+
+@dataclass(frozen=True)
+class Read(HookSet):
+    """Keep what passes one hook point inside the layers, at every visit, as `session[point][visit]`.
+
+    Args:
+        point: The hook point inside a block, such as `"mlp.hook_out"` or `"attn.hook_pattern"`.
+        layers: Which layers; None for every layer on the route.
+    """
+
+    point: str
+    layers: Sequence[int] | None = None
+
+    def reads(self) -> tuple[Reading, ...]:
+        """The one reading."""
+        return (Reading(self.point, self.point, None if self.layers is None else tuple(self.layers)),)

@@ -1,0 +1,21 @@
+"""Keep attention patterns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet, Reading
+
+
+@dataclass(frozen=True)
+class ReadAttention(HookSet):
+    """Keep the attention pattern of every visit: `session["attention"][visit]`, `[batch, head, query, key]`.
+
+    Args:
+        layers: Which layers; None for every layer on the route.
+    """
+
+    layers: Sequence[int] | None = None
+
+    def reads(self) -> tuple[Reading, ...]:
+        """The one reading."""
+        return (Reading("attention", "attn.hook_pattern", None if self.layers is None else tuple(self.layers)),)

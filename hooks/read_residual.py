@@ -1,0 +1,23 @@
+"""Keep the residual stream."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet, Reading
+
+
+@dataclass(frozen=True)
+class ReadResidual(HookSet):
+    """Keep the residual stream that every visit wrote: `session["residual"][visit]`, `[batch, position, d_model]`.
+
+    In a group each member's own output is kept, before merging.
+
+    Args:
+        layers: Which layers; None for every layer on the route.
+    """
+
+    layers: Sequence[int] | None = None
+
+    def reads(self) -> tuple[Reading, ...]:
+        """The one reading."""
+        return (Reading("residual", "hook_out", None if self.layers is None else tuple(self.layers)),)

@@ -1,0 +1,21 @@
+"""Leave layers out."""
+
+from dataclasses import dataclass
+
+from mechpaint.hookset import HookSet
+from mechpaint.route import Route
+
+
+@dataclass(frozen=True)
+class Skip(HookSet):
+    """Leave out every visit of the layers `first` to `last` (arXiv 2407.09298, section 3.2).
+
+    Skipped layers cost nothing. Inside a group, the members that remain are merged.
+    """
+
+    first: int
+    last: int
+
+    def reroute(self, route: Route) -> Route:
+        """The route without these layers."""
+        return route.without(self.first, self.last)

@@ -1,0 +1,77 @@
+"""Reroute, repeat, average and read the layers of transformers, as hook sets on TransformerLens models.
+
+    import mechpaint as mp
+    from mechpaint.hooks import Average, Loop, ReadAttention
+
+    model = mp.load("gemma-3-270m")
+    with mp.attach(model, Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])) as session:
+        logits = model("The capital of France is")
+    session.route, session["attention"]
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mechpaint.session import Session, attach
+    from mechpaint.conductor import CannotReroute
+    from mechpaint.gemma import WeightsError
+    from mechpaint.hookset import Hook, HookSet, HookSetError, Reading
+    from mechpaint.models import LoadError, load
+    from mechpaint.route import Route, RouteError, Step, Visit
+    from mechpaint.sweeping import Sweep, sweep
+
+_HOME = {
+    "CannotReroute": "conductor",
+    "Hook": "hookset",
+    "HookSet": "hookset",
+    "HookSetError": "hookset",
+    "LoadError": "models",
+    "Reading": "hookset",
+    "Route": "route",
+    "RouteError": "route",
+    "Session": "session",
+    "Step": "route",
+    "Sweep": "sweeping",
+    "Visit": "route",
+    "WeightsError": "gemma",
+    "attach": "session",
+    "load": "models",
+    "sweep": "sweeping",
+}
+
+__all__ = [
+    "CannotReroute",
+    "Hook",
+    "HookSet",
+    "HookSetError",
+    "LoadError",
+    "Reading",
+    "Route",
+    "RouteError",
+    "Session",
+    "Step",
+    "Sweep",
+    "Visit",
+    "WeightsError",
+    "attach",
+    "load",
+    "sweep",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Public names are found on first use, so that `mechpaint --help` need not import torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'mechpaint' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"mechpaint.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

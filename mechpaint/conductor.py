@@ -1,0 +1,303 @@
+"""Runs a TransformerBridge along a route. The only file that knows Hugging Face and TransformerLens internals.
+
+Hugging Face's own forward is kept: it builds masks, rotary embeddings and positions, and hands every layer arguments
+of its own. For the time of a run its layer list is replaced by *stand-ins* that only write down what they are handed.
+The last stand-in then has the embeddings and every layer's arguments, runs the real layers in the order of the route,
+and returns the final residual stream, with which Hugging Face goes on to its norm and unembedding. So no model code
+is copied, and a layer that moves keeps its own mask and positions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import Cache
+
+from mechpaint.kvcache import VisitSlots
+from mechpaint.merge import Merger
+from mechpaint.route import Route, Step, Visit
+
+Residual: TypeAlias = Float[Tensor, "batch position d_model"]
+Tokens: TypeAlias = Int[Tensor, "batch position"]
+
+
+class CannotReroute(ValueError):
+    """The model's layers cannot be run in another order: what was given and why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerArguments:
+    """What Hugging Face hands one layer besides the residual stream."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def with_cache(self, cache: object | None) -> LayerArguments:
+        """The same arguments with any key-value cache among them replaced."""
+
+        def swap(value: object) -> object:
+            return cache if isinstance(value, Cache) else value
+
+        return LayerArguments(tuple(map(swap, self.args)), {k: swap(v) for k, v in self.kwargs.items()})
+
+    @property
+    def cache(self) -> Cache | None:
+        """The key-value cache among the arguments, if there is one."""
+        return next((v for v in (*self.args, *self.kwargs.values()) if isinstance(v, Cache)), None)
+
+
+@dataclass(slots=True)
+class Recording:
+    """What one forward pass hands its layers: enough to run any route from the embeddings."""
+
+    embeddings: Residual
+    layers: list[LayerArguments] = field(default_factory=list[LayerArguments])
+
+    def without_cache(self) -> Recording:
+        """The same, for runs that must not touch the key-value cache."""
+        return Recording(self.embeddings, [layer.with_cache(None) for layer in self.layers])
+
+
+Finish: TypeAlias = Callable[[Recording], Tensor]
+"""What the last stand-in does: from a recording to the residual stream that the model's tail gets."""
+
+
+class Conductor:
+    """Runs one bridge's layers in any order.
+
+    Args:
+        model: The bridge. It is left untouched but for the time of `conducting`.
+
+    Raises:
+        CannotReroute: The model is no TransformerBridge, has no single stack of layers, or passes state from layer
+            to layer besides the residual stream.
+    """
+
+    def __init__(self, model: TransformerBridge) -> None:
+        _check_reroutable(model)
+        self.model = model
+        self.layers: list[nn.Module] = list(model.blocks)
+        self.visit: Visit | None = None
+        """The visit that is running, for hooks that want to know."""
+        self._parent, self._name = _layer_list(model)
+        self._returns_tuple = _returns_tuple(model, self.layers[0])
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers the model has."""
+        return len(self.layers)
+
+    @contextmanager
+    def conducting(self, finish: Finish) -> Iterator[None]:
+        """Within this context every forward pass of the model ends with `finish` in place of its layers.
+
+        Raises:
+            CannotReroute: The model is being conducted already.
+        """
+        real = self._parent._modules[self._name]
+        if isinstance(real, _StandIns):
+            raise CannotReroute(
+                "this model is attached already: leave that `with` block first, or add the hook sets: attach(model, a + b)"
+            )
+        self._parent._modules[self._name] = _StandIns(self.layers, finish, self._returns_tuple)
+        try:
+            yield
+        finally:
+            self._parent._modules[self._name] = real
+            self.visit = None
+
+    def run(self, route: Route, recording: Recording) -> Residual:
+        """The final residual stream of a route. A key-value cache is filled with one slot for every visit."""
+        cache = recording.layers[0].cache
+        slots = VisitSlots.of(cache, route) if cache is not None else None
+        residual = recording.embeddings
+        for i, step in enumerate(route.steps):
+            residual = self._step(i, step, residual, recording, slots)
+        return residual
+
+    def _step(
+        self, i: int, step: Step, residual: Residual, recording: Recording, slots: VisitSlots | None
+    ) -> Residual:
+        merger = Merger(step, residual)
+        for layer in step.layers:
+            self.visit = Visit(i, layer)
+            arguments = recording.layers[layer].with_cache(slots.at(self.visit) if slots else None)
+            merger.add(self.call(layer, residual, arguments))
+        self.visit = None
+        return merger.merged()
+
+    def call(self, layer: int, residual: Residual, arguments: LayerArguments) -> Residual:
+        """One layer's output, its residual connection included."""
+        block = self.layers[layer]
+        if getattr(block, "_stop_at_layer_idx", None) is not None or getattr(block, "_start_at_layer_idx", None):
+            raise CannotReroute(
+                "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
+                "end the route where you want to stop, or read the residual stream with ReadResidual"
+            )
+        output = block(residual, *arguments.args, **arguments.kwargs)
+        return output[0] if isinstance(output, tuple) else output
+
+    def record(self, tokens: Tokens, attention_mask: Tokens | None = None) -> Recording:
+        """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed."""
+        recordings: list[Recording] = []
+
+        def stop(recording: Recording) -> Tensor:
+            recordings.append(recording)
+            raise _Recorded
+
+        with self.conducting(stop):
+            try:
+                self.model(tokens, attention_mask=attention_mask, return_type=None)
+            except _Recorded:
+                pass
+        return recordings[0].without_cache()
+
+    def tail(self, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
+        """The logits that the model's own final norm and unembedding make of residual streams, position by position."""
+        token = torch.zeros((1, 1), dtype=torch.long, device=rows.device)
+        with self.conducting(lambda recording: rows[None]):
+            logits: Tensor = self.model(token)
+        if logits.shape[:-1].numel() != len(rows):
+            raise CannotReroute(
+                f"{type(self.model.original_model).__name__} does not turn residual streams into logits position "
+                f"by position: {len(rows)} positions gave logits of shape {tuple(logits.shape)}"
+            )
+        return logits.reshape(len(rows), -1)
+
+
+class _Recorded(Exception):
+    """Ends a forward pass whose recording is complete."""
+
+
+class _StandIns(nn.ModuleList):
+    """Stands where Hugging Face keeps its layers: owns the real ones, and gives out stand-ins."""
+
+    def __init__(self, layers: list[nn.Module], finish: Finish, returns_tuple: bool) -> None:
+        super().__init__(layers)
+        self.finish = finish
+        self.returns_tuple = returns_tuple
+        self.recording: Recording | None = None
+        self.handed_on: Tensor | None = None
+        self.stand_ins = [_StandIn(self, i, layer) for i, layer in enumerate(layers)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.stand_ins)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.stand_ins[index]
+
+    def hand(self, layer: int, residual: Tensor, arguments: LayerArguments) -> Tensor:
+        """Write down what a layer is handed; the last one finishes."""
+        if layer == 0:
+            self.recording = Recording(residual)
+        elif self.recording is None or residual is not self.handed_on or len(self.recording.layers) != layer:
+            raise CannotReroute(
+                f"the residual stream changes between layers {layer - 1} and {layer} outside of them, "
+                "so the layers of this model cannot be run in another order"
+            )
+        self.recording.layers.append(arguments)
+        self.handed_on = residual
+        if layer < len(self.stand_ins) - 1:
+            return residual
+        recording, self.recording, self.handed_on = self.recording, None, None
+        return self.finish(recording)
+
+
+class _StandIn:
+    """Stands for one layer in Hugging Face's loop; whatever else is asked of it, the real layer answers."""
+
+    def __init__(self, owner: _StandIns, layer: int, real: nn.Module) -> None:
+        self._owner = owner
+        self._layer = layer
+        self._real = real
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "hidden_states" in kwargs:
+            args = (kwargs.pop("hidden_states"), *args)
+        residual = self._owner.hand(self._layer, args[0], LayerArguments(args[1:], kwargs))
+        # Where layers return tuples, callers may ask for the attention weights in second place.
+        return (residual, None) if self._owner.returns_tuple else residual
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def _check_reroutable(model: TransformerBridge) -> None:
+    if not isinstance(model, TransformerBridge):
+        raise CannotReroute(
+            f"expected a TransformerBridge, got {type(model).__name__}: mechpaint.load(model) makes one"
+        )
+    name = type(model.original_model).__name__
+    config = getattr(model.original_model, "config", None)
+    if getattr(config, "is_encoder_decoder", False):
+        raise CannotReroute(
+            f"{name} is an encoder-decoder: it has two stacks of layers, and passes position biases from its first "
+            "layer on; routes need one stack"
+        )
+    if "blocks" not in (model.adapter.component_mapping or {}):
+        raise CannotReroute(f"{name} has no single stack of layers that TransformerLens knows as `blocks`")
+    text = getattr(config, "text_config", None) or config
+    for setting, what in _STATE_BETWEEN_LAYERS.items():
+        if getattr(text, setting, None):
+            raise CannotReroute(f"{name} passes {what} from layer to layer ({setting} in its configuration)")
+
+
+_STATE_BETWEEN_LAYERS = {
+    "num_kv_shared_layers": "keys and values",
+    "altup_num_inputs": "several residual streams",
+    "hidden_size_per_layer_input": "embeddings of its own for every layer",
+}
+
+
+def _layer_list(model: TransformerBridge) -> tuple[nn.Module, str]:
+    """The module that holds the list of layers which the model's forward iterates, and its name there."""
+    path = str((model.adapter.component_mapping or {})["blocks"].name)
+    *parents, name = path.split(".")
+    parent = model.original_model.get_submodule(".".join(parents))
+    return parent, name
+
+
+class _Seen(Exception):
+    """Ends the probing forward pass."""
+
+
+def _returns_tuple(model: TransformerBridge, layer: nn.Module) -> bool:
+    """Whether layers return tuples, seen on one token in the first layer, with everybody's hooks silent."""
+    seen: list[object] = []
+
+    def look(module: nn.Module, args: Any, output: object) -> None:
+        seen.append(output)
+        raise _Seen
+
+    with _silenced(model), torch.no_grad():
+        handle = layer.register_forward_hook(look)
+        try:
+            model(torch.zeros((1, 1), dtype=torch.long, device=model.cfg.device), return_type=None)
+        except _Seen:
+            pass
+        finally:
+            handle.remove()
+    if not seen:
+        raise CannotReroute(f"{type(model.original_model).__name__} does not run its layers in a forward pass")
+    return isinstance(seen[0], tuple)
+
+
+@contextmanager
+def _silenced(model: TransformerBridge) -> Iterator[None]:
+    points = {id(point): point for point in model.hook_dict.values()}.values()
+    hooks = [(point, point._forward_hooks, point._backward_hooks) for point in points]
+    for point, _, _ in hooks:
+        point._forward_hooks, point._backward_hooks = OrderedDict(), OrderedDict()
+    try:
+        yield
+    finally:
+        for point, forward, backward in hooks:
+            point._forward_hooks, point._backward_hooks = forward, backward

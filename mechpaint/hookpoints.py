@@ -1,0 +1,97 @@
+"""A route by hook points alone: the slow way that every TransformerLens user knows, and the conductor's cross-check.
+
+All layers run in the model's own order. A skipped layer hands its incoming residual on; the members of a group are
+each fed the group's input, and the last one hands on the merged output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mechpaint.hookset import HookFunction, HookSet, HookSetError, Store
+from mechpaint.merge import Merger
+from mechpaint.route import Route, Step, Visit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformer_lens.hook_points import HookPoint
+    from transformer_lens.model_bridge import TransformerBridge
+
+NamedHook = tuple[str | Callable[[str], bool], HookFunction]
+
+
+def plain_hooks(hook_set: HookSet, model: TransformerBridge, store: Store | None) -> list[NamedHook]:
+    """See `HookSet.fwd_hooks`."""
+    route = hook_set.route(len(model.blocks))
+    _check_order(route)
+    return [*_reroute(route), *_reads(hook_set, route, store), *((h.where, h.call) for h in hook_set.hooks())]
+
+
+def _check_order(route: Route) -> None:
+    order = [visit.layer for visit in route.visits()]
+    for before, after in zip(order, order[1:], strict=False):
+        if after <= before:
+            where = "again" if after in order[: order.index(before) + 1] else "elsewhere"
+            raise HookSetError(
+                f"on the route {route} layer {after} runs {where} after layer {before}; hook points alone cannot do "
+                "that: use mechpaint.attach(model, hook_set)"
+            )
+
+
+def _reroute(route: Route) -> list[NamedHook]:
+    visited = {visit.layer for visit in route.visits()}
+    skipped = [layer for layer in range(route.n_layers) if layer not in visited]
+    groups = [step for step in route.steps if len(step.layers) > 1]
+    return [hook for layer in skipped for hook in _skip(layer)] + [h for step in groups for h in _group(step)]
+
+
+def _skip(layer: int) -> list[NamedHook]:
+    incoming: list[Tensor] = []
+
+    def keep(tensor: Tensor, hook: HookPoint) -> None:
+        incoming[:] = [tensor]
+
+    def hand_on(tensor: Tensor, hook: HookPoint) -> Tensor:
+        return incoming.pop()
+
+    return [(f"blocks.{layer}.hook_in", keep), (f"blocks.{layer}.hook_out", hand_on)]
+
+
+def _group(step: Step) -> list[NamedHook]:
+    mergers: list[Merger] = []
+
+    def feed(tensor: Tensor, hook: HookPoint, first: bool) -> Tensor:
+        if first:
+            mergers[:] = [Merger(step, tensor)]
+        return mergers[0].incoming
+
+    def collect(tensor: Tensor, hook: HookPoint, last: bool) -> Tensor | None:
+        mergers[0].add(tensor)
+        return mergers.pop().merged() if last else None
+
+    hooks: list[NamedHook] = []
+    for layer in step.layers:
+        first, last = layer == step.layers[0], layer == step.layers[-1]
+        hooks.append((f"blocks.{layer}.hook_in", lambda t, hook, first=first: feed(t, hook, first)))
+        hooks.append((f"blocks.{layer}.hook_out", lambda t, hook, last=last: collect(t, hook, last)))
+    return hooks
+
+
+def _reads(hook_set: HookSet, route: Route, store: Store | None) -> list[NamedHook]:
+    readings = hook_set.reads()
+    if readings and store is None:
+        raise HookSetError(f"{hook_set} reads: pass fwd_hooks(model, store={{}}) to receive what it reads")
+    return [
+        (f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit))
+        for reading in readings
+        for visit in reading.visits(route)
+        if store is not None
+    ]
+
+
+def _keep(store: Store, key: str, visit: Visit) -> HookFunction:
+    def keep(tensor: Tensor, hook: HookPoint) -> None:
+        store.setdefault(key, {})[visit] = tensor.detach()
+
+    return keep

@@ -1,0 +1,180 @@
+"""Hook sets: what changes a route, or reads what happens along it.
+
+A `HookSet` is a small immutable object with two optional halves. `reroute` turns a route into another; `reads` and
+`hooks` say what to look at while a model runs along it. `a + b` applies a's reroute, then b's, and joins the rest.
+To write one, copy the shortest file in `mechpaint.hooks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mechpaint.route import Route, Visit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformer_lens.hook_points import HookPoint
+    from transformer_lens.model_bridge import TransformerBridge
+
+HookFunction: TypeAlias = Callable[["Tensor", "HookPoint"], "Tensor | None"]
+"""A TransformerLens hook: gets the activation and its hook point; what it returns, if anything, replaces it."""
+
+Store: TypeAlias = "dict[str, dict[Visit, Tensor]]"
+"""What was read: `store[key][visit]`."""
+
+
+class HookSetError(ValueError):
+    """A hook set that cannot work: a name that does not exist, a layer that never runs, a hook that never fires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Anyone's own TransformerLens hook.
+
+    Args:
+        where: A hook name, `"blocks.5.attn.hook_z"`, or a filter on names.
+        call: What to call there on every visit.
+    """
+
+    where: str | Callable[[str], bool]
+    call: HookFunction
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An activation to keep at every visit of some layers.
+
+    Args:
+        key: What to file it under: `session[key][visit]`.
+        point: The hook point inside a block, `"attn.hook_pattern"`.
+        layers: Which layers; None for every layer on the route.
+    """
+
+    key: str
+    point: str
+    layers: tuple[int, ...] | None = None
+
+    def visits(self, route: Route) -> tuple[Visit, ...]:
+        """The visits that are read on a route.
+
+        Raises:
+            HookSetError: A layer that the route never runs, which would silently read nothing.
+        """
+        for layer in self.layers or ():
+            route.check_layer(layer)
+        visits = tuple(v for v in route.visits() if self.layers is None or v.layer in self.layers)
+        missing = sorted(set(self.layers or ()) - {v.layer for v in visits})
+        if missing:
+            raise HookSetError(
+                f"{self.key!r} is to be read at layer {missing[0]}, which never runs on the route {route}"
+            )
+        return visits
+
+
+class HookSet:
+    """The base of every hook set; by itself it changes and reads nothing.
+
+    Subclasses are frozen dataclasses that override one method or more. Their text form is the class's name in snake
+    case with the fields as arguments, `average(4, 13)`.
+    """
+
+    def reroute(self, route: Route) -> Route:
+        """The route to run instead of `route`."""
+        return route
+
+    def reads(self) -> tuple[Reading, ...]:
+        """What to keep from every run."""
+        return ()
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """TransformerLens hooks to install for every run."""
+        return ()
+
+    def parts(self) -> tuple[HookSet, ...]:
+        """The hook sets that this one is the sum of: itself, unless it was made with `+`."""
+        return (self,)
+
+    def __add__(self, other: HookSet) -> HookSet:
+        parts = (*self.parts(), *other.parts())
+        return parts[0] if len(parts) == 1 else Composed(parts)
+
+    def route(self, n_layers: int) -> Route:
+        """The route that results for a model with `n_layers` layers."""
+        return self.reroute(Route.identity(n_layers))
+
+    def fwd_hooks(
+        self, model: TransformerBridge, store: Store | None = None
+    ) -> list[tuple[str | Callable[[str], bool], HookFunction]]:
+        """The same as a plain list for TransformerLens's `run_with_hooks(tokens, fwd_hooks=...)`.
+
+        Works where hook points alone can do it: reads, skipped layers, and groups, as long as every layer runs at
+        most once and in the model's own order. All layers are computed, so it is slower than `mechpaint.attach`.
+
+        Args:
+            model: The bridge on which the hooks will run.
+            store: Receives what the hook set reads, `store[key][visit]`. Needed if it reads anything.
+
+        Raises:
+            HookSetError: A layer would have to run elsewhere or again, or there is no store for what is read.
+        """
+        from mechpaint.hookpoints import plain_hooks
+
+        return plain_hooks(self, model, store)
+
+    @classmethod
+    def text_name(cls) -> str:
+        """The name in the text form: `ReadAttention` is `read_attention`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __str__(self) -> str:
+        arguments: Sequence[dataclasses.Field[Any]] = (
+            dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        )
+        values = (_argument(field, getattr(self, field.name)) for field in arguments)
+        return f"{self.text_name()}({', '.join(v for v in values if v)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Composed(HookSet):
+    """Hook sets applied one after the other, made by `+`."""
+
+    members: tuple[HookSet, ...]
+
+    def reroute(self, route: Route) -> Route:
+        """Each member's reroute, first to last."""
+        for member in self.members:
+            route = member.reroute(route)
+        return route
+
+    def reads(self) -> tuple[Reading, ...]:
+        """Every member's reads. The same reading asked for twice is kept once."""
+        return tuple(dict.fromkeys(reading for member in self.members for reading in member.reads()))
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """Every member's hooks, first to last."""
+        return tuple(hook for member in self.members for hook in member.hooks())
+
+    def parts(self) -> tuple[HookSet, ...]:
+        """The members."""
+        return self.members
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.members))
+
+
+def named(hook_sets: Mapping[str, type[HookSet]], name: str) -> type[HookSet]:
+    """The hook set of that text name, or an error that lists what there is."""
+    if name not in hook_sets:
+        raise HookSetError(f"there is no hook set {name!r}; there are: {', '.join(sorted(hook_sets))}")
+    return hook_sets[name]
+
+
+def _argument(field: dataclasses.Field[Any], value: object) -> str:
+    """One field as an argument: bare where it is required, by name where it differs from its default."""
+    if field.default is dataclasses.MISSING:
+        return repr(str(value)) if isinstance(value, (Route, str)) else repr(value)
+    return "" if value == field.default else f"{field.name}={value!r}"

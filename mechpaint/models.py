@@ -1,0 +1,181 @@
+"""`load`: a TransformerBridge from a preset, a local folder, a hub name, or a module in memory."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.gemma import gemma_folder
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerBase
+
+PRESETS: dict[str, Callable[[], Path]] = {"gemma-3-270m": gemma_folder}
+"""Models that need no hub: from a name to the folder that holds the model."""
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+class LoadError(ValueError):
+    """A model that cannot be loaded: what was given, what was expected."""
+
+
+def load(
+    model: str | Path | nn.Module,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    trust_remote_code: bool = False,
+) -> TransformerBridge:
+    """Load a model as a TransformerBridge, in evaluation mode, with attention that hooks can read.
+
+    Args:
+        model: One of `PRESETS`; a folder that Hugging Face's `save_pretrained` wrote; the name of a model on the hub
+            (which asks the network); or a Hugging Face module or a bridge in memory.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`; by default an accelerator if there is one. A module in memory
+            stays where it is unless this is given.
+        dtype: `"float32"` (the default), `"bfloat16"`, `"float16"`, or a torch dtype. A module in memory keeps its
+            own unless this is given.
+        tokenizer: To use instead of the model's own. Without any, the model takes token ids only.
+        trust_remote_code: Whether code that comes with the model may run.
+
+    Raises:
+        LoadError: No such model, device, dtype or architecture.
+        WeightsError: The preset's packages are missing or damaged.
+    """
+    from torch import nn
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if isinstance(model, TransformerBridge):
+        return _placed(model, device, dtype, tokenizer)
+    if isinstance(model, nn.Module):
+        if device is not None or dtype is not None:
+            model = model.to(device=_device(device) if device is not None else None, dtype=_dtype(dtype))
+        return _bridge(model, tokenizer, type(model).__name__)
+    place, precision = _device(device), _dtype(dtype or "float32")
+    source = str(PRESETS[str(model)]() if str(model) in PRESETS else model)
+    module = _hugging_face(source, str(model), precision, trust_remote_code).to(place)
+    own = tokenizer or _tokenizer(source, trust_remote_code)
+    return _bridge(module, own, str(model))
+
+
+def digest(model: TransformerBridge) -> str:
+    """A SHA-256 over the model's configuration and every parameter: what a run was computed with."""
+    import torch
+
+    found = hashlib.sha256(str(type(model.original_model).__name__).encode())
+    for name, parameter in sorted(model.original_model.named_parameters()):
+        found.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        raw = parameter.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        found.update(memoryview(raw.numpy()))
+    return found.hexdigest()
+
+
+def require_tokenizer(model: TransformerBridge, what: str) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, or a `LoadError` that says what needs one."""
+    if model.tokenizer is None:
+        raise LoadError(f"{what} needs a tokenizer and this model has none: mechpaint.load(model, tokenizer=...)")
+    return model.tokenizer
+
+
+def _placed(model: TransformerBridge, device: Any, dtype: Any, tokenizer: Any) -> TransformerBridge:
+    if device is not None:
+        model.to(_device(device))
+    if dtype is not None:
+        model.to(_dtype(dtype))
+    if tokenizer is not None:
+        model.tokenizer = tokenizer
+    return model
+
+
+def _hugging_face(source: str, given: str, dtype: torch.dtype | None, trust_remote_code: bool) -> Any:
+    import transformers
+
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    try:
+        config = transformers.AutoConfig.from_pretrained(source, **options)
+        name = (config.architectures or [None])[0]
+        # custom code has no class in transformers; the automatic one finds it
+        kind = getattr(transformers, str(name), None) or transformers.AutoModelForCausalLM
+        return kind.from_pretrained(source, dtype=dtype, attn_implementation="eager", **options)
+    except (OSError, ValueError) as error:
+        raise LoadError(
+            f"cannot load the model {given!r}: {_first_line(error)}\n"
+            f"Expected a preset ({', '.join(PRESETS)}), a folder written by save_pretrained, or a name on the hub."
+        ) from error
+
+
+def _tokenizer(source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
+    from transformers import AutoTokenizer
+
+    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json", "spiece.model")
+    if Path(source).is_dir() and not any((Path(source) / name).exists() for name in files):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise LoadError(f"cannot load the tokenizer of {source!r}: {_first_line(error)}") from error
+
+
+def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
+    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+
+    config = getattr(module, "config", None)
+    if config is None:
+        raise LoadError(
+            f"cannot wrap a {type(module).__name__}: expected a Hugging Face model (with a `config`) or a bridge; "
+            "for a module of your own register a TransformerLens adapter and use build_bridge_from_module"
+        )
+    if hasattr(module, "set_attn_implementation"):
+        module.set_attn_implementation("eager")
+    try:
+        bridge = build_bridge_from_module(
+            module.eval(), type(module).__name__, hf_config=config, tokenizer=_usable(tokenizer), model_name=name
+        )
+    except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise LoadError(f"TransformerLens cannot wrap a {type(module).__name__}: {_first_line(error)}") from error
+    bridge.eval()
+    return bridge
+
+
+def _usable(tokenizer: Any) -> Any:
+    """A copy that TransformerLens does not reload from where it came from: there may be no such place."""
+    if tokenizer is None:
+        return None
+    own = copy.deepcopy(tokenizer)
+    own.init_kwargs = {"name_or_path": "", **own.init_kwargs, "add_bos_token": True}
+    return own
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    import torch
+
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise LoadError(f"there is no device {str(device)!r} here: {_first_line(error)}") from error
+    return place
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    import torch
+
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in DTYPES:
+        raise LoadError(f"there is no dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
+    return getattr(torch, dtype)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
