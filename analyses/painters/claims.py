@@ -1,0 +1,187 @@
+"""What the painters' paper claims, tested on what was measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mechpaint.analyses.painters.curves import Curves
+from mechpaint.statistics import Estimate, combine, estimate, verdict
+
+REORDERING = ("reverse", "random")
+_REASONING = ("arithmetic",)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, and what became of it.
+
+    Args:
+        where: Section and figure.
+        text: The claim, in this project's words.
+        verdict: "held", "not held", "undecided", or what could not be tested.
+        evidence: The figures.
+    """
+
+    where: str
+    text: str
+    verdict: str
+    evidence: str
+
+
+def claims(curves: Curves) -> list[Claim]:
+    """Every claim that the measured variants can speak to."""
+    return [claim for test in _TESTS if (claim := test(curves)) is not None]
+
+
+def _better(
+    curves: Curves, where: str, text: str, better: str, worse: str, least_affected: int = 1
+) -> Claim | None:
+    """Claims of the form "better than": the difference of mean medians over start layers, paired by item."""
+    shared = curves.shared_starts((better, worse), least_affected)
+    if not shared:
+        return None
+    difference = estimate(curves.area(better, shared) - curves.area(worse, shared))
+    evidence = (
+        f"{better.replace('_', ' ')} {curves.area(better, shared)[0]:.3f}, "
+        f"{worse.replace('_', ' ')} {curves.area(worse, shared)[0]:.3f}; difference {difference}"
+    )
+    return Claim(where, text, verdict(difference), evidence)
+
+
+def _single_layers(curves: Curves) -> Claim | None:
+    """Figure 2: the ends matter, the middle does not."""
+    n = curves.n_layers
+    if n < 8:
+        return None
+    ratios = {layer: curves.perplexity_ratio("skip_idx_layer", layer) for layer in range(n)}
+    first, last = max(ratios[0], ratios[1]), max(ratios[n - 1], ratios[n - 2])
+    middle = sorted(ratios[layer] for layer in range(3, n - 3))
+    typical = float(np.median(middle))
+    held = first > 3 * typical and last > 3 * typical
+    return Claim(
+        "§3.1, figure 2",
+        "Skipping one of the first or last layers is catastrophic, one of the middle mild.",
+        "held" if held else "not held",
+        f"perplexity times {first:.3g} at the worse of the first two layers, times {last:.3g} at the worse of the last "
+        f"two, times {typical:.3g} at the median of layers 3 to {n - 4} (held if both exceed three times that)",
+    )
+
+
+def _graceful(method: str, where: str, name: str) -> Callable[[Curves], Claim | None]:
+    """Claims that a variant degrades gracefully: with up to a fifth of the layers affected, half the score remains."""
+
+    def test(curves: Curves) -> Claim | None:
+        starts = [s for s in curves.starts(method) if 1 < curves.affected(s) <= max(3, curves.n_layers / 5)]
+        if not starts:
+            return None
+        found = {curves.affected(s): estimate(curves.median(method, s)) for s in starts}
+        worst = min(found.values(), key=lambda e: e.value)
+        decided = "held" if worst.low > 0.5 else "not held" if worst.high < 0.5 else "undecided"
+        evidence = "; ".join(f"{m} layers: {e}" for m, e in sorted(found.items()))
+        return Claim(where, f"{name} degrades gracefully: a few middle layers cost less than half.", decided, evidence)
+
+    return test
+
+
+def _worst_of_all(curves: Curves) -> Claim | None:
+    others = [m for m in ("skip", "reverse", "random", "parallel", "looped") if curves.starts(m)]
+    shared = curves.shared_starts(("middle_repeat", *others), 3)
+    if not shared or not others:
+        return None
+    nearest = combine([curves.area(m, shared) for m in others], np.min)
+    difference = estimate(nearest - curves.area("middle_repeat", shared))
+    areas = ", ".join(f"{m.replace('_', ' ')} {curves.area(m, shared)[0]:.3f}" for m in ("middle_repeat", *others))
+    return Claim(
+        "§3.3, §3.8, figures 5 and 11",
+        "Repeating the centre layer is the worst of all variants.",
+        verdict(difference),
+        f"mean medians with 3 layers affected or more: {areas}; the next worse less middle repeat {difference}",
+    )
+
+
+def _least_harmful(curves: Curves) -> Claim | None:
+    """§3.8: looped parallel and random order are the two best."""
+    top, rest = ("looped", "random"), ("skip", "reverse", "parallel", "middle_repeat")
+    shared = curves.shared_starts((*top, *rest), 3)
+    if not shared:
+        return None
+    worst_top = combine([curves.area(m, shared) for m in top], np.min)
+    best_rest = combine([curves.area(m, shared) for m in rest], np.max)
+    difference = estimate(worst_top - best_rest)
+    areas = ", ".join(f"{m.replace('_', ' ')} {curves.area(m, shared)[0]:.3f}" for m in (*top, *rest))
+    return Claim(
+        "§3.8, figure 11",
+        "Looped parallel and random order are the two least harmful variants.",
+        verdict(difference),
+        f"mean medians with 3 layers affected or more: {areas}; the worse of the two less the best other {difference}",
+    )
+
+
+def _order_matters_to_reasoning(curves: Curves) -> Claim | None:
+    """§3.6: mathematics depends on order most."""
+    usable = [t.name for t in curves.scores.tasks]
+    reasoning = [t for t in usable if t.partition(":")[0] in _REASONING]
+    semantic = [t for t in usable if t not in reasoning]
+    shared = curves.shared_starts(REORDERING, 3)
+    if not reasoning or not semantic or not shared:
+        return None
+    mathematics = combine([curves.task_area(t, REORDERING, shared) for t in reasoning], np.mean)
+    others = {t: curves.task_area(t, REORDERING, shared) for t in semantic}
+    difference = estimate(combine(list(others.values()), np.mean) - mathematics)
+    listed = ", ".join(f"{t} {draws[0]:.3f}" for t, draws in others.items())
+    return Claim(
+        "§3.6",
+        "Mathematics depends on the order of layers more than other tasks do.",
+        verdict(difference),
+        f"under reverse and random order, 3 layers affected or more: {', '.join(reasoning)} {mathematics[0]:.3f}; "
+        f"{listed}; their mean less the former {difference}",
+    )
+
+
+def _never_better_than_full(curves: Curves) -> Claim | None:
+    """A.6, figure 17: running the middle again never helps."""
+    found = {
+        (times, s): estimate(curves.median(f"twice_thrice_{times}", s))
+        for times in (2, 3)
+        for s in curves.starts(f"twice_thrice_{times}")
+    }
+    if not found:
+        return None
+    (times, start), best = max(found.items(), key=lambda pair: pair[1].value)
+    decided = "held" if best.value <= 1 else "undecided" if best.low <= 1 else "not held"
+    return Claim(
+        "A.6, figure 17",
+        "Running the middle layers twice or three times is never better than the full model.",
+        decided,
+        f"the best is {times} times over {curves.affected(start)} layers: {best}, the full model being 1",
+    )
+
+
+def _loop_against_once(curves: Curves) -> Claim | None:
+    return _better(
+        curves, "§3.7, figure 9", "Looping the parallel layers is clearly better than running them once.",
+        "looped", "parallel", least_affected=3,
+    )  # fmt: skip
+
+
+_TESTS: Sequence[Callable[[Curves], Claim | None]] = (
+    _single_layers,
+    _graceful("skip", "§3.2, figure 4", "Skipping the middle"),
+    _worst_of_all,
+    _graceful("reverse", "§3.4, figure 6", "Reversing the middle"),
+    _graceful("random", "§3.4, figure 7", "A random order of the middle"),
+    lambda c: _better(c, "§3.4", "Reversing is better than skipping.", "reverse", "skip", 3),
+    lambda c: _better(c, "§3.4", "A random order is better than the reversed one.", "random", "reverse", 3),
+    _graceful("parallel", "§3.5, figure 8", "Running the middle in parallel"),
+    lambda c: _better(c, "§3.5", "Parallel layers are better than skipped ones.", "parallel", "skip", 3),
+    lambda c: _better(c, "§3.5", "Reversed layers are better than parallel ones.", "reverse", "parallel", 3),
+    _order_matters_to_reasoning,
+    _loop_against_once,
+    _least_harmful,
+    _never_better_than_full,
+)
+
+__all__ = ["Claim", "Estimate", "claims"]

@@ -1,0 +1,86 @@
+"""The painters' curves: normalised scores against the number of affected layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from mechpaint.analyses.painters.variants import Variant
+from mechpaint.analysis import Results
+from mechpaint.statistics import Scores
+
+Draws = Float[np.ndarray, " draw"]
+
+
+class Curves:
+    """What each curve is made of, and its values.
+
+    Args:
+        variants: The experiments that were run.
+        results: What was measured.
+
+    A *curve* is a method, but for those with a parameter: `parallel` and `looped` are `loop_parallel` once and at its
+    highest repeat, `twice_thrice_2` and `twice_thrice_3` are `repeat_sequence`. `random` is the mean of its seeds.
+    """
+
+    def __init__(self, variants: Sequence[Variant], results: Results) -> None:
+        self.n_layers = results.n_layers
+        self.results = results
+        self.scores = Scores(results)
+        self._labels: dict[tuple[str, int], list[str]] = {}
+        most = max((v.repeat_or_seed or 1 for v in variants if v.method == "loop_parallel"), default=1)
+        self.loops = most
+        for v in variants:
+            for curve in _curves(v, most):
+                self._labels.setdefault((curve, v.start_layer), []).append(str(v))
+
+    def affected(self, start_layer: int) -> int:
+        """M = T - 2N - 1."""
+        return self.n_layers - 2 * start_layer - 1
+
+    def starts(self, curve: str) -> list[int]:
+        """The start layers for which a curve was run."""
+        return sorted(start for name, start in self._labels if name == curve)
+
+    def shared_starts(self, curves: Sequence[str], least_affected: int) -> list[int]:
+        """The start layers that all of these have, with at least so many layers affected."""
+        common = set.intersection(*(set(self.starts(c)) for c in curves))
+        return sorted(s for s in common if self.affected(s) >= least_affected)
+
+    def median(self, curve: str, start_layer: int) -> Draws:
+        """The median over tasks."""
+        return self.scores.median(self._labels[curve, start_layer])
+
+    def task(self, task: str, curve: str, start_layer: int) -> Draws:
+        """One task's score."""
+        return self.scores.of_task(task, self._labels[curve, start_layer])
+
+    def area(self, curve: str, starts: Sequence[int]) -> Draws:
+        """The mean over start layers of the median over tasks."""
+        return np.mean([self.median(curve, s) for s in starts], axis=0)
+
+    def task_area(self, task: str, curves: Sequence[str], starts: Sequence[int]) -> Draws:
+        """The mean over start layers and curves of one task's score."""
+        return np.mean([self.task(task, curve, s) for curve in curves for s in starts], axis=0)
+
+    def perplexity(self, task: str, method: str, layer: int) -> float:
+        """The perplexity of a task's right answers, with one layer skipped or switched."""
+        return self.scores.perplexity(task, str(Variant(method, layer)))
+
+    def perplexity_ratio(self, method: str, layer: int) -> float:
+        """By what factor the perplexity rises against the full model: the geometric mean over tasks."""
+        logs = [
+            np.log(self.perplexity(t.name, method, layer) / self.scores.perplexity(t.name, "baseline"))
+            for t in self.results.tasks
+        ]
+        return float(np.exp(np.mean(logs)))
+
+
+def _curves(variant: Variant, most_loops: int) -> list[str]:
+    if variant.method == "loop_parallel":
+        return ["parallel"] * (variant.repeat_or_seed == 1) + ["looped"] * (variant.repeat_or_seed == most_loops > 1)
+    if variant.method == "repeat_sequence":
+        return [f"twice_thrice_{variant.repeat_or_seed}"]
+    return [variant.method]

@@ -1,0 +1,183 @@
+"""The painters' figures, drawn so that they can be read in grey and by those who see colours otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mechpaint.analyses.painters.curves import Curves
+from mechpaint.report import Figure
+from mechpaint.statistics import estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette; every line also has a marker or a dash of its own
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#000000")
+_MARKERS = "os^Dv<>P"
+_FLOOR = -0.6
+
+CURVES: Mapping[str, tuple[str, str, str]] = {
+    # curve: (figure, name, section)
+    "skip": ("4", "Skip the middle", "§3.2"),
+    "middle_repeat": ("5", "Middle repeat: the centre layer in place of every middle layer", "§3.3"),
+    "reverse": ("6", "Reverse the middle", "§3.4"),
+    "random": ("7", "Random order of the middle", "§3.4"),
+    "parallel": ("8", "Middle in parallel, averaged", "§3.5"),
+    "looped": ("9", "Middle in parallel, looped", "§3.7"),
+}
+_SHORT = {
+    "skip": "skip",
+    "middle_repeat": "middle repeat",
+    "reverse": "reverse",
+    "random": "random order",
+    "parallel": "parallel",
+    "looped": "looped parallel",
+    "pairs": "summed pairs",
+    "twice_thrice_2": "middle twice",
+    "twice_thrice_3": "middle three times",
+}
+
+
+def figures(curves: Curves, seeds: int) -> list[Figure]:
+    """Figures 2, 4 to 9, 11 and 17, and summed pairs: those for which something was run."""
+    drawn = [_single_layers(curves)]
+    drawn += [_by_task(curves, curve, seeds) for curve in CURVES if curves.starts(curve)]
+    together = [c for c in (*CURVES, "pairs") if curves.starts(c)]
+    if together:
+        drawn.append(_medians(curves, "figure-11", "Figure 11: all variants", together, _all_caption(curves, together)))
+    again = [c for c in ("twice_thrice_2", "twice_thrice_3") if curves.starts(c)]
+    if again:
+        drawn.append(_medians(curves, "figure-17", "Figure 17: the middle run again", again, _again_caption(curves, again)))
+    return drawn
+
+
+def _axes(width: float = 7.2, columns: int = 1) -> tuple[Any, list[Axes]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(width, 4.3), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = [drawing.add_subplot(1, columns, i + 1) for i in range(columns)]
+    for ax in axes:
+        ax.grid(True, color="#dddddd", linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+    return drawing, axes
+
+
+def _style(i: int) -> dict[str, Any]:
+    return {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 5}
+
+
+def _single_layers(curves: Curves) -> Figure:
+    """Figure 2."""
+    drawing, axes = _axes(10, columns=2)
+    layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
+    for ax, (method, xs) in zip(axes, layers.items(), strict=True):
+        for i, task in enumerate(curves.results.tasks):
+            ys = [curves.perplexity(task.name, method, x) for x in xs]
+            ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **_style(i))
+            ax.axhline(curves.scores.perplexity(task.name, "baseline"), color=_COLOURS[i], linewidth=0.7, linestyle=":")
+        ax.set_yscale("log")
+        ax.set_xlabel("layer N")
+    axes[0].set_title("layer N skipped", fontsize=10)
+    axes[1].set_title("layers N and N+1 switched", fontsize=10)
+    axes[0].set_ylabel("perplexity of the right answers (log scale)")
+    axes[0].legend(fontsize=8, frameon=False)
+    ratios = {x: curves.perplexity_ratio("skip_idx_layer", x) for x in range(curves.n_layers)}
+    worst = sorted(ratios, key=lambda x: -ratios[x])[:3]
+    mild = min(ratios, key=lambda x: ratios[x])
+    caption = (
+        "Perplexity when a single layer is skipped (left) or two neighbours are switched (right); dotted lines are the "
+        f"full model. Skipping costs most at layers {_listing(worst)} (perplexity times "
+        f"{_listing([f'{ratios[x]:.3g}' for x in worst])}, geometric mean over tasks), and least at layer {mild} "
+        f"(times {ratios[mild]:.3g}). Paper: §3.1, figure 2, on LAMBADA."
+    )
+    alt = "Two line charts of perplexity against the layer that is skipped or switched, one line a task."
+    return Figure("figure-2", "Figure 2: single layers", caption, alt, drawing)
+
+
+def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
+    """Figures 4 to 9: a thin line a task, the median thick with its interval."""
+    number, name, section = CURVES[curve]
+    starts = curves.starts(curve)
+    affected = [curves.affected(s) for s in starts]
+    drawing, (ax,) = _axes()
+    for i, task in enumerate(curves.scores.tasks):
+        ys = [curves.task(task.name, curve, s)[0] for s in starts]
+        ax.plot(affected, ys, label=task.name, linewidth=1, alpha=0.75, **_style(i))
+    medians = [estimate(curves.median(curve, s)) for s in starts]
+    _band(ax, affected, medians, "median", "#000000", {"linewidth": 2.6})
+    _finish(ax, affected)
+    extra = {"random": f" Mean of {seeds} orders.", "looped": f" {curves.loops} times."}.get(curve, "")
+    caption = f"{name}.{extra} {_ends(affected, medians)} Band: 95 % bootstrap interval of the median. Paper: {section}."
+    alt = f"Line chart of normalised score against the number of affected layers under {_SHORT[curve]}; a line a task and their median."
+    return Figure(f"figure-{number}", f"Figure {number}: {_SHORT[curve]}", caption, alt, drawing)
+
+
+def _medians(curves: Curves, name: str, title: str, which: list[str], caption: str) -> Figure:
+    """Figures 11 and 17: medians over tasks, a line a variant."""
+    drawing, (ax,) = _axes()
+    everything: list[int] = []
+    for i, curve in enumerate(which):
+        affected = [curves.affected(s) for s in curves.starts(curve)]
+        medians = [estimate(curves.median(curve, s)) for s in curves.starts(curve)]
+        _band(ax, affected, medians, _SHORT[curve], _COLOURS[i], {**_style(i), "linewidth": 1.6})
+        everything += affected
+    _finish(ax, everything)
+    alt = "Line chart of the median normalised score against the number of affected layers, a line a variant: " + ", ".join(
+        _SHORT[c] for c in which
+    )
+    return Figure(name, title, caption, alt, drawing)
+
+
+def _band(ax: Axes, xs: list[int], estimates: list[Any], label: str, colour: str, style: dict[str, Any]) -> None:
+    ax.plot(xs, [e.value for e in estimates], label=label, **{"color": colour, **style})
+    ax.fill_between(xs, [e.low for e in estimates], [e.high for e in estimates], color=colour, alpha=0.12, linewidth=0)
+
+
+def _finish(ax: Axes, affected: list[int]) -> None:
+    ax.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
+    ax.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
+    ax.set_xticks(sorted(set(affected)))
+    lowest = min((float(np.nanmin(line.get_ydata())) for line in ax.get_lines() if np.size(line.get_ydata())), default=0)
+    if lowest < _FLOOR:
+        ax.set_ylim(_FLOOR, None)
+        ax.text(0.995, 0.01, f"cut at {_FLOOR}; lowest {lowest:.2f}", transform=ax.transAxes, fontsize=7, ha="right")
+    ax.set_xlabel("number of affected layers, M")
+    ax.set_ylabel("normalised score (chance 0, full model 1)")
+    ax.legend(fontsize=8, frameon=False, ncols=2)
+
+
+def _ends(affected: list[int], medians: list[Any]) -> str:
+    few, many = int(np.argmin(affected)), int(np.argmax(affected))
+    text = f"The median over tasks is {medians[few]} with {affected[few]} layer{'s' * (affected[few] > 1)} affected"
+    return text + (f", {medians[many]} with {affected[many]}." if many != few else ".")
+
+
+def _all_caption(curves: Curves, which: list[str]) -> str:
+    shared = curves.shared_starts(which, 3) or curves.shared_starts(which, 1)
+    if not shared:
+        return "Medians over tasks."
+    areas = {c: float(curves.area(c, shared)[0]) for c in which}
+    order = ", ".join(f"{_SHORT[c]} {areas[c]:.3f}" for c in sorted(areas, key=lambda c: -areas[c]))
+    return (
+        "Medians over tasks, with 95 % bootstrap intervals. From best to worst, averaged over start layers with "
+        f"{min(map(curves.affected, shared))} layers affected or more: {order}. Summed pairs (arXiv 2502.02790) add "
+        "what two neighbours write instead of averaging. Paper: §3.8."
+    )
+
+
+def _again_caption(curves: Curves, which: list[str]) -> str:
+    parts: list[str] = []
+    for curve in which:
+        values = {curves.affected(s): curves.median(curve, s)[0] for s in curves.starts(curve)}
+        best = max(values, key=lambda m: values[m])
+        parts.append(f"{_SHORT[curve]} is at best {values[best]:.3f} ({best} layers)")
+    return f"The middle sequence run again, median over tasks: {'; '.join(parts)}. Paper: appendix A.6."
+
+
+def _listing(values: list[Any]) -> str:
+    return ", ".join(map(str, values[:-1])) + (" and " if len(values) > 1 else "") + str(values[-1])

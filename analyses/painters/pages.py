@@ -1,0 +1,108 @@
+"""The painters' report: what was found, claim by claim, then the figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechpaint.analyses.painters.claims import Claim, claims
+from mechpaint.analyses.painters.curves import Curves
+from mechpaint.analyses.painters.figures import figures
+from mechpaint.analysis import Results
+from mechpaint.report import Report, Table
+from mechpaint.statistics import estimate
+
+if TYPE_CHECKING:
+    from mechpaint.analyses.painters import Painters
+
+
+def report(analysis: Painters, results: Results) -> Report:
+    """The whole report."""
+    curves = Curves(analysis.variants(results.n_layers), results)
+    found = claims(curves)
+    return Report(
+        title=f"Layers as painters: {results.model}",
+        summary=_summary(results, found),
+        sections=[_claims_table(found), _tasks_table(curves), *figures(curves, analysis.seeds), _variants_table(curves)],
+        warnings=_warnings(curves),
+    )
+
+
+def _summary(results: Results, found: list[Claim]) -> list[str]:
+    count = {v: sum(claim.verdict == v for claim in found) for v in ("held", "not held", "undecided")}
+    items = ", ".join(f"{task.name} ({task.items} items)" for task in results.tasks)
+    return [
+        f"The {results.n_layers} layers of {results.model} were skipped, reversed, shuffled, repeated, averaged and "
+        f"looped, in {len(set(results.routes.values()))} distinct routes, and scored on {items}.",
+        f"Of {len(found)} claims of “Transformer Layers as Painters” (arXiv 2407.09298) that these runs can speak to, "
+        f"{count['held']} held here, {count['not held']} did not, and {count['undecided']} stay undecided at this "
+        "number of items.",
+    ]
+
+
+def _claims_table(found: list[Claim]) -> Table:
+    return Table(
+        "claims",
+        "What the paper claims, and what held here",
+        "Scores are medians over tasks, normalised so that chance is 0 and the full model 1; intervals are 95 % paired "
+        "bootstrap intervals over items. A comparison held if its interval lies above 0.",
+        ("claim", "paper", "here", "figures"),
+        [(claim.text, claim.where, claim.verdict, claim.evidence) for claim in found],
+    )
+
+
+def _tasks_table(curves: Curves) -> Table:
+    rows = [
+        (
+            task.name,
+            task.measure,
+            str(task.items),
+            f"{task.chance:.3f}",
+            str(curves.scores.score(task.name, "baseline")),
+            f"{curves.scores.perplexity(task.name, 'baseline'):.3g}",
+        )
+        for task in curves.results.tasks
+    ]
+    return Table(
+        "tasks",
+        "The full model",
+        "What the scores are scaled by.",
+        ("task", "score", "items", "chance", "full model", "perplexity of right answers"),
+        rows,
+    )
+
+
+def _variants_table(curves: Curves) -> Table:
+    names = ("skip", "middle_repeat", "reverse", "random", "parallel", "looped", "pairs", "twice_thrice_2", "twice_thrice_3")
+    rows: list[tuple[str, ...]] = []
+    for curve in (name for name in names if curves.starts(name)):
+        for start in curves.starts(curve):
+            tasks = (f"{curves.task(task.name, curve, start)[0]:.3f}" for task in curves.scores.tasks)
+            name = curve.replace("twice_thrice_", "middle run, times ").replace("_", " ")
+            rows.append((name, str(start), str(curves.affected(start)), str(estimate(curves.median(curve, start))), *tasks))
+    return Table(
+        "scores",
+        "All normalised scores",
+        "Chance is 0, the full model 1. Random order is the mean of its seeds.",
+        ("variant", "N", "layers affected", "median", *(task.name for task in curves.scores.tasks)),
+        rows,
+    )
+
+
+def _warnings(curves: Curves) -> list[str]:
+    found: list[str] = []
+    if curves.scores.unusable:
+        names = ", ".join(task.name for task in curves.scores.unusable)
+        found.append(
+            f"The full model is not clearly better than chance on {names}: normalised scores mean nothing there, and no "
+            "median includes them. More items, or a stronger model, may help."
+        )
+    broken = curves.scores.not_finite()
+    if broken:
+        found.append(
+            f"{broken:,} of {len(curves.results.records):,} scored items gave log-probabilities that are not numbers "
+            "(the activations overflowed). Scores that would include them are shown as nan, not averaged."
+        )
+    fewest = min(task.items for task in curves.results.tasks)
+    if fewest < 50:
+        found.append(f"Only {fewest} items a task were scored: read the intervals before the values.")
+    return found

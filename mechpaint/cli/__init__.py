@@ -1,0 +1,10 @@
+"""The command line: `mechpaint analyze …`, `mechpaint list`."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command line."""
+    from mechpaint.cli.app import run_app
+
+    run_app()

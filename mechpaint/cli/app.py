@@ -1,0 +1,180 @@
+"""The commands. Thin: everything that is done here can be done from Python.
+
+Nothing at the top of this file imports torch, so that `mechpaint --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import mechpaint
+from mechpaint.analysis import Analysis
+from mechpaint.cli.options import command_for
+from mechpaint.hooktext import parse_hook_set
+from mechpaint.plugins import Registry, built_in
+from mechpaint.tasks.task import Task, TaskError
+
+_EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
+
+
+def run_app() -> None:
+    """Build the commands for what is registered, and run the one that was asked for."""
+    registry = built_in()
+    app = typer.Typer(
+        help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG, no_args_is_help=True, add_completion=False,
+        pretty_exceptions_enable=False,
+    )  # fmt: skip
+    analyze = typer.Typer(help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True)
+    for name, analysis in registry.analyses.items():
+        command = command_for(analysis, lambda made, options: _analyze(registry, made, options))
+        analyze.command(name, help=analysis.question, epilog=_EPILOG)(command)
+    app.add_typer(analyze, name="analyze")
+    app.command("list")(_list_command(registry))
+    app.callback(invoke_without_command=True)(_version_option)
+    try:
+        app()
+    except KeyboardInterrupt:
+        _say("[red]interrupted[/red]: what was done is kept; give the same command again to go on")
+        raise SystemExit(130) from None
+
+
+def _version_option(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        print(mechpaint.__version__)  # noqa: T201
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())  # noqa: T201
+        raise typer.Exit(2)
+
+
+def _list_command(registry: Registry) -> Any:
+    def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+        """Show the analyses, tasks, hook sets and models there are."""
+        _list(registry, as_json)
+
+    return list_
+
+
+def _list(registry: Registry, as_json: bool) -> None:
+    from mechpaint.models import PRESETS
+
+    found = {
+        "analyses": {name: analysis.question for name, analysis in registry.analyses.items()},
+        "tasks": {name: _first_line(task) for name, task in registry.tasks.items()},
+        "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
+        "models": {name: _first_line(make) for name, make in PRESETS.items()},
+    }
+    if as_json:
+        print(json.dumps(found, indent=2))  # noqa: T201
+        return
+    for kind, names in found.items():
+        table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
+        for name, what in names.items():
+            table.add_row(f"[bold]{name}[/bold]", what)
+        Console().print(table)
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:
+    """What `mechpaint analyze NAME` does, errors told in a line."""
+    try:
+        tasks = tuple(_task(registry, name) for name in options["task"] or analysis.tasks)
+        hooks = parse_hook_set(options["hooks"], registry.hook_sets)
+        if options["batch_size"] < 1:
+            raise TaskError(f"--batch-size must be 1 or more, got {options['batch_size']}")
+    except ValueError as error:
+        _fail(error, 2)
+    try:
+        _compute(analysis, tasks, hooks, options)
+    except ValueError as error:  # bad input, found when it met the model
+        _fail(error, 2)
+    except (OSError, RuntimeError) as error:
+        _fail(error, 1)
+
+
+def _compute(analysis: Analysis, tasks: tuple[Task, ...], hooks: Any, options: dict[str, Any]) -> None:
+    with Console(stderr=True).status(f"loading {options['model']}"):
+        from mechpaint.models import load
+        from mechpaint.running import Plan, Settings, forecast, run
+
+    model = load(options["model"], device=options["device"], dtype=options["dtype"])
+    settings = Settings(
+        analysis, options["model"], tasks, options["limit"], options["seed"], hooks, options["batch_size"]
+    )
+    plan = Plan.of(model, settings)
+    if options["dry_run"]:
+        _print_plan(plan, forecast(model, plan), options["json"])
+        return
+    finished = run(model, plan, Path(options["out"]), _command())
+    _print_finished(plan, finished, options["json"])
+
+
+def _task(registry: Registry, text: str) -> Task:
+    name, colon, argument = text.partition(":")
+    if name not in registry.tasks:
+        raise TaskError(f"there is no task {name!r}; there are: {', '.join(registry.tasks)}")
+    return registry.tasks[name].from_argument(argument if colon else None)
+
+
+def _print_plan(plan: Any, cost: Any, as_json: bool) -> None:
+    facts = {
+        "routes": len(plan.tree.routes),
+        "items": {fact.name: fact.items for fact in plan.facts},
+        "layer calls a batch": plan.tree.layer_calls,
+        "layer calls a batch, unshared": plan.tree.layer_calls_unshared,
+        "batches": cost.batches,
+        "layer calls": cost.layer_calls,
+        "layer calls, unshared": cost.layer_calls_unshared,
+        "memory, GB": round(cost.bytes / 1e9, 2),
+        "minutes": round(cost.seconds / 60, 1),
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))  # noqa: T201
+        return
+    table = Table(title="plan (nothing was computed or written)", title_justify="left", show_header=False)
+    for name, value in facts.items():
+        table.add_row(name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else f"{value:,}")
+    Console().print(table)
+
+
+def _print_finished(plan: Any, finished: Any, as_json: bool) -> None:
+    tables = [s for s in plan.settings.analysis.report(finished.results).sections if hasattr(s, "rows")]
+    if as_json:
+        summary = {t.name: [dict(zip(t.columns, row, strict=True)) for row in t.rows] for t in tables}
+        print(json.dumps({"run": str(finished.folder), "report": str(finished.report), **summary}, indent=2))  # noqa: T201
+        return
+    for table in tables[:1]:
+        shown = Table(*table.columns, title=table.title, title_justify="left")
+        for row in table.rows:
+            shown.add_row(*row)
+        Console().print(shown)
+    done = f"{finished.computed} cells computed in {finished.seconds:.0f} s" if finished.computed else "all was computed before"
+    print(f"{done}\nreport: {finished.report}")  # noqa: T201
+
+
+def _command() -> str:
+    return shlex.join(["mechpaint", *sys.argv[1:]])
+
+
+def _say(message: str) -> None:
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+
+
+def _fail(error: Exception, status: int) -> Any:
+    from rich.markup import escape
+
+    _say(f"[red]error[/red]: {escape(str(error))}")
+    raise typer.Exit(status)

@@ -1,0 +1,129 @@
+"""Scores as the painters' paper shows them: chance is 0, the full model 1; with paired bootstrap intervals.
+
+The items of a task are resampled, the same for every route, so that differences between routes are paired. Values
+that are no numbers stay that way: they are never averaged away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from mechpaint.analysis import Results, TaskFacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+_CENTRAL = (2.5, 97.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+class Scores:
+    """Normalised scores of every task and route, and their bootstrap resamples.
+
+    Args:
+        results: What was measured; its routes must include `"baseline"`.
+        seed: Of the resampling.
+
+    Attributes:
+        tasks: The tasks on which the full model does better than chance, so that the scale has two ends.
+        unusable: The other tasks, which no median includes.
+        draws: `[1 + resamples, task, route]`: the scores themselves first, then those of each resample.
+    """
+
+    draws: Float[np.ndarray, "draw task route"]
+
+    def __init__(self, results: Results, seed: int = 0) -> None:
+        self._results = results
+        self._column = {label: str(route) for label, route in results.routes.items()}
+        self.routes = list(dict.fromkeys(self._column.values()))
+        self._index = {route: i for i, route in enumerate(self.routes)}
+        rng = np.random.default_rng(seed)
+        self.raw = {task.name: _resampled(_by_item(results.records, task, self.routes), rng) for task in results.tasks}
+        full = self._index[self._column["baseline"]]
+        gap = {t.name: self.raw[t.name][:, full] - t.chance for t in results.tasks}
+        self.tasks = [t for t in results.tasks if np.percentile(gap[t.name][1:], _CENTRAL[0]) > 0]
+        self.unusable = [t for t in results.tasks if t not in self.tasks]
+        scaled = [(self.raw[t.name] - t.chance) / _positive(gap[t.name])[:, None] for t in self.tasks]
+        empty = np.empty((1 + RESAMPLES, 0, len(self.routes)))
+        self.draws = np.stack(scaled, axis=1) if scaled else empty
+
+    def score(self, task: str, label: str) -> Estimate:
+        """A task's own score under one hook set, not normalised."""
+        return estimate(self.raw[task][:, self._index[self._column[label]]])
+
+    def of_task(self, task: str, labels: Sequence[str]) -> Float[np.ndarray, " draw"]:
+        """Draws of a task's normalised score, averaged over hook sets."""
+        at = [t.name for t in self.tasks].index(task)
+        return self.draws[:, at, self._columns(labels)].mean(axis=-1)
+
+    def median(self, labels: Sequence[str]) -> Float[np.ndarray, " draw"]:
+        """Draws of the median over tasks of the normalised score, averaged over hook sets (random seeds) first."""
+        if not self.tasks:
+            return np.full(1 + RESAMPLES, np.nan)
+        return np.median(self.draws[:, :, self._columns(labels)].mean(axis=-1), axis=1)
+
+    def perplexity(self, task: str, label: str) -> float:
+        """exp of the mean negative log-probability of the right answers' tokens."""
+        records = self._results.records
+        found = records[(records["task"] == task) & (records["route"] == self._column[label])]
+        return float(np.exp(-found["logprob"].sum(skipna=False) / found["tokens"].sum()))
+
+    def not_finite(self) -> int:
+        """How many items gave log-probabilities that are not numbers, over all tasks and routes."""
+        return int((~self._results.records["finite"].astype(bool)).sum())
+
+    def _columns(self, labels: Sequence[str]) -> list[int]:
+        return [self._index[self._column[label]] for label in labels]
+
+
+def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
+    """The first draw as the value, and the central 95 % of the others."""
+    low, high = np.percentile(draws[1:], _CENTRAL)
+    return Estimate(float(draws[0]), float(low), float(high))
+
+
+def verdict(difference: Estimate) -> str:
+    """What a difference that a claim says is positive tells: it held, it did not, or the data cannot tell."""
+    if difference.low > 0:
+        return "held"
+    if difference.high < 0:
+        return "not held"
+    return "undecided"
+
+
+def combine(draws: Sequence[Float[np.ndarray, " draw"]], how: Callable[..., np.ndarray]) -> Float[np.ndarray, " draw"]:
+    """Draw by draw, `how` (such as `np.mean`) over several quantities."""
+    return how(np.stack(list(draws)), axis=0)
+
+
+def _by_item(records: pd.DataFrame, task: TaskFacts, routes: list[str]) -> Float[np.ndarray, "item route"]:
+    table = records[records["task"] == task.name].pivot(index="item", columns="route", values="score")
+    return table.sort_index()[routes].to_numpy(dtype=float)
+
+
+def _resampled(scores: Float[np.ndarray, "item route"], rng: np.random.Generator) -> Float[np.ndarray, "draw route"]:
+    items = len(scores)
+    weights = rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES) / items
+    return np.concatenate([scores.mean(axis=0, keepdims=True), weights @ scores])
+
+
+def _positive(gap: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
+    """A resample in which the full model is no better than chance has no scale: no number rather than a huge one."""
+    return np.where(gap > 0, gap, np.nan)
