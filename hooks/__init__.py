@@ -1,6 +1,5 @@
 """The built-in hook sets, one idea a file. To add one, copy the shortest and name it here."""
 
-from mechpaint.plugins import Registry
 from mechpaint.hooks.average import Average
 from mechpaint.hooks.duplicate import Duplicate
 from mechpaint.hooks.fill import Fill
@@ -15,11 +14,41 @@ from mechpaint.hooks.reverse import Reverse
 from mechpaint.hooks.shuffle import Shuffle
 from mechpaint.hooks.skip import Skip
 from mechpaint.hooks.swap import Swap
+from mechpaint.plugins import Registry
 
-__all__ = ["Average", "Duplicate", "Fill", "Hooks", "Loop", "Pair", "Read", "ReadAttention", "ReadResidual", "Reroute", "Reverse", "Shuffle", "Skip", "Swap"]
+__all__ = [
+    "Average",
+    "Duplicate",
+    "Fill",
+    "Hooks",
+    "Loop",
+    "Pair",
+    "Read",
+    "ReadAttention",
+    "ReadResidual",
+    "Reroute",
+    "Reverse",
+    "Shuffle",
+    "Skip",
+    "Swap",
+]
 
 
 def register(registry: Registry) -> None:
     """Make the built-in hook sets known by their text names."""
-    for hook_set in (Average, Duplicate, Fill, Loop, Pair, Read, ReadAttention, ReadResidual, Reroute, Reverse, Shuffle, Skip, Swap):
+    for hook_set in (
+        Average,
+        Duplicate,
+        Fill,
+        Loop,
+        Pair,
+        Read,
+        ReadAttention,
+        ReadResidual,
+        Reroute,
+        Reverse,
+        Shuffle,
+        Skip,
+        Swap,
+    ):
         registry.add_hook_set(hook_set)

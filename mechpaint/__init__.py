@@ -1,12 +1,12 @@
 """Reroute, repeat, average and read the layers of transformers, as hook sets on TransformerLens models.
 
-    import mechpaint as mp
-    from mechpaint.hooks import Average, Loop, ReadAttention
+import mechpaint as mp
+from mechpaint.hooks import Average, Loop, ReadAttention
 
-    model = mp.load("gemma-3-270m")
-    with mp.attach(model, Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])) as session:
-        logits = model("The capital of France is")
-    session.route, session["attention"]
+model = mp.load("gemma-3-270m")
+with mp.attach(model, Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])) as session:
+    logits = model("The capital of France is")
+session.route, session["attention"]
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mechpaint.session import Session, attach
     from mechpaint.conductor import CannotReroute
     from mechpaint.gemma import WeightsError
     from mechpaint.hookset import Hook, HookSet, HookSetError, Reading
     from mechpaint.models import LoadError, load
     from mechpaint.route import Route, RouteError, Step, Visit
+    from mechpaint.session import Session, attach
     from mechpaint.sweeping import Sweep, sweep
 
 _HOME = {

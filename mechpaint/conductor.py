@@ -10,10 +10,10 @@ is copied, and a layer that moves keeps its own mask and positions.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -96,22 +96,23 @@ class Conductor:
         return len(self.layers)
 
     @contextmanager
-    def conducting(self, finish: Finish) -> Iterator[None]:
+    def conducting(self, finish: Finish) -> Generator[None]:
         """Within this context every forward pass of the model ends with `finish` in place of its layers.
 
         Raises:
             CannotReroute: The model is being conducted already.
         """
-        real = self._parent._modules[self._name]
+        real = self._parent.get_submodule(self._name)
         if isinstance(real, _StandIns):
             raise CannotReroute(
-                "this model is attached already: leave that `with` block first, or add the hook sets: attach(model, a + b)"
+                "this model is attached already: leave that `with` block first, or add the hook sets: "
+                "attach(model, a + b)"
             )
-        self._parent._modules[self._name] = _StandIns(self.layers, finish, self._returns_tuple)
+        self._parent.register_module(self._name, _StandIns(self.layers, finish, self._returns_tuple))
         try:
             yield
         finally:
-            self._parent._modules[self._name] = real
+            self._parent.register_module(self._name, real)
             self.visit = None
 
     def run(self, route: Route, recording: Recording) -> Residual:
@@ -123,9 +124,7 @@ class Conductor:
             residual = self._step(i, step, residual, recording, slots)
         return residual
 
-    def _step(
-        self, i: int, step: Step, residual: Residual, recording: Recording, slots: VisitSlots | None
-    ) -> Residual:
+    def _step(self, i: int, step: Step, residual: Residual, recording: Recording, slots: VisitSlots | None) -> Residual:
         merger = Merger(step, residual)
         for layer in step.layers:
             self.visit = Visit(i, layer)
@@ -142,8 +141,8 @@ class Conductor:
                 "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
                 "end the route where you want to stop, or read the residual stream with ReadResidual"
             )
-        output = block(residual, *arguments.args, **arguments.kwargs)
-        return output[0] if isinstance(output, tuple) else output
+        output: Any = block(residual, *arguments.args, **arguments.kwargs)
+        return cast(Tensor, output[0] if isinstance(output, tuple) else output)
 
     def record(self, tokens: Tokens, attention_mask: Tokens | None = None) -> Recording:
         """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed."""
@@ -153,11 +152,8 @@ class Conductor:
             recordings.append(recording)
             raise _Recorded
 
-        with self.conducting(stop):
-            try:
-                self.model(tokens, attention_mask=attention_mask, return_type=None)
-            except _Recorded:
-                pass
+        with self.conducting(stop), suppress(_Recorded):
+            self.model(tokens, attention_mask=attention_mask, return_type=None)
         return recordings[0].without_cache()
 
     def tail(self, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
@@ -192,7 +188,7 @@ class _StandIns(nn.ModuleList):
         return iter(self.stand_ins)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.stand_ins[index]
+        return cast(Any, self.stand_ins[index])
 
     def hand(self, layer: int, residual: Tensor, arguments: LayerArguments) -> Tensor:
         """Write down what a layer is handed; the last one finishes."""
@@ -230,7 +226,7 @@ class _StandIn:
         return getattr(self._real, name)
 
 
-def _check_reroutable(model: TransformerBridge) -> None:
+def _check_reroutable(model: object) -> None:
     if not isinstance(model, TransformerBridge):
         raise CannotReroute(
             f"expected a TransformerBridge, got {type(model).__name__}: mechpaint.load(model) makes one"
@@ -291,13 +287,14 @@ def _returns_tuple(model: TransformerBridge, layer: nn.Module) -> bool:
 
 
 @contextmanager
-def _silenced(model: TransformerBridge) -> Iterator[None]:
-    points = {id(point): point for point in model.hook_dict.values()}.values()
-    hooks = [(point, point._forward_hooks, point._backward_hooks) for point in points]
-    for point, _, _ in hooks:
-        point._forward_hooks, point._backward_hooks = OrderedDict(), OrderedDict()
+def _silenced(model: TransformerBridge) -> Generator[None]:
+    # torch has no public way to switch hooks off for a while
+    points = {id(point): vars(point) for point in model.hook_dict.values()}.values()
+    hooks = [(point, point["_forward_hooks"]) for point in points]
+    for point, _ in hooks:
+        point["_forward_hooks"] = OrderedDict[int, Any]()
     try:
         yield
     finally:
-        for point, forward, backward in hooks:
-            point._forward_hooks, point._backward_hooks = forward, backward
+        for point, forward in hooks:
+            point["_forward_hooks"] = forward

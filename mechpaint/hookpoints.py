@@ -7,6 +7,7 @@ each fed the group's input, and the last one hands on the merged output.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from mechpaint.hookset import HookFunction, HookSet, HookSetError, Store
@@ -25,12 +26,15 @@ def plain_hooks(hook_set: HookSet, model: TransformerBridge, store: Store | None
     """See `HookSet.fwd_hooks`."""
     route = hook_set.route(len(model.blocks))
     _check_order(route)
-    return [*_reroute(route), *_reads(hook_set, route, store), *((h.where, h.call) for h in hook_set.hooks())]
+    entering, within = _reads(hook_set, route, store)
+    # What a layer wrote is read before a group's last member hands on the merged output in its place; what a layer
+    # was handed is read after it was fed.
+    return [*within, *_reroute(route), *entering, *((h.where, h.call) for h in hook_set.hooks())]
 
 
 def _check_order(route: Route) -> None:
     order = [visit.layer for visit in route.visits()]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         if after <= before:
             where = "again" if after in order[: order.index(before) + 1] else "elsewhere"
             raise HookSetError(
@@ -78,16 +82,20 @@ def _group(step: Step) -> list[NamedHook]:
     return hooks
 
 
-def _reads(hook_set: HookSet, route: Route, store: Store | None) -> list[NamedHook]:
+def _reads(hook_set: HookSet, route: Route, store: Store | None) -> tuple[list[NamedHook], list[NamedHook]]:
+    """The hooks that read what enters layers, and those that read anything else."""
     readings = hook_set.reads()
     if readings and store is None:
         raise HookSetError(f"{hook_set} reads: pass fwd_hooks(model, store={{}}) to receive what it reads")
-    return [
-        (f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit))
-        for reading in readings
-        for visit in reading.visits(route)
-        if store is not None
-    ]
+    if store is None:
+        return [], []
+    entering: list[NamedHook] = []
+    within: list[NamedHook] = []
+    for reading in readings:
+        for visit in reading.visits(route):
+            hooks = entering if reading.point == "hook_in" else within
+            hooks.append((f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit)))
+    return entering, within
 
 
 def _keep(store: Store, key: str, visit: Visit) -> HookFunction:

@@ -131,9 +131,7 @@ class HookSet:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __str__(self) -> str:
-        arguments: Sequence[dataclasses.Field[Any]] = (
-            dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        )
+        arguments: Sequence[dataclasses.Field[Any]] = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
         values = (_argument(field, getattr(self, field.name)) for field in arguments)
         return f"{self.text_name()}({', '.join(v for v in values if v)})"
 

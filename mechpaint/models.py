@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.gemma import gemma_folder
 
@@ -74,7 +74,7 @@ def digest(model: TransformerBridge) -> str:
     for name, parameter in sorted(model.original_model.named_parameters()):
         found.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         raw = parameter.detach().cpu().contiguous().view(-1).view(torch.uint8)
-        found.update(memoryview(raw.numpy()))
+        found.update(raw.numpy().data)
     return found.hexdigest()
 
 
@@ -100,7 +100,7 @@ def _hugging_face(source: str, given: str, dtype: torch.dtype | None, trust_remo
 
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     try:
-        config = transformers.AutoConfig.from_pretrained(source, **options)
+        config = cast(Any, transformers.AutoConfig.from_pretrained(source, **options))
         name = (config.architectures or [None])[0]
         # custom code has no class in transformers; the automatic one finds it
         kind = getattr(transformers, str(name), None) or transformers.AutoModelForCausalLM
@@ -115,11 +115,18 @@ def _hugging_face(source: str, given: str, dtype: torch.dtype | None, trust_remo
 def _tokenizer(source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
     from transformers import AutoTokenizer
 
-    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json", "spiece.model")
+    files = (
+        "tokenizer.json",
+        "tokenizer.model",
+        "vocab.json",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "spiece.model",
+    )
     if Path(source).is_dir() and not any((Path(source) / name).exists() for name in files):
         return None
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        return cast(Any, AutoTokenizer).from_pretrained(source, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise LoadError(f"cannot load the tokenizer of {source!r}: {_first_line(error)}") from error
 
@@ -137,7 +144,11 @@ def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
         module.set_attn_implementation("eager")
     try:
         bridge = build_bridge_from_module(
-            module.eval(), type(module).__name__, hf_config=config, tokenizer=_usable(tokenizer), model_name=name
+            module.eval(),
+            type(module).__name__,
+            hf_config=config,
+            tokenizer=_usable(tokenizer),
+            model_name=name,
         )
     except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise LoadError(f"TransformerLens cannot wrap a {type(module).__name__}: {_first_line(error)}") from error
@@ -158,7 +169,9 @@ def _device(device: str | torch.device | None) -> torch.device:
     import torch
 
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     try:
         place = torch.device(device)
         torch.empty(0, device=place)

@@ -95,10 +95,18 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
         loader=jinja2.PackageLoader("mechpaint", "."), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("report.html.j2")
     page = template.render(
-        report=report, drawings=drawings, details=details, command=command, is_figure=lambda s: isinstance(s, Figure)
+        report=report,
+        drawings=drawings,
+        details=details,
+        command=command,
+        is_figure=_is_figure,
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"
+
+
+def _is_figure(section: Section) -> bool:
+    return isinstance(section, Figure)
 
 
 def _draw(figure: Figure, folder: Path) -> str:
@@ -126,13 +134,23 @@ def _csv(table: Table) -> str:
 
 
 def _markdown(report: Report, command: str) -> str:
-    lines = [f"# {report.title}", "", *(f"{p}\n" for p in report.summary), *(f"> **Note.** {w}\n" for w in report.warnings)]
+    lines = [
+        f"# {report.title}",
+        "",
+        *(f"{p}\n" for p in report.summary),
+        *(f"> **Note.** {w}\n" for w in report.warnings),
+    ]
     for section in report.sections:
         lines += [f"## {section.title}", "", section.caption, ""]
         if isinstance(section, Figure):
             lines += [f"![{section.alt}](figures/{section.name}.svg)", ""]
         else:
-            lines += [_row(section.columns), _row(["---"] * len(section.columns)), *map(_row, section.rows), ""]
+            lines += [
+                _row(section.columns),
+                _row(["---"] * len(section.columns)),
+                *map(_row, section.rows),
+                "",
+            ]
     return "\n".join([*lines, "## Reproduce it", "", f"```\n{command}\n```", ""])
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NoReturn, TypeAlias
 
 Merge: TypeAlias = Literal["mean", "sum"]
@@ -48,7 +49,7 @@ class Step:
         if layers[0] < 0:
             raise RouteError(f"layers count from 0, got {layers[0]}")
         if len(set(layers)) != len(layers):
-            twice = next(a for a, b in zip(layers, layers[1:], strict=False) if a == b)
+            twice = next(a for a, b in pairwise(layers) if a == b)
             raise RouteError(f"a group names each layer once, got layer {twice} twice in {layers}")
         if self.merge not in ("mean", "sum"):
             raise RouteError(f'a group is merged by "mean" or "sum", got {self.merge!r}')
@@ -160,17 +161,15 @@ class Route:
 
     def relabel(self, layer_for: Callable[[int], int]) -> Route:
         """The same route with `layer_for(layer)` run wherever `layer` was."""
-        return Route(
-            tuple(Step(tuple(map(layer_for, step.layers)), step.merge) for step in self.steps), self.n_layers
-        )
+        return Route(tuple(Step(tuple(map(layer_for, step.layers)), step.merge) for step in self.steps), self.n_layers)
 
     def without(self, first: int, last: int) -> Route:
         """The same route with every visit of the layers `first` to `last` left out, in groups too."""
         gone = set(self._range(first, last))
         if not any(gone.intersection(step.layers) for step in self.steps):
             raise RouteError(f"none of the layers {first} to {last} is on the route {self}")
-        kept = ((tuple(x for x in step.layers if x not in gone), step.merge) for step in self.steps)
-        return Route(tuple(Step(layers, merge) for layers, merge in kept if layers), self.n_layers)
+        kept = [(tuple(x for x in step.layers if x not in gone), step) for step in self.steps]
+        return Route(tuple(Step(layers, step.merge) for layers, step in kept if layers), self.n_layers)
 
     def check_layer(self, layer: int) -> None:
         """Raise `RouteError` unless the model has this layer."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Settings:
     tasks: tuple[Task, ...]
     limit: int | None = None
     seed: int = 0
-    hooks: HookSet = HookSet()
+    hooks: HookSet = field(default_factory=HookSet)
     rows_at_once: int = 32
 
 
@@ -101,8 +102,7 @@ class Plan:
             count = -(-len(items) // _ITEMS_A_CELL)
             bounds = [len(items) * i // count for i in range(count + 1)]
             cells += [
-                Cell(task, first, last, (last - first) * len(self.tree.routes))
-                for first, last in zip(bounds, bounds[1:], strict=False)
+                Cell(task, first, last, (last - first) * len(self.tree.routes)) for first, last in pairwise(bounds)
             ]
         return cells
 
@@ -169,7 +169,7 @@ def run(model: TransformerBridge, plan: Plan, out: Path, command: str) -> Finish
     cells = plan.cells()
     missing = [cell for cell in cells if not folder.has(cell)]
     _compute(model, plan, folder, missing)
-    table = folder.collect(cells)
+    table: Any = folder.collect(cells)
     results = Results(
         table.to_pandas(), plan.routes, plan.facts, plan.settings.model_name, plan.tree.routes[0].n_layers
     )
@@ -187,9 +187,7 @@ def _compute(model: TransformerBridge, plan: Plan, folder: RunFolder, cells: Seq
             bar.update(shown, description=f"{task}, items {cell.first + 1} to {cell.last}")
             items = plan.items[cell.task][cell.first : cell.last]
             records = list(
-                score_items(
-                    model, task, items, plan.tree, plan.settings.rows_at_once, lambda: bar.advance(shown)
-                )
+                score_items(model, task, items, plan.tree, plan.settings.rows_at_once, lambda: bar.advance(shown))
             )
             folder.write(cell, records)
 
@@ -202,7 +200,10 @@ def _details(plan: Plan, folder: RunFolder) -> list[tuple[str, str]]:
         *((f"task {f.name}", f"{f.items} items; {f.measure}; chance {f.chance:.4g}") for f in plan.facts),
         ("hooks on every route", str(folder.config["hooks"]) or "none"),
         ("routes", f"{len(plan.tree.routes)} distinct"),
-        ("layer calls a batch", f"{plan.tree.layer_calls:,} shared; {plan.tree.layer_calls_unshared:,} route by route"),
+        (
+            "layer calls a batch",
+            f"{plan.tree.layer_calls:,} shared; {plan.tree.layer_calls_unshared:,} route by route",
+        ),
         ("seed", str(settings.seed)),
         ("fingerprint", folder.path.name),
     ]
@@ -255,15 +256,17 @@ def _seconds(model: TransformerBridge, plan: Plan, found: Sequence[Batch]) -> fl
     with torch.no_grad():
         recording = conductor.record(tokens, mask)
         rows = recording.embeddings.flatten(0, 1)[:64]
-        for _ in range(2):  # the first time is slower
-            start = time.monotonic()
-            for layer, arguments in enumerate(recording.layers):
-                conductor.call(layer, recording.embeddings, arguments)
-            between = time.monotonic()
-            conductor.tail(rows)
-            end = time.monotonic()
-    a_token = (between - start) / len(recording.layers) / tokens.numel()
-    a_row = (end - between) / len(rows)
+        a_token = _timed(lambda: conductor.run(plan.tree.routes[0], recording))
+        a_token /= plan.tree.routes[0].layer_calls * tokens.numel()
+        a_row = _timed(lambda: conductor.tail(rows)) / len(rows)
     all_tokens = sum(len(b.rows) * max(map(len, b.rows)) for b in found)
     all_rows = sum(len({(p.row, p.position) for i in b.places for c in i for p in c}) for b in found)
     return all_tokens * plan.tree.layer_calls * a_token + all_rows * len(plan.tree.routes) * a_row
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Seconds of the second time: the first is slower."""
+    work()
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ import yaml
 
 from mechpaint.files import write_text, written
 
-SCHEMA = pa.schema(
+SCHEMA = cast(Any, pa).schema(
     [
         ("task", pa.string()),
         ("item", pa.string()),
@@ -80,7 +80,7 @@ class RunFolder:
     def has(self, cell: Cell) -> bool:
         """Whether the cell is there and whole. One that is damaged does not count, and is computed again."""
         try:
-            found = pq.ParquetFile(self._cell(cell))
+            found: Any = pq.ParquetFile(self._cell(cell))
         except (OSError, pa.ArrowException):
             return False
         with found:
@@ -90,16 +90,16 @@ class RunFolder:
         """Put a finished cell in its place."""
         self._write(self._cell(cell), pa.Table.from_pylist(records, schema=SCHEMA))
 
-    def collect(self, cells: Sequence[Cell]) -> pa.Table:
+    def collect(self, cells: Sequence[Cell]) -> Any:
         """All cells in one table, also written to `results.parquet`."""
-        table = pa.concat_tables([pq.read_table(self._cell(cell), schema=SCHEMA) for cell in cells])
+        table = cast(Any, pa).concat_tables([pq.read_table(self._cell(cell), schema=SCHEMA) for cell in cells])
         self._write(self.path / "results.parquet", table)
         return table
 
     def _cell(self, cell: Cell) -> Path:
         return self.path / "cells" / cell.file_name
 
-    def _write(self, path: Path, table: pa.Table) -> None:
+    def _write(self, path: Path, table: Any) -> None:
         with written(path) as scratch:
             pq.write_table(table, scratch, compression="zstd")
 
@@ -127,7 +127,7 @@ def environment() -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Tuples as lists: the way YAML and JSON give them back."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in cast(dict[Any, Any], value).items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_plain(v) for v in cast(list[Any], value)]
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -128,7 +128,7 @@ def score_items(
         positions, index, targets = _selection(batch, tokens)
         for route, logits in Sweep(model, tokens, tree, mask, positions):
             logprobs, greedy = _foreseen(logits, index, targets)
-            yield from _records(task, batch, str(route), logprobs.tolist(), greedy.tolist())
+            yield from _records(task, batch, str(route), cast(Any, logprobs).tolist(), cast(Any, greedy).tolist())
             progressed()
 
 

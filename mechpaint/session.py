@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.conductor import Conductor, Recording
-from mechpaint.hookset import Hook, HookFunction, HookSet, HookSetError, Reading, Store
+from mechpaint.hookset import Hook, HookFunction, HookSet, HookSetError, Store
 from mechpaint.route import Route, Visit
 
 
@@ -20,10 +20,10 @@ class Session:
     `session["attention"]` maps each `Visit` to what was read there; the keys are those of the hook sets that read.
     """
 
-    def __init__(self, hook_set: HookSet, route: Route, readings: tuple[Reading, ...]) -> None:
+    def __init__(self, hook_set: HookSet, route: Route, store: Store) -> None:
         self.hook_set = hook_set
         self.route = route
-        self._store: Store = {reading.key: {} for reading in readings}
+        self._store = store
 
     def __getitem__(self, key: str) -> Mapping[Visit, Tensor]:
         if key not in self._store:
@@ -41,7 +41,7 @@ class Session:
 
 
 @contextmanager
-def attach(model: TransformerBridge, hook_set: HookSet) -> Iterator[Session]:
+def attach(model: TransformerBridge, hook_set: HookSet) -> Generator[Session]:
     """Run `model` under a hook set: every call of it within the `with` block follows the route and is read.
 
     `model(tokens)`, `run_with_cache`, `run_with_hooks` and `generate` all do. Every TransformerLens hook point fires
@@ -62,7 +62,8 @@ def attach(model: TransformerBridge, hook_set: HookSet) -> Iterator[Session]:
     """
     conductor = Conductor(model)
     route = hook_set.route(conductor.n_layers)
-    session = Session(hook_set, route, hook_set.reads())
+    store: Store = {reading.key: {} for reading in hook_set.reads()}
+    session = Session(hook_set, route, store)
     watched = [_Watched(hook) for hook in hook_set.hooks()]
     _check_names(model, watched)
     runs = 0
@@ -70,11 +71,11 @@ def attach(model: TransformerBridge, hook_set: HookSet) -> Iterator[Session]:
     def finish(recording: Recording) -> Tensor:
         nonlocal runs
         runs += 1
-        for read in session._store.values():
+        for read in store.values():
             read.clear()
         return conductor.run(route, recording)
 
-    hooks = [*_readers(model, conductor, session, route), *((w.hook.where, w) for w in watched)]
+    hooks = [*_readers(model, conductor, session, store), *((w.hook.where, w) for w in watched)]
     with model.hooks(fwd_hooks=hooks), conductor.conducting(finish):
         yield session
     never = [w for w in watched if runs and not w.fired]
@@ -114,15 +115,15 @@ def unknown_name(model: TransformerBridge, name: str) -> str:
 
 
 def _readers(
-    model: TransformerBridge, conductor: Conductor, session: Session, route: Route
+    model: TransformerBridge, conductor: Conductor, session: Session, store: Store
 ) -> list[tuple[str | Callable[[str], bool], HookFunction]]:
     hooks: list[tuple[str | Callable[[str], bool], HookFunction]] = []
     for reading in session.hook_set.reads():
-        for layer in sorted({visit.layer for visit in reading.visits(route)}):
+        for layer in sorted({visit.layer for visit in reading.visits(session.route)}):
             name = f"blocks.{layer}.{reading.point}"
             if name not in model.hook_dict:
                 raise HookSetError(unknown_name(model, name))
-            hooks.append((name, _reader(conductor, session._store[reading.key])))
+            hooks.append((name, _reader(conductor, store[reading.key])))
     return hooks
 
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analysis import Results, TaskFacts
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RESAMPLES = 1000
 _CENTRAL = (2.5, 97.5)
@@ -81,13 +78,14 @@ class Scores:
 
     def perplexity(self, task: str, label: str) -> float:
         """exp of the mean negative log-probability of the right answers' tokens."""
-        records = self._results.records
-        found = records[(records["task"] == task) & (records["route"] == self._column[label])]
+        records: Any = self._results.records
+        found: Any = records[(records["task"] == task) & (records["route"] == self._column[label])]
         return float(np.exp(-found["logprob"].sum(skipna=False) / found["tokens"].sum()))
 
     def not_finite(self) -> int:
         """How many items gave log-probabilities that are not numbers, over all tasks and routes."""
-        return int((~self._results.records["finite"].astype(bool)).sum())
+        finite = cast(Any, self._results.records["finite"])
+        return int((~finite.astype(bool)).sum())
 
     def _columns(self, labels: Sequence[str]) -> list[int]:
         return [self._index[self._column[label]] for label in labels]
@@ -113,9 +111,10 @@ def combine(draws: Sequence[Float[np.ndarray, " draw"]], how: Callable[..., np.n
     return how(np.stack(list(draws)), axis=0)
 
 
-def _by_item(records: pd.DataFrame, task: TaskFacts, routes: list[str]) -> Float[np.ndarray, "item route"]:
-    table = records[records["task"] == task.name].pivot(index="item", columns="route", values="score")
-    return table.sort_index()[routes].to_numpy(dtype=float)
+def _by_item(records: Any, task: TaskFacts, routes: list[str]) -> Float[np.ndarray, "item route"]:
+    table: Any = records[records["task"] == task.name].pivot(index="item", columns="route", values="score")
+    found: np.ndarray = table.sort_index()[routes].to_numpy(dtype=float)
+    return found
 
 
 def _resampled(scores: Float[np.ndarray, "item route"], rng: np.random.Generator) -> Float[np.ndarray, "draw route"]:

@@ -89,15 +89,17 @@ class Sweep:
             if node.ends is not None:
                 yield node.ends, residual
             branches.append(self._grow(node, residual, recording))
-            del found, residual
+            del found, node, residual
 
     def _grow(self, node: Node, residual: Residual, recording: Recording) -> Iterator[tuple[Node, Residual]]:
         """The children of a node, each with its residual stream, as soon as the layers that it needs have run."""
         mergers = {step: Merger(step, residual) for step in node.children}
+        incoming = [residual]  # so that it can be let go before the last subtree is walked
+        del residual
         layers = node.layers()
         for layer in layers:
             with torch.no_grad():
-                output = self._conductor.call(layer, residual, recording.layers[layer])
+                output = self._conductor.call(layer, incoming[0], recording.layers[layer])
             done: list[tuple[Node, Residual]] = []
             # groups first: the subtree of a single layer is the larger one, and then nothing is left waiting
             for step in sorted((s for s in mergers if layer in s.layers), key=lambda s: -len(s.layers)):
@@ -106,7 +108,7 @@ class Sweep:
                     done.append((node.children[step], mergers.pop(step).merged()))
             del output
             if layer == layers[-1]:
-                del residual
+                incoming.clear()
             while done:
                 yield done.pop(0)
 
@@ -116,7 +118,8 @@ class Sweep:
         with torch.no_grad():
             logits = self._conductor.tail(torch.cat([rows for _, rows in waiting]))
         size = int(self._selected.sum())
-        for (route, _), rows in zip(waiting, logits.split(size), strict=True):
+        blocks: tuple[Tensor, ...] = torch.split(logits, size)
+        for (route, _), rows in zip(waiting, blocks, strict=True):
             yield route, rows.reshape(*self._shape, rows.shape[-1])
 
     def _tail_rows(self) -> int:

@@ -36,9 +36,7 @@ def claims(curves: Curves) -> list[Claim]:
     return [claim for test in _TESTS if (claim := test(curves)) is not None]
 
 
-def _better(
-    curves: Curves, where: str, text: str, better: str, worse: str, least_affected: int = 1
-) -> Claim | None:
+def _better(curves: Curves, where: str, text: str, better: str, worse: str, least_affected: int = 1) -> Claim | None:
     """Claims of the form "better than": the difference of mean medians over start layers, paired by item."""
     shared = curves.shared_starts((better, worse), least_affected)
     if not shared:

@@ -50,7 +50,9 @@ def figures(curves: Curves, seeds: int) -> list[Figure]:
         drawn.append(_medians(curves, "figure-11", "Figure 11: all variants", together, _all_caption(curves, together)))
     again = [c for c in ("twice_thrice_2", "twice_thrice_3") if curves.starts(c)]
     if again:
-        drawn.append(_medians(curves, "figure-17", "Figure 17: the middle run again", again, _again_caption(curves, again)))
+        drawn.append(
+            _medians(curves, "figure-17", "Figure 17: the middle run again", again, _again_caption(curves, again))
+        )
     return drawn
 
 
@@ -79,7 +81,12 @@ def _single_layers(curves: Curves) -> Figure:
         for i, task in enumerate(curves.results.tasks):
             ys = [curves.perplexity(task.name, method, x) for x in xs]
             ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **_style(i))
-            ax.axhline(curves.scores.perplexity(task.name, "baseline"), color=_COLOURS[i], linewidth=0.7, linestyle=":")
+            ax.axhline(
+                curves.scores.perplexity(task.name, "baseline"),
+                color=_COLOURS[i],
+                linewidth=0.7,
+                linestyle=":",
+            )
         ax.set_yscale("log")
         ax.set_xlabel("layer N")
     axes[0].set_title("layer N skipped", fontsize=10)
@@ -112,8 +119,13 @@ def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
     _band(ax, affected, medians, "median", "#000000", {"linewidth": 2.6})
     _finish(ax, affected)
     extra = {"random": f" Mean of {seeds} orders.", "looped": f" {curves.loops} times."}.get(curve, "")
-    caption = f"{name}.{extra} {_ends(affected, medians)} Band: 95 % bootstrap interval of the median. Paper: {section}."
-    alt = f"Line chart of normalised score against the number of affected layers under {_SHORT[curve]}; a line a task and their median."
+    caption = (
+        f"{name}.{extra} {_ends(affected, medians)} Band: 95 % bootstrap interval of the median. Paper: {section}."
+    )
+    alt = (
+        f"Line chart of normalised score against the number of affected layers under {_SHORT[curve]}; "
+        "a line a task and their median."
+    )
     return Figure(f"figure-{number}", f"Figure {number}: {_SHORT[curve]}", caption, alt, drawing)
 
 
@@ -127,8 +139,9 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
         _band(ax, affected, medians, _SHORT[curve], _COLOURS[i], {**_style(i), "linewidth": 1.6})
         everything += affected
     _finish(ax, everything)
-    alt = "Line chart of the median normalised score against the number of affected layers, a line a variant: " + ", ".join(
-        _SHORT[c] for c in which
+    alt = (
+        "Line chart of the median normalised score against the number of affected layers, a line a variant: "
+        + ", ".join(_SHORT[c] for c in which)
     )
     return Figure(name, title, caption, alt, drawing)
 
@@ -142,10 +155,20 @@ def _finish(ax: Axes, affected: list[int]) -> None:
     ax.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
     ax.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
     ax.set_xticks(sorted(set(affected)))
-    lowest = min((float(np.nanmin(line.get_ydata())) for line in ax.get_lines() if np.size(line.get_ydata())), default=0)
+    lowest = min(
+        (float(np.nanmin(line.get_ydata())) for line in ax.get_lines() if np.size(line.get_ydata())),
+        default=0,
+    )
     if lowest < _FLOOR:
         ax.set_ylim(_FLOOR, None)
-        ax.text(0.995, 0.01, f"cut at {_FLOOR}; lowest {lowest:.2f}", transform=ax.transAxes, fontsize=7, ha="right")
+        ax.text(
+            0.995,
+            0.01,
+            f"cut at {_FLOOR}; lowest {lowest:.2f}",
+            transform=ax.transAxes,
+            fontsize=7,
+            ha="right",
+        )
     ax.set_xlabel("number of affected layers, M")
     ax.set_ylabel("normalised score (chance 0, full model 1)")
     ax.legend(fontsize=8, frameon=False, ncols=2)

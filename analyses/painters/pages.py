@@ -22,7 +22,12 @@ def report(analysis: Painters, results: Results) -> Report:
     return Report(
         title=f"Layers as painters: {results.model}",
         summary=_summary(results, found),
-        sections=[_claims_table(found), _tasks_table(curves), *figures(curves, analysis.seeds), _variants_table(curves)],
+        sections=[
+            _claims_table(found),
+            _tasks_table(curves),
+            *figures(curves, analysis.seeds),
+            _variants_table(curves),
+        ],
         warnings=_warnings(curves),
     )
 
@@ -72,13 +77,31 @@ def _tasks_table(curves: Curves) -> Table:
 
 
 def _variants_table(curves: Curves) -> Table:
-    names = ("skip", "middle_repeat", "reverse", "random", "parallel", "looped", "pairs", "twice_thrice_2", "twice_thrice_3")
+    names = (
+        "skip",
+        "middle_repeat",
+        "reverse",
+        "random",
+        "parallel",
+        "looped",
+        "pairs",
+        "twice_thrice_2",
+        "twice_thrice_3",
+    )
     rows: list[tuple[str, ...]] = []
     for curve in (name for name in names if curves.starts(name)):
         for start in curves.starts(curve):
             tasks = (f"{curves.task(task.name, curve, start)[0]:.3f}" for task in curves.scores.tasks)
             name = curve.replace("twice_thrice_", "middle run, times ").replace("_", " ")
-            rows.append((name, str(start), str(curves.affected(start)), str(estimate(curves.median(curve, start))), *tasks))
+            rows.append(
+                (
+                    name,
+                    str(start),
+                    str(curves.affected(start)),
+                    str(estimate(curves.median(curve, start))),
+                    *tasks,
+                )
+            )
     return Table(
         "scores",
         "All normalised scores",
@@ -93,8 +116,8 @@ def _warnings(curves: Curves) -> list[str]:
     if curves.scores.unusable:
         names = ", ".join(task.name for task in curves.scores.unusable)
         found.append(
-            f"The full model is not clearly better than chance on {names}: normalised scores mean nothing there, and no "
-            "median includes them. More items, or a stronger model, may help."
+            f"The full model is not clearly better than chance on {names}: normalised scores mean nothing there, and "
+            "no median includes them. More items, or a stronger model, may help."
         )
     broken = curves.scores.not_finite()
     if broken:

@@ -9,7 +9,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -32,7 +32,9 @@ def run_app() -> None:
         help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG, no_args_is_help=True, add_completion=False,
         pretty_exceptions_enable=False,
     )  # fmt: skip
-    analyze = typer.Typer(help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True)
+    analyze = typer.Typer(
+        help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
+    )
     for name, analysis in registry.analyses.items():
         command = command_for(analysis, lambda made, options: _analyze(registry, made, options))
         analyze.command(name, help=analysis.question, epilog=_EPILOG)(command)
@@ -47,7 +49,8 @@ def run_app() -> None:
 
 
 def _version_option(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         print(mechpaint.__version__)  # noqa: T201
@@ -130,7 +133,7 @@ def _task(registry: Registry, text: str) -> Task:
 
 
 def _print_plan(plan: Any, cost: Any, as_json: bool) -> None:
-    facts = {
+    facts: dict[str, Any] = {
         "routes": len(plan.tree.routes),
         "items": {fact.name: fact.items for fact in plan.facts},
         "layer calls a batch": plan.tree.layer_calls,
@@ -146,7 +149,7 @@ def _print_plan(plan: Any, cost: Any, as_json: bool) -> None:
         return
     table = Table(title="plan (nothing was computed or written)", title_justify="left", show_header=False)
     for name, value in facts.items():
-        table.add_row(name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else f"{value:,}")
+        table.add_row(name, f"{value:,}" if name != "items" else ", ".join(f"{k} {v}" for k, v in value.items()))
     Console().print(table)
 
 
@@ -161,7 +164,11 @@ def _print_finished(plan: Any, finished: Any, as_json: bool) -> None:
         for row in table.rows:
             shown.add_row(*row)
         Console().print(shown)
-    done = f"{finished.computed} cells computed in {finished.seconds:.0f} s" if finished.computed else "all was computed before"
+    done = (
+        f"{finished.computed} cells computed in {finished.seconds:.0f} s"
+        if finished.computed
+        else "all was computed before"
+    )
     print(f"{done}\nreport: {finished.report}")  # noqa: T201
 
 
@@ -173,7 +180,7 @@ def _say(message: str) -> None:
     Console(stderr=True).print(message, highlight=False, soft_wrap=True)
 
 
-def _fail(error: Exception, status: int) -> Any:
+def _fail(error: Exception, status: int) -> NoReturn:
     from rich.markup import escape
 
     _say(f"[red]error[/red]: {escape(str(error))}")

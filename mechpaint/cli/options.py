@@ -49,7 +49,8 @@ def command_for(analysis: type[Analysis], do: Callable[[Analysis, Options], None
 
     parameters = [_parameter(name, kind, default, text) for name, (kind, default, text) in _COMMON.items()]
     parameters += [
-        _parameter(f.name, _shown(types[f.name]), _text(f.default), str(f.metadata.get("help", ""))) for f in own.values()
+        _parameter(f.name, _shown(types[f.name]), _text(f.default), str(f.metadata.get("help", "")))
+        for f in own.values()
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -58,9 +59,7 @@ def command_for(analysis: type[Analysis], do: Callable[[Analysis, Options], None
 
 def _parameter(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
     option: Any = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=default not in (None, "", []))
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
-    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def _is_tuple(kind: Any) -> bool:
@@ -88,5 +87,6 @@ def _value(given: Any, kind: Any, name: str) -> Any:
         return tuple(int(part) for part in str(given).split(",") if part.strip())
     except ValueError:
         raise typer.BadParameter(
-            f"expected whole numbers separated by commas, such as 1,3,5, got {given!r}", param_hint=f"--{name.replace('_', '-')}"
+            f"expected whole numbers separated by commas, such as 1,3,5, got {given!r}",
+            param_hint=f"--{name.replace('_', '-')}",
         ) from None

@@ -6,7 +6,7 @@ from __future__ import annotations
 def _pairs(text: str) -> dict[str, str]:
     """`"a:b c:d"` as a dictionary; underscores stand for spaces."""
     split = (pair.replace("_", " ").split(":") for pair in text.split())
-    return {subject: answer for subject, answer in split}
+    return {subject: answer for subject, answer in split}  # noqa: C416
 
 
 RELATIONS: dict[str, tuple[str, dict[str, str]]] = {

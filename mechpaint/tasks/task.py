@@ -133,9 +133,9 @@ class ChoiceTask(Task):
         return sum(1 / len(item.choices) for item in items) / len(items)
 
 
-def encode(model: TransformerBridge, what: str, prompt: str, choices: Sequence[str]) -> tuple[
-    tuple[int, ...], tuple[tuple[int, ...], ...]
-]:
+def encode(
+    model: TransformerBridge, what: str, prompt: str, choices: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Token ids of a prompt, with the beginning-of-text token if the model has one, and of its continuations.
 
     A continuation's tokens are those of prompt and continuation together, less the prompt's; so choices begin with

@@ -15,7 +15,14 @@ from mechpaint.tasks.task import Item, Outcome, Task, TaskError, begin
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-_READERS = {".txt": "text", ".md": "text", ".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+_READERS = {
+    ".txt": "text",
+    ".md": "text",
+    ".json": "json",
+    ".jsonl": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
 _MOST_CHARACTERS = 2_000_000
 
 
@@ -110,7 +117,9 @@ def _joined(source: str, reader: str | None) -> str:
     except TaskError:
         raise
     except Exception as error:  # datasets raises whatever its readers do
-        raise TaskError(f"cannot read the text {source!r}: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        raise TaskError(
+            f"cannot read the text {source!r}: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
     if not "".join(pieces).strip():
         raise TaskError(f"the text {source!r} is empty")
     return "\n".join(pieces)

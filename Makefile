@@ -1,0 +1,40 @@
+# Everything that is needed on a fresh machine is Python (3.11 or later) and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-all bench check setup clean
+
+# The painters' experiments on Gemma-3-270M, small enough for a few minutes. Run again, it resumes.
+demo: setup
+	$(BIN)/mechpaint analyze painters --limit 12 --seeds 3
+
+# All fast tests.
+test: setup
+	$(BIN)/python -m pytest
+
+# The slow ones too, and those on the real model.
+test-all: setup
+	$(BIN)/python -m pytest -m ""
+
+# What is timed: ratios within one run, printed as a table.
+bench: setup
+	$(BIN)/python -m tests.benchmarks
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+setup: $(VENV)/ready
+
+# The stamp comes last: an interrupted set-up leaves none.
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "mechpaint needs Python 3.11 or later; choose one with: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gemma,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,43 @@
+"""Runtime shape checking for everything in mechpaint, and tiny models."""
+
+from __future__ import annotations
+
+from jaxtyping import install_import_hook
+
+# Before anything of mechpaint is imported: every annotated shape is checked while the tests run.
+_checked = install_import_hook("mechpaint", "beartype.beartype")
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from tests import tiny  # noqa: E402
+
+# Machines are noisy: no test fails because it was slow, and each run tries the same examples.
+settings.register_profile(
+    "mechpaint",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=False,
+)
+settings.load_profile("mechpaint")
+
+
+@pytest.fixture(scope="session")
+def llama():
+    """A bridge with 6 layers."""
+    return tiny.bridge("llama")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder with a tiny Llama and a tokenizer, as save_pretrained writes it."""
+    return tiny.folder(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def speaking(folder):
+    """The model of `folder`, loaded."""
+    import mechpaint as mp
+
+    return mp.load(folder)

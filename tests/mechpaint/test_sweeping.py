@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mechpaint as mp
+from mechpaint.analyses.painters import suite
+from mechpaint.conductor import Conductor
+from mechpaint.hooks import Reroute
+from mechpaint.prefixtree import PrefixTree
+from mechpaint.route import Route
+from tests import plain, tiny
+from tests.mechpaint.test_route import routes
+
+N = tiny.N_LAYERS
+SOME = [
+    Route.parse(text, N) for text in ("0-5", "0-1 4-5", "0-1 (2-4) 5", "0-1 (2-4)x3 5", "0-1 4-2 5", "0 (2+3) 5", "5")
+]
+
+
+def _alone(model, tokens, route, **inputs):
+    with torch.no_grad(), mp.attach(model, Reroute(route)):
+        return model(tokens, **inputs)
+
+
+@pytest.mark.parametrize("name", tiny.MAKERS)
+def test_equal_to_a_plain_loop(name):
+    tokens = tiny.tokens()
+    found = dict(mp.sweep(tiny.bridge(name), tokens, SOME))
+    steps = {
+        "0-1 (2-4)x3 5": [0, 1, (2, 3, 4), (2, 3, 4), (2, 3, 4), 5],
+        "0 (2+3) 5": [0, [2, 3], 5],
+        "0-5": [0, 1, 2, 3, 4, 5],
+    }
+    for text, order in steps.items():
+        expected = plain.logits(tiny.module(name), tokens, order)
+        assert (found[Route.parse(text, N)] - expected).abs().max() < 2e-5
+
+
+@given(st.lists(routes(N), min_size=1, max_size=8))
+@settings(max_examples=25)
+def test_equal_to_independent_runs(found):
+    model, tokens = _LLAMA, tiny.tokens()
+    mask = torch.ones_like(tokens)
+    mask[1, 6:] = 0
+    swept = dict(mp.sweep(model, tokens, found, attention_mask=mask))
+    assert swept.keys() == set(found)
+    for route, logits in swept.items():
+        expected = _alone(model, tokens, route, attention_mask=mask)
+        scale = expected.abs().max().clamp(min=1)
+        assert (logits - expected)[mask.bool()].abs().max() < 1e-5 * scale
+
+
+_LLAMA = tiny.bridge("llama")
+
+
+def _count_calls(model):
+    ran: list[int] = []
+    handles = [b.register_forward_hook(lambda *_, i=i: ran.append(i)) for i, b in enumerate(model.blocks)]
+    return ran, handles
+
+
+@given(st.lists(routes(N), min_size=1, max_size=8))
+@settings(max_examples=25)
+def test_each_distinct_pair_of_residual_and_layer_runs_once(found):
+    sweep = mp.sweep(_LLAMA, tiny.tokens(rows=1, length=3), found)
+    ran, handles = _count_calls(_LLAMA)
+    for _ in sweep:
+        pass
+    for handle in handles:
+        handle.remove()
+    distinct = {
+        (route.steps[:i], layer) for route in found for i, step in enumerate(route.steps) for layer in step.layers
+    }
+    assert len(ran) == sweep.layer_calls == len(distinct)
+    assert sweep.layer_calls_unshared == sum(route.layer_calls for route in found)
+
+
+def _paper_suite(n_layers):
+    """The paper's variants with 10 seeds, single skips and switches, and the plain model; nothing else."""
+    extra = {"pairs", "repeat_sequence"}
+    variants = [v for v in suite(n_layers) if v.method not in extra]
+    return [Route.identity(n_layers), *(v.hook_set(n_layers).route(n_layers) for v in variants)]
+
+
+@pytest.mark.parametrize(("n_layers", "shared", "unshared"), [(18, 1748, 3141), (32, 6073, 9952)])
+def test_layer_calls_of_the_whole_suite(n_layers, shared, unshared):
+    import transformers as hf
+
+    config = hf.LlamaConfig(
+        vocab_size=11, hidden_size=8, num_hidden_layers=n_layers, num_attention_heads=2, intermediate_size=8
+    )
+    model = mp.load(hf.LlamaForCausalLM(config))
+    sweep = mp.sweep(model, torch.tensor([[1, 2]]), _paper_suite(n_layers), positions="last")
+    ran, handles = _count_calls(model)
+    done = [route for route, _ in sweep]
+    for handle in handles:
+        handle.remove()
+    assert len(ran) == sweep.layer_calls == shared
+    assert sweep.layer_calls_unshared == unshared
+    assert len(done) == len(set(done)) == len(sweep) == len(set(_paper_suite(n_layers)))
+
+
+def test_positions(llama):
+    tokens = tiny.tokens(rows=3, length=7)
+    mask = torch.tensor([[1] * 7, [1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1]])
+    route = SOME[3]
+    ((_, everything),) = mp.sweep(llama, tokens, [route], attention_mask=mask)
+    ((_, last),) = mp.sweep(llama, tokens, [route], attention_mask=mask, positions="last")
+    wanted = torch.zeros_like(tokens, dtype=torch.bool)
+    wanted[0, 2] = wanted[2, 5] = wanted[2, 6] = True
+    ((_, some),) = mp.sweep(llama, tokens, [route], attention_mask=mask, positions=wanted)
+    assert everything.shape == (3, 7, tiny.VOCABULARY)
+    assert torch.allclose(last, everything[torch.arange(3), torch.tensor([6, 2, 6])], atol=1e-5)
+    assert torch.allclose(some, everything[wanted], atol=1e-5)
+
+
+def test_tails_are_shared_in_blocks_without_changing_anything(llama, monkeypatch):
+    monkeypatch.setattr("mechpaint.sweeping._TAIL_BYTES", 4 * tiny.VOCABULARY * 5)
+    tails = []
+    tail = Conductor.tail
+    monkeypatch.setattr(
+        "mechpaint.conductor.Conductor.tail",
+        lambda self, rows: tails.append(len(rows)) or tail(self, rows),
+    )
+    found = dict(mp.sweep(llama, tiny.tokens(), SOME, positions="last"))
+    assert tails == [4, 4, 4, 2]
+    for route, logits in found.items():
+        assert torch.allclose(logits, _alone(llama, tiny.tokens(), route)[:, -1], atol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_number_of_routes():
+    """The most residual streams alive at once, over the whole suite of an 18-layer model and over five routes."""
+    import transformers as hf
+
+    config = hf.LlamaConfig(
+        vocab_size=11, hidden_size=8, num_hidden_layers=18, num_attention_heads=2, intermediate_size=8
+    )
+    model = mp.load(hf.LlamaForCausalLM(config))
+    tokens = torch.zeros((3, 37), dtype=torch.long)
+    five = [Route.parse(t, 18) for t in ("0-17", "0-3 14-17", "0-3 (4-13)x3 14-17", "0-3 13-4 14-17", "0-3 9x10 14-17")]
+
+    def most(routes):
+        alive = calls = 0
+
+        def count(*_):
+            nonlocal alive, calls
+            calls += 1
+            if calls % 17:  # looking at every object is slow
+                return
+            held = {t.data_ptr() for t in gc.get_objects() if type(t) is torch.Tensor and t.shape == (3, 37, 8)}
+            alive = max(alive, len(held))
+
+        handles = [block.register_forward_pre_hook(count) for block in model.blocks]
+        for _ in mp.sweep(model, tokens, routes, positions="last"):
+            pass
+        for handle in handles:
+            handle.remove()
+        return alive
+
+    few = most(five)
+    assert most(_paper_suite(18)[::3]) <= few + 3
+    assert few < 10
+
+
+def test_iterating_twice_gives_the_same(llama):
+    sweep = mp.sweep(llama, tiny.tokens(), SOME, positions="last")
+    first, second = dict(sweep), dict(sweep)
+    assert all(torch.equal(first[route], second[route]) for route in first)
+
+
+def test_the_model_is_free_between_results(llama):
+    for route, logits in mp.sweep(llama, tiny.tokens(), SOME[:3]):
+        assert torch.allclose(_alone(llama, tiny.tokens(), route), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"routes": []}, mp.RouteError, "at least one route"),
+        ({"routes": [Route.identity(4)]}, mp.RouteError, "made for 4 layers"),
+        ({"tokens": torch.zeros((2, 0), dtype=torch.long)}, ValueError, "integers"),
+        ({"attention_mask": torch.ones((2, 4), dtype=torch.long)}, ValueError, "shape of tokens"),
+        ({"positions": torch.zeros((2, 9), dtype=torch.bool)}, ValueError, "something selected"),
+        ({"positions": torch.ones((2, 4), dtype=torch.bool)}, ValueError, "boolean mask of shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused(llama, change, error, words):
+    given_ = {"tokens": tiny.tokens(), "routes": SOME, **change}
+    with pytest.raises((error, TypeError), match=f"{words}|Type-check"):
+        mp.sweep(llama, **given_)
+
+
+def test_a_tree_may_be_given_instead_of_routes(llama):
+    tree = PrefixTree(SOME)
+    assert len(dict(mp.sweep(llama, tiny.tokens(), tree))) == len(SOME)
+
+
+def test_very_long_routes_do_not_hit_the_recursion_limit(llama):
+    route = Route.parse("0 2x3000 5", N)
+    sweep = mp.sweep(llama, tiny.tokens(rows=1, length=2), [route, Route.identity(N)], positions="last")
+    assert sweep.layer_calls == 3002 + 5
+    assert len(dict(sweep)) == 2
