@@ -8,7 +8,7 @@ from mechpaint.hookset import HookSet, Reading
 
 @dataclass(frozen=True)
 class Read(HookSet):
-    """Keep what passes one hook point inside the layers, at every visit, as `session[point][visit]`.
+    """Keep what passes a hook point inside layers, as `session[point][visit]`.
 
     Args:
         point: The hook point inside a block, such as `"mlp.hook_out"` or `"attn.hook_pattern"`.

@@ -8,7 +8,7 @@ from mechpaint.hookset import HookSet, Reading
 
 @dataclass(frozen=True)
 class ReadAttention(HookSet):
-    """Keep the attention pattern of every visit: `session["attention"][visit]`, `[batch, head, query, key]`.
+    """Keep attention patterns, as `session["attention"][visit]`: `[batch, head, query, key]`.
 
     Args:
         layers: Which layers; None for every layer on the route.

@@ -8,7 +8,7 @@ from mechpaint.hookset import HookSet, Reading
 
 @dataclass(frozen=True)
 class ReadResidual(HookSet):
-    """Keep the residual stream that every visit wrote: `session["residual"][visit]`, `[batch, position, d_model]`.
+    """Keep what layers wrote, as `session["residual"][visit]`: `[batch, position, d_model]`.
 
     In a group each member's own output is kept, before merging.
 

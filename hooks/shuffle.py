@@ -9,9 +9,10 @@ from mechpaint.route import Route
 
 @dataclass(frozen=True)
 class Shuffle(HookSet):
-    """Run the steps of layers `first` to `last` in the order that Python's `random.Random(seed).shuffle` gives.
+    """Run the steps of layers `first` to `last` in a random order.
 
-    The same seed gives the same order as the code of arXiv 2407.09298 (section 3.4).
+    It is the order that Python's `random.Random(seed).shuffle` gives, so the same seed gives the same order as the
+    code of arXiv 2407.09298 (section 3.4).
     """
 
     first: int

@@ -10,7 +10,8 @@ from mechpaint.route import Route
 class Skip(HookSet):
     """Leave out every visit of the layers `first` to `last` (arXiv 2407.09298, section 3.2).
 
-    Skipped layers cost nothing. Inside a group, the members that remain are merged.
+    Skipped layers cost nothing. Inside a group, the members that remain are merged. Layers that are not on the route
+    stay away.
     """
 
     first: int

@@ -166,8 +166,6 @@ class Route:
     def without(self, first: int, last: int) -> Route:
         """The same route with every visit of the layers `first` to `last` left out, in groups too."""
         gone = set(self._range(first, last))
-        if not any(gone.intersection(step.layers) for step in self.steps):
-            raise RouteError(f"none of the layers {first} to {last} is on the route {self}")
         kept = [(tuple(x for x in step.layers if x not in gone), step) for step in self.steps]
         return Route(tuple(Step(layers, step.merge) for layers, step in kept if layers), self.n_layers)
 

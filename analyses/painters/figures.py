@@ -44,6 +44,8 @@ _SHORT = {
 def figures(curves: Curves, seeds: int) -> list[Figure]:
     """Figures 2, 4 to 9, 11 and 17, and summed pairs: those for which something was run."""
     drawn = [_single_layers(curves)]
+    if not curves.scores.tasks:  # without a scale there are no normalised scores
+        return drawn
     drawn += [_by_task(curves, curve, seeds) for curve in CURVES if curves.starts(curve)]
     together = [c for c in (*CURVES, "pairs") if curves.starts(c)]
     if together:
@@ -75,7 +77,7 @@ def _style(i: int) -> dict[str, Any]:
 
 def _single_layers(curves: Curves) -> Figure:
     """Figure 2."""
-    drawing, axes = _axes(10, columns=2)
+    drawing, axes = _axes(10.0, columns=2)
     layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
     for ax, (method, xs) in zip(axes, layers.items(), strict=True):
         for i, task in enumerate(curves.results.tasks):
@@ -155,10 +157,8 @@ def _finish(ax: Axes, affected: list[int]) -> None:
     ax.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
     ax.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
     ax.set_xticks(sorted(set(affected)))
-    lowest = min(
-        (float(np.nanmin(line.get_ydata())) for line in ax.get_lines() if np.size(line.get_ydata())),
-        default=0,
-    )
+    shown = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()])
+    lowest = float(np.nanmin(shown))  # the lines of chance and of the full model are numbers
     if lowest < _FLOOR:
         ax.set_ylim(_FLOOR, None)
         ax.text(

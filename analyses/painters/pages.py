@@ -38,8 +38,8 @@ def _summary(results: Results, found: list[Claim]) -> list[str]:
     return [
         f"The {results.n_layers} layers of {results.model} were skipped, reversed, shuffled, repeated, averaged and "
         f"looped, in {len(set(results.routes.values()))} distinct routes, and scored on {items}.",
-        f"Of {len(found)} claims of “Transformer Layers as Painters” (arXiv 2407.09298) that these runs can speak to, "
-        f"{count['held']} held here, {count['not held']} did not, and {count['undecided']} stay undecided at this "
+        f"Of the {len(found)} claims of “Transformer Layers as Painters” (arXiv 2407.09298) that these runs can speak "
+        f"to, {count['held']} held here, {count['not held']} did not, and {count['undecided']} stay undecided at this "
         "number of items.",
     ]
 

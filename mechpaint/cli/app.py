@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
@@ -28,10 +29,7 @@ _EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 fail
 def run_app() -> None:
     """Build the commands for what is registered, and run the one that was asked for."""
     registry = built_in()
-    app = typer.Typer(
-        help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG, no_args_is_help=True, add_completion=False,
-        pretty_exceptions_enable=False,
-    )  # fmt: skip
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     analyze = typer.Typer(
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
     )
@@ -40,24 +38,27 @@ def run_app() -> None:
         analyze.command(name, help=analysis.question, epilog=_EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.command("list")(_list_command(registry))
-    app.callback(invoke_without_command=True)(_version_option)
+    app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG)(_common)
     try:
-        app()
+        app(prog_name="mechpaint")
     except KeyboardInterrupt:
         _say("[red]interrupted[/red]: what was done is kept; give the same command again to go on")
         raise SystemExit(130) from None
 
 
-def _version_option(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> bool:
+    if wanted:
         print(mechpaint.__version__)  # noqa: T201
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())  # noqa: T201
-        raise typer.Exit(2)
+    return wanted
+
+
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options before any command."""
 
 
 def _list_command(registry: Registry) -> Any:
@@ -83,7 +84,7 @@ def _list(registry: Registry, as_json: bool) -> None:
     for kind, names in found.items():
         table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
         for name, what in names.items():
-            table.add_row(f"[bold]{name}[/bold]", what)
+            table.add_row(Text(name, style="bold"), Text(what))
         Console().print(table)
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Facts(ChoiceTask):
-    """Which of `choices` answers of one relation completes the sentence? Capitals, symbols, opposites, plurals, …
+    """Which answer completes the sentence? Capitals, symbols, opposites, plurals, …
+
+    The wrong ones are answers of the same relation.
 
     Args:
         choices: How many answers to choose from, the right one included.

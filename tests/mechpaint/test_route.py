@@ -117,7 +117,7 @@ def test_any_text_is_a_route_or_a_clear_error(text):
         (lambda: Route.identity(6).without(0, 5), "empty"),
         (lambda: Route.identity(6).without(2, 9), "layers 0 to 5"),
         (lambda: Route.identity(6).without(4, 2), "first to its last"),
-        (lambda: Route.identity(6).without(2, 3).without(2, 3), "is on the route"),
+        (lambda: Route.identity(6).without(2, 3).span(2, 3), "is on the route"),
         (lambda: Route.parse("0 5 1 4", 6).span(0, 1), "do not stand together"),
         (lambda: Route.parse("(0 5) 1", 6).span(0, 1), "do not stand together"),
     ],

@@ -1,0 +1,138 @@
+"""What is timed: ratios within one run, on Gemma-3-270M, 4 x 64 tokens. `make bench` prints them as a table.
+
+Machines are noisy, so nothing here fails. Where two things are compared they take turns, and the median of the ratios
+is what counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import mechpaint as mp
+from mechpaint.analyses.painters import suite
+from mechpaint.conductor import Conductor
+from mechpaint.hooks import Reroute, Skip
+from mechpaint.route import Route
+
+EXTRAS = ("pairs", "repeat_sequence")  # not in the count of 1,748 layer calls
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes, once."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def ratios(a: Callable[[], object], b: Callable[[], object], times: int) -> list[float]:
+    """a's time over b's, in turns, after a warm-up of both; every other pair the other way round."""
+    a()
+    b()
+    found = []
+    for i in range(times):
+        if i % 2:
+            below = seconds(b)
+            found.append(seconds(a) / below)
+        else:
+            above = seconds(a)
+            found.append(above / seconds(b))
+    return found
+
+
+def paper_suite(n_layers: int) -> list[Route]:
+    """The paper's variants, ten seeds, single skips and switches, and the plain model."""
+    variants = [v for v in suite(n_layers) if v.method not in EXTRAS]
+    return [Route.identity(n_layers), *(v.hook_set(n_layers).route(n_layers) for v in variants)]
+
+
+class Bench:
+    """The model, the tokens, and each measurement as a row of text."""
+
+    def __init__(self) -> None:
+        self.model = mp.load("gemma-3-270m")
+        self.n_layers = len(self.model.blocks)
+        self.tokens = torch.randint(10, 200_000, (4, 64), generator=torch.Generator().manual_seed(0))
+        self.routes = paper_suite(self.n_layers)
+        self.table = Table("what", "measured", "wanted", title="Gemma-3-270M, 4 x 64 tokens")
+
+    def add(self, what: str, found: list[float], wanted: str) -> None:
+        """A row: the median, and the range."""
+        spread = f"{statistics.median(found):.3f}  ({min(found):.3f} to {max(found):.3f}, {len(found)} times)"
+        self.table.add_row(what, spread, wanted)
+
+    def whole_sweep(self) -> float:
+        """The suite, logits at the last position."""
+        return seconds(lambda: [None for _ in mp.sweep(self.model, self.tokens, self.routes, positions="last")])
+
+    def sweep_against_its_parts(self, sweep: float) -> None:
+        """The sweep's time over its layer calls and unembeddings, each timed alone just before and after it."""
+        conductor = Conductor(self.model)
+        plan = mp.sweep(self.model, self.tokens, self.routes, positions="last")
+        recording = conductor.record(self.tokens)
+        route = Route.identity(self.n_layers)
+        rows = recording.embeddings[:, -1].repeat(32, 1)
+        tails = len(plan) * len(self.tokens) / len(rows)
+        conductor.run(route, recording)
+        calls = statistics.median(seconds(lambda: conductor.run(route, recording)) for _ in range(15)) / self.n_layers
+        tail = statistics.median(seconds(lambda: conductor.tail(rows)) for _ in range(7))
+        self.add(
+            f"sweep over its {plan.layer_calls:,} layer calls and {tails:.1f} blocks of logits, timed alone",
+            [sweep / (calls * plan.layer_calls + tail * tails)],
+            "at most 1.05",
+        )
+
+    def sweep_against_independent_runs(self, sweep: float) -> None:
+        """One full-logits forward a route, each route once."""
+
+        def alone(route: Route) -> None:
+            with mp.attach(self.model, Reroute(route)):
+                self.model(self.tokens)
+
+        distinct = list(dict.fromkeys(self.routes))
+        total = sum(seconds(lambda route=route: alone(route)) for route in track(distinct, "independent runs"))
+        self.add(f"independent forwards of {len(distinct)} routes over the sweep", [total / sweep], "at least 3.5")
+
+    def attach_against_the_bare_bridge(self) -> None:
+        """Inside the context, where a session spends its time; and with entering and leaving it."""
+
+        def attached() -> None:
+            with mp.attach(self.model, mp.HookSet()):
+                self.model(self.tokens)
+
+        def bare() -> object:
+            return self.model(self.tokens)
+
+        self.add(
+            "attach of nothing over the bare bridge, entering it each time", ratios(attached, bare, 15), "at most 1.02"
+        )
+
+    def skipping(self) -> None:
+        """Ten layers against eighteen, without logits: by layers alone 0.556."""
+        conductor = Conductor(self.model)
+        recording = conductor.record(self.tokens)
+        short, full = Skip(5, 12).route(self.n_layers), Route.identity(self.n_layers)
+        found = ratios(lambda: conductor.run(short, recording), lambda: conductor.run(full, recording), 15)
+        self.add("10 of 18 layers over all of them (10/18 = 0.556)", found, "in proportion")
+
+
+def main() -> None:
+    """Measure and print."""
+    bench = Bench()
+    with torch.no_grad():
+        bench.attach_against_the_bare_bridge()
+        bench.skipping()
+        sweep = bench.whole_sweep()
+        bench.sweep_against_its_parts(sweep)
+        bench.sweep_against_independent_runs(sweep)
+    Console().print(bench.table)
+
+
+if __name__ == "__main__":
+    main()

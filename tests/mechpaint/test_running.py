@@ -1,0 +1,217 @@
+"""Runs on disk: complete or not there, taken up where they stopped."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+
+import pandas as pd
+import pytest
+import yaml
+
+from mechpaint.analyses.painters import Painters
+from mechpaint.files import CannotWrite, write_text, written
+from mechpaint.hooks import Hooks, ReadAttention, Skip
+from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.route import Route, RouteError
+from mechpaint.running import Plan, Settings, forecast, run
+from mechpaint.tasks import Facts, IndirectObject, TaskError, Text
+
+SMALL = Painters(start_layers=(1,), seeds=2)
+
+
+def _plan(model, **changed):
+    settings = {"analysis": SMALL, "model_name": "tiny", "tasks": (Facts(), IndirectObject()), "limit": 40, **changed}
+    return Plan.of(model, Settings(**settings))
+
+
+def _run(model, out, **changed):
+    return run(model, _plan(model, **changed), out, "mechpaint analyze painters")
+
+
+def _table(finished):
+    return pd.read_parquet(finished.folder / "results.parquet").sort_values(
+        ["task", "item", "route"], ignore_index=True
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(speaking, tmp_path_factory):
+    return _run(speaking, tmp_path_factory.mktemp("runs"))
+
+
+def test_a_run_leaves_what_the_design_says(finished):
+    folder = finished.folder
+    assert folder.parent.name == "painters"
+    for name in ("config.yaml", "env.json", "routes.json", "results.parquet", "report.html", "report.md"):
+        assert (folder / name).stat().st_size > 0
+    for suffix in ("svg", "png"):
+        assert (folder / "figures" / f"figure-2.{suffix}").stat().st_size > 1000
+    assert len(list((folder / "cells").iterdir())) == finished.computed == 4
+    assert not [p for p in folder.rglob("*") if p.name.startswith(".")]
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["limit"] == 40
+    assert [task["task"] for task in config["tasks"]] == ["facts", "ioi"]
+    assert json.loads((folder / "env.json").read_text())["versions"]["torch"]
+
+
+def test_results_have_one_row_an_item_and_route(finished):
+    table = _table(finished)
+    routes = set(json.loads((finished.folder / "routes.json").read_text()).values())
+    assert len(table) == 2 * 40 * len(routes)
+    assert set(table["route"]) == routes
+    assert not table.duplicated(["task", "item", "route"]).any()
+    assert table["finite"].all()
+    assert set(table["score"]) == {0.0, 1.0}
+
+
+def test_running_again_computes_nothing_and_changes_no_byte(speaking, finished):
+    before = {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()}
+    again = _run(speaking, finished.folder.parents[1])
+    assert again.computed == 0
+    assert again.folder == finished.folder
+    assert {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "nonsense"])
+def test_a_missing_or_damaged_cell_is_computed_again(speaking, finished, damage):
+    before = _table(finished)
+    cell = sorted((finished.folder / "cells").iterdir())[1]
+    whole = cell.read_bytes()
+    if damage == "missing":
+        cell.unlink()
+    else:
+        cell.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "nonsense": b"PAR1" * 99}[damage])
+    again = _run(speaking, finished.folder.parents[1])
+    assert again.computed == 1
+    pd.testing.assert_frame_equal(_table(again), before)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(speaking, finished, tmp_path, monkeypatch):
+    from mechpaint.runs import RunFolder
+
+    write, done = RunFolder.write, []
+
+    def write_two(self, cell, records):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(cell)
+        write(self, cell, records)
+
+    monkeypatch.setattr(RunFolder, "write", write_two)
+    with pytest.raises(KeyboardInterrupt):
+        _run(speaking, tmp_path)
+    assert not list(tmp_path.rglob("results.parquet"))
+    monkeypatch.undo()
+    again = _run(speaking, tmp_path)
+    assert again.computed == 2
+    pd.testing.assert_frame_equal(_table(again), _table(finished))
+
+
+def test_other_settings_are_another_run(speaking, llama, finished):
+    def fingerprint(model=speaking, **changed):
+        from mechpaint.runs import RunFolder
+
+        plan = _plan(model, **changed)
+        return RunFolder(finished.folder.parents[1], "painters", plan.config(model)).path.name
+
+    same = finished.folder.name
+    assert fingerprint() == same
+    assert fingerprint(rows_at_once=3) == same  # how it is batched is not what is measured
+    assert fingerprint(model_name="another name") == same
+    others = [
+        fingerprint(limit=39),
+        fingerprint(seed=1),
+        fingerprint(tasks=(Facts(),)),
+        fingerprint(tasks=(Facts(choices=3), IndirectObject())),
+        fingerprint(hooks=Skip(0, 0)),
+        fingerprint(analysis=Painters(start_layers=(1,), seeds=3)),
+    ]
+    assert len({same, *others}) == 1 + len(others)
+
+
+def test_hooks_are_applied_to_every_route(speaking):
+    plain, hooked = _plan(speaking), _plan(speaking, hooks=Skip(0, 0))
+    for label, route in plain.routes.items():
+        assert hooked.routes[label] == route.without(0, 0)
+    assert hooked.routes["baseline"] == Route.parse("1-5", 6)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"tasks": ()}, TaskError, "one task or more, each once, got: none"),
+        ({"tasks": (Facts(), Facts())}, TaskError, "got: facts, facts"),
+        ({"tasks": (Text("none.txt"),)}, TaskError, "there is no file"),
+        ({"limit": 0}, TaskError, "1 item or more"),
+        ({"hooks": ReadAttention()}, HookSetError, "also reads or hooks"),
+        ({"hooks": Hooks([("hook_embed", print)])}, HookSetError, "also reads or hooks"),
+        ({"hooks": Skip(0, 9)}, RouteError, "layers 0 to 5"),
+        ({"analysis": Painters(start_layers=(3,))}, ValueError, "N=3 does not fit 6 layers"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(speaking, tmp_path, changed, error, words):
+    with pytest.raises(error, match=words):
+        _run(speaking, tmp_path / "runs", **changed)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_forecast_counts_what_will_be_run(speaking, monkeypatch):
+    plan = _plan(speaking, tasks=(Facts(),))
+    cost = forecast(speaking, plan)
+    ran = []
+    handles = [block.register_forward_hook(lambda *_: ran.append(1)) for block in speaking.blocks]
+    from mechpaint.scoring import score_items
+
+    for cell in plan.cells():
+        list(score_items(speaking, plan.settings.tasks[0], plan.items[0][cell.first : cell.last], plan.tree))
+    for handle in handles:
+        handle.remove()
+    probes = cost.batches  # each sweep looks once at what a layer returns
+    assert len(ran) == cost.layer_calls + probes
+    assert cost.layer_calls < cost.layer_calls_unshared
+    assert cost.seconds > 0
+    assert cost.bytes > 1e6
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+    """The kernel refuses the write, as on a full disk: here because files may not grow beyond a limit."""
+    target = tmp_path / "cells" / "a.parquet"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(CannotWrite, match=r"a\.parquet: no space left.*--out"):
+            write_text(target, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(target.parent.iterdir()) == []
+    write_text(target, "x" * 10_000)
+    assert target.stat().st_size == 10_000
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail():
+        with written(path) as scratch:
+            scratch.write_text("half of the n")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="cannot write"):
+        write_text(tmp_path / "file" / "x.txt", "a")
+
+
+def test_the_plan_of_no_hooks_is_the_analysis_itself(speaking):
+    assert _plan(speaking).routes == _plan(speaking, hooks=HookSet()).routes

@@ -1,0 +1,105 @@
+"""What is in the package, and which way imports point."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mechpaint
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+HOMES = {"mechpaint": ROOT / "mechpaint", "mechpaint.hooks": ROOT / "hooks", "mechpaint.analyses": ROOT / "analyses"}
+
+
+def _files():
+    for package, folder in HOMES.items():
+        for path in sorted(folder.rglob("*.py")):
+            inside = path.relative_to(folder)
+            if not (package == "mechpaint" and inside.parts[0] in ("hooks", "analyses")):
+                yield ".".join([package, *inside.with_suffix("").parts]).removesuffix(".__init__"), path
+
+
+def test_every_folder_of_code_is_a_listed_package():
+    found = {name if path.name == "__init__.py" else name.rpartition(".")[0] for name, path in _files()}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
+
+
+def test_public_names():
+    assert mechpaint.__all__ == sorted(mechpaint.__all__)
+    assert set(mechpaint.__all__) == set(mechpaint._HOME)
+    for name in mechpaint.__all__:
+        assert getattr(mechpaint, name).__name__ == name
+    assert set(mechpaint.__all__) <= set(dir(mechpaint))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        mechpaint.nothing  # noqa: B018
+    assert mechpaint.__version__ == PROJECT["project"]["version"]
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_imports_point_one_way():
+    """analyses -> hooks -> mechpaint; within it, cli -> running -> sweeping -> conductor -> route."""
+    for name, path in _files():
+        for imported in _imports(path):
+            if f"{name}.".startswith("mechpaint.hooks."):
+                assert not imported.startswith("mechpaint.analyses"), (name, imported)
+            elif not name.startswith("mechpaint.analyses"):
+                assert not f"{imported}.".startswith(("mechpaint.hooks.", "mechpaint.analyses.")), (name, imported)
+    order = ["route", "hookset", "kvcache", "conductor", "sweeping", "scoring", "running", "cli"]
+    for name, path in _files():
+        place = name.split(".")[1] if "." in name else ""
+        if place in order:
+            later = {f"mechpaint.{other}" for other in order[order.index(place) + 1 :]}
+            assert not later & set(_imports(path)), name
+
+
+def test_only_the_conductor_knows_hugging_face_internals():
+    allowed = {"mechpaint.conductor", "mechpaint.kvcache", "mechpaint.models", "mechpaint.gemma"}
+    for name, path in _files():
+        if name not in allowed:
+            text = path.read_text()
+            assert "transformers import" not in text, name
+            assert "original_component" not in text, name
+
+
+def test_the_route_is_pure_python():
+    for name in ("route", "prefixtree", "hooktext"):
+        outside = {m for m in _imports(ROOT / "mechpaint" / f"{name}.py") if not m.startswith("mechpaint")}
+        assert not outside & {"torch", "numpy", "transformers"}, name
+
+
+@pytest.mark.parametrize("name", [name for name, _ in _files()])
+def test_every_module_and_public_thing_is_documented(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    assert len(module.__doc__.splitlines()[0]) < 120
+
+
+def test_functions_fit_on_a_screen():
+    for name, path in _files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{name}.{node.name}"
+
+
+def test_constraints_pin_every_requirement():
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in _lines(ROOT / "constraints.txt")}
+    extras = PROJECT["project"]["optional-dependencies"]
+    for requirement in (*PROJECT["project"]["dependencies"], *extras["gemma"], *extras["dev"]):
+        name = requirement.replace("[", "=").replace("<", "=").replace(">", "=").split("=")[0]
+        assert name in pinned, requirement
+
+
+def _lines(path):
+    return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
