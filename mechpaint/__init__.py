@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mechpaint.conductor import CannotReroute
+    from mechpaint.errors import InputError
     from mechpaint.gemma import WeightsError
     from mechpaint.hookset import Hook, HookSet, HookSetError, Reading
     from mechpaint.models import LoadError, load
@@ -28,6 +29,7 @@ _HOME = {
     "Hook": "hookset",
     "HookSet": "hookset",
     "HookSetError": "hookset",
+    "InputError": "errors",
     "LoadError": "models",
     "Reading": "hookset",
     "Route": "route",
@@ -47,6 +49,7 @@ __all__ = [
     "Hook",
     "HookSet",
     "HookSetError",
+    "InputError",
     "LoadError",
     "Reading",
     "Route",

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 
+from mechpaint.errors import InputError
 from mechpaint.kvcache import VisitSlots
 from mechpaint.merge import Merger
 from mechpaint.route import Route, Step, Visit
@@ -29,7 +30,7 @@ Residual: TypeAlias = Float[Tensor, "batch position d_model"]
 Tokens: TypeAlias = Int[Tensor, "batch position"]
 
 
-class CannotReroute(ValueError):
+class CannotReroute(InputError):
     """The model's layers cannot be run in another order: what was given and why not."""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mechpaint.errors import InputError
 from mechpaint.route import Route, Visit
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Store: TypeAlias = "dict[str, dict[Visit, Tensor]]"
 """What was read: `store[key][visit]`."""
 
 
-class HookSetError(ValueError):
+class HookSetError(InputError):
     """A hook set that cannot work: a name that does not exist, a layer that never runs, a hook that never fires."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from mechpaint.errors import InputError
 from mechpaint.gemma import gemma_folder
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PRESETS: dict[str, Callable[[], Path]] = {"gemma-3-270m": gemma_folder}
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
-class LoadError(ValueError):
+class LoadError(InputError):
     """A model that cannot be loaded: what was given, what was expected."""
 
 

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NoReturn, TypeAlias
 
+from mechpaint.errors import InputError
+
 Merge: TypeAlias = Literal["mean", "sum"]
 
 
-class RouteError(ValueError):
+class RouteError(InputError):
     """A route that cannot be: malformed notation, a layer that does not exist, nothing left to run."""
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mechpaint.analyses.painters.curves import Curves
-from mechpaint.statistics import Estimate, combine, estimate, verdict
+from mechpaint.analyses.painters.curves import Curves, count
+from mechpaint.statistics import combine, estimate, verdict
 
-REORDERING = ("reverse", "random")
+REORDERING = ("reverse", "random order")
 _REASONING = ("arithmetic",)
+_AGAIN = {2: "middle twice", 3: "middle three times"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def _better(curves: Curves, where: str, text: str, better: str, worse: str, leas
         return None
     difference = estimate(curves.area(better, shared) - curves.area(worse, shared))
     evidence = (
-        f"{better.replace('_', ' ')} {curves.area(better, shared)[0]:.3f}, "
-        f"{worse.replace('_', ' ')} {curves.area(worse, shared)[0]:.3f}; difference {difference}"
+        f"{better} {curves.area(better, shared)[0]:.3f}, "
+        f"{worse} {curves.area(worse, shared)[0]:.3f}; difference {difference}"
     )
     return Claim(where, text, verdict(difference), evidence)
 
@@ -80,20 +81,20 @@ def _graceful(method: str, where: str, name: str) -> Callable[[Curves], Claim | 
         found = {curves.affected(s): estimate(curves.median(method, s)) for s in starts}
         worst = min(found.values(), key=lambda e: e.value)
         decided = "held" if worst.low > 0.5 else "not held" if worst.high < 0.5 else "undecided"
-        evidence = "; ".join(f"{m} layers: {e}" for m, e in sorted(found.items()))
+        evidence = "; ".join(f"{count(m)}: {e}" for m, e in sorted(found.items()))
         return Claim(where, f"{name} degrades gracefully: a few middle layers cost less than half.", decided, evidence)
 
     return test
 
 
 def _worst_of_all(curves: Curves) -> Claim | None:
-    others = [m for m in ("skip", "reverse", "random", "parallel", "looped") if curves.starts(m)]
-    shared = curves.shared_starts(("middle_repeat", *others), 3)
+    others = [m for m in ("skip", "reverse", "random order", "parallel", "looped parallel") if curves.starts(m)]
+    shared = curves.shared_starts(("middle repeat", *others), 3)
     if not shared or not others:
         return None
     nearest = combine([curves.area(m, shared) for m in others], np.min)
-    difference = estimate(nearest - curves.area("middle_repeat", shared))
-    areas = ", ".join(f"{m.replace('_', ' ')} {curves.area(m, shared)[0]:.3f}" for m in ("middle_repeat", *others))
+    difference = estimate(nearest - curves.area("middle repeat", shared))
+    areas = ", ".join(f"{m} {curves.area(m, shared)[0]:.3f}" for m in ("middle repeat", *others))
     return Claim(
         "§3.3, §3.8, figures 5 and 11",
         "Repeating the centre layer is the worst of all variants.",
@@ -104,14 +105,14 @@ def _worst_of_all(curves: Curves) -> Claim | None:
 
 def _least_harmful(curves: Curves) -> Claim | None:
     """§3.8: looped parallel and random order are the two best."""
-    top, rest = ("looped", "random"), ("skip", "reverse", "parallel", "middle_repeat")
+    top, rest = ("looped parallel", "random order"), ("skip", "reverse", "parallel", "middle repeat")
     shared = curves.shared_starts((*top, *rest), 3)
     if not shared:
         return None
     worst_top = combine([curves.area(m, shared) for m in top], np.min)
     best_rest = combine([curves.area(m, shared) for m in rest], np.max)
     difference = estimate(worst_top - best_rest)
-    areas = ", ".join(f"{m.replace('_', ' ')} {curves.area(m, shared)[0]:.3f}" for m in (*top, *rest))
+    areas = ", ".join(f"{m} {curves.area(m, shared)[0]:.3f}" for m in (*top, *rest))
     return Claim(
         "§3.8, figure 11",
         "Looped parallel and random order are the two least harmful variants.",
@@ -144,9 +145,7 @@ def _order_matters_to_reasoning(curves: Curves) -> Claim | None:
 def _never_better_than_full(curves: Curves) -> Claim | None:
     """A.6, figure 17: running the middle again never helps."""
     found = {
-        (times, s): estimate(curves.median(f"twice_thrice_{times}", s))
-        for times in (2, 3)
-        for s in curves.starts(f"twice_thrice_{times}")
+        (times, s): estimate(curves.median(_AGAIN[times], s)) for times in (2, 3) for s in curves.starts(_AGAIN[times])
     }
     if not found:
         return None
@@ -156,14 +155,14 @@ def _never_better_than_full(curves: Curves) -> Claim | None:
         "A.6, figure 17",
         "Running the middle layers twice or three times is never better than the full model.",
         decided,
-        f"the best is {times} times over {curves.affected(start)} layers: {best}, the full model being 1",
+        f"the best is {times} times over {count(curves.affected(start))}: {best}, the full model being 1",
     )
 
 
 def _loop_against_once(curves: Curves) -> Claim | None:
     return _better(
         curves, "§3.7, figure 9", "Looping the parallel layers is clearly better than running them once.",
-        "looped", "parallel", least_affected=3,
+        "looped parallel", "parallel", least_affected=3,
     )  # fmt: skip
 
 
@@ -172,9 +171,9 @@ _TESTS: Sequence[Callable[[Curves], Claim | None]] = (
     _graceful("skip", "§3.2, figure 4", "Skipping the middle"),
     _worst_of_all,
     _graceful("reverse", "§3.4, figure 6", "Reversing the middle"),
-    _graceful("random", "§3.4, figure 7", "A random order of the middle"),
+    _graceful("random order", "§3.4, figure 7", "A random order of the middle"),
     lambda c: _better(c, "§3.4", "Reversing is better than skipping.", "reverse", "skip", 3),
-    lambda c: _better(c, "§3.4", "A random order is better than the reversed one.", "random", "reverse", 3),
+    lambda c: _better(c, "§3.4", "A random order is better than the reversed one.", "random order", "reverse", 3),
     _graceful("parallel", "§3.5, figure 8", "Running the middle in parallel"),
     lambda c: _better(c, "§3.5", "Parallel layers are better than skipped ones.", "parallel", "skip", 3),
     lambda c: _better(c, "§3.5", "Reversed layers are better than parallel ones.", "reverse", "parallel", 3),
@@ -183,5 +182,3 @@ _TESTS: Sequence[Callable[[Curves], Claim | None]] = (
     _least_harmful,
     _never_better_than_full,
 )
-
-__all__ = ["Claim", "Estimate", "claims"]

@@ -13,6 +13,18 @@ from mechpaint.statistics import Scores
 
 Draws = Float[np.ndarray, " draw"]
 
+_BY_METHOD = {
+    "skip": "skip",
+    "middle_repeat": "middle repeat",
+    "reverse": "reverse",
+    "random": "random order",
+    "pairs": "summed pairs",
+}
+CURVES = (
+    *("skip", "middle repeat", "reverse", "random order", "parallel", "looped parallel"),
+    *("summed pairs", "middle twice", "middle three times"),
+)
+
 
 class Curves:
     """What each curve is made of, and its values.
@@ -21,8 +33,8 @@ class Curves:
         variants: The experiments that were run.
         results: What was measured.
 
-    A *curve* is a method, but for those with a parameter: `parallel` and `looped` are `loop_parallel` once and at its
-    highest repeat, `twice_thrice_2` and `twice_thrice_3` are `repeat_sequence`. `random` is the mean of its seeds.
+    A *curve*, one of `CURVES`, is a method, or one of its settings: `parallel` and `looped parallel` are
+    `loop_parallel` once and at its highest repeat. `random order` is the mean of its seeds.
     """
 
     def __init__(self, variants: Sequence[Variant], results: Results) -> None:
@@ -33,7 +45,7 @@ class Curves:
         most = max((v.repeat_or_seed or 1 for v in variants if v.method == "loop_parallel"), default=1)
         self.loops = most
         for v in variants:
-            for curve in _curves(v, most):
+            if (curve := _curve(v, most)) is not None:
                 self._labels.setdefault((curve, v.start_layer), []).append(str(v))
 
     def affected(self, start_layer: int) -> int:
@@ -78,9 +90,16 @@ class Curves:
         return float(np.exp(np.mean(logs)))
 
 
-def _curves(variant: Variant, most_loops: int) -> list[str]:
+def count(layers: int) -> str:
+    """A number of layers in words."""
+    return f"{layers} layer" if layers == 1 else f"{layers} layers"
+
+
+def _curve(variant: Variant, most_loops: int) -> str | None:
+    """The curve that an experiment belongs to; single layers, and loops in between, belong to none."""
+    setting = variant.repeat_or_seed
     if variant.method == "loop_parallel":
-        return ["parallel"] * (variant.repeat_or_seed == 1) + ["looped"] * (variant.repeat_or_seed == most_loops > 1)
+        return "parallel" if setting == 1 else "looped parallel" if setting == most_loops else None
     if variant.method == "repeat_sequence":
-        return [f"twice_thrice_{variant.repeat_or_seed}"]
-    return [variant.method]
+        return {2: "middle twice", 3: "middle three times"}.get(setting or 0)
+    return _BY_METHOD.get(variant.method)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechpaint.analyses.painters.curves import Curves
+from mechpaint.analyses.painters.curves import Curves, count
 from mechpaint.report import Figure
 from mechpaint.statistics import estimate
 
@@ -19,25 +19,14 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "os^Dv<>P"
 _FLOOR = -0.6
 
-CURVES: Mapping[str, tuple[str, str, str]] = {
+_FIGURES: Mapping[str, tuple[str, str, str]] = {
     # curve: (figure, name, section)
     "skip": ("4", "Skip the middle", "§3.2"),
-    "middle_repeat": ("5", "Middle repeat: the centre layer in place of every middle layer", "§3.3"),
+    "middle repeat": ("5", "Middle repeat: the centre layer in place of every middle layer", "§3.3"),
     "reverse": ("6", "Reverse the middle", "§3.4"),
-    "random": ("7", "Random order of the middle", "§3.4"),
+    "random order": ("7", "Random order of the middle", "§3.4"),
     "parallel": ("8", "Middle in parallel, averaged", "§3.5"),
-    "looped": ("9", "Middle in parallel, looped", "§3.7"),
-}
-_SHORT = {
-    "skip": "skip",
-    "middle_repeat": "middle repeat",
-    "reverse": "reverse",
-    "random": "random order",
-    "parallel": "parallel",
-    "looped": "looped parallel",
-    "pairs": "summed pairs",
-    "twice_thrice_2": "middle twice",
-    "twice_thrice_3": "middle three times",
+    "looped parallel": ("9", "Middle in parallel, looped", "§3.7"),
 }
 
 
@@ -46,11 +35,11 @@ def figures(curves: Curves, seeds: int) -> list[Figure]:
     drawn = [_single_layers(curves)]
     if not curves.scores.tasks:  # without a scale there are no normalised scores
         return drawn
-    drawn += [_by_task(curves, curve, seeds) for curve in CURVES if curves.starts(curve)]
-    together = [c for c in (*CURVES, "pairs") if curves.starts(c)]
+    drawn += [_by_task(curves, curve, seeds) for curve in _FIGURES if curves.starts(curve)]
+    together = [c for c in (*_FIGURES, "summed pairs") if curves.starts(c)]
     if together:
         drawn.append(_medians(curves, "figure-11", "Figure 11: all variants", together, _all_caption(curves, together)))
-    again = [c for c in ("twice_thrice_2", "twice_thrice_3") if curves.starts(c)]
+    again = [c for c in ("middle twice", "middle three times") if curves.starts(c)]
     if again:
         drawn.append(
             _medians(curves, "figure-17", "Figure 17: the middle run again", again, _again_caption(curves, again))
@@ -79,6 +68,7 @@ def _single_layers(curves: Curves) -> Figure:
     """Figure 2."""
     drawing, axes = _axes(10.0, columns=2)
     layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
+    names = {"skip_idx_layer": "layer N, skipped", "switch_idx_layer": "layer N, switched with N+1"}
     for ax, (method, xs) in zip(axes, layers.items(), strict=True):
         for i, task in enumerate(curves.results.tasks):
             ys = [curves.perplexity(task.name, method, x) for x in xs]
@@ -90,11 +80,10 @@ def _single_layers(curves: Curves) -> Figure:
                 linestyle=":",
             )
         ax.set_yscale("log")
-        ax.set_xlabel("layer N")
-    axes[0].set_title("layer N skipped", fontsize=10)
-    axes[1].set_title("layers N and N+1 switched", fontsize=10)
+        ax.set_xlabel(names[method])
+        ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
     axes[0].set_ylabel("perplexity of the right answers (log scale)")
-    axes[0].legend(fontsize=8, frameon=False)
+    _legend(axes[0])
     ratios = {x: curves.perplexity_ratio("skip_idx_layer", x) for x in range(curves.n_layers)}
     worst = sorted(ratios, key=lambda x: -ratios[x])[:3]
     mild = min(ratios, key=lambda x: ratios[x])
@@ -110,7 +99,7 @@ def _single_layers(curves: Curves) -> Figure:
 
 def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
     """Figures 4 to 9: a thin line a task, the median thick with its interval."""
-    number, name, section = CURVES[curve]
+    number, name, section = _FIGURES[curve]
     starts = curves.starts(curve)
     affected = [curves.affected(s) for s in starts]
     drawing, (ax,) = _axes()
@@ -120,15 +109,15 @@ def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
     medians = [estimate(curves.median(curve, s)) for s in starts]
     _band(ax, affected, medians, "median", "#000000", {"linewidth": 2.6})
     _finish(ax, affected)
-    extra = {"random": f" Mean of {seeds} orders.", "looped": f" {curves.loops} times."}.get(curve, "")
+    extra = {"random order": f", mean of {seeds} orders", "looped parallel": f" {curves.loops} times"}.get(curve, "")
     caption = (
-        f"{name}.{extra} {_ends(affected, medians)} Band: 95 % bootstrap interval of the median. Paper: {section}."
+        f"{name}{extra}. {_ends(affected, medians)} Band: 95 % bootstrap interval of the median. Paper: {section}."
     )
     alt = (
-        f"Line chart of normalised score against the number of affected layers under {_SHORT[curve]}; "
+        f"Line chart of normalised score against the number of affected layers under {curve}; "
         "a line a task and their median."
     )
-    return Figure(f"figure-{number}", f"Figure {number}: {_SHORT[curve]}", caption, alt, drawing)
+    return Figure(f"figure-{number}", f"Figure {number}: {curve}", caption, alt, drawing)
 
 
 def _medians(curves: Curves, name: str, title: str, which: list[str], caption: str) -> Figure:
@@ -138,12 +127,12 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
     for i, curve in enumerate(which):
         affected = [curves.affected(s) for s in curves.starts(curve)]
         medians = [estimate(curves.median(curve, s)) for s in curves.starts(curve)]
-        _band(ax, affected, medians, _SHORT[curve], _COLOURS[i], {**_style(i), "linewidth": 1.6})
+        _band(ax, affected, medians, curve, _COLOURS[i], {**_style(i), "linewidth": 1.6})
         everything += affected
     _finish(ax, everything)
     alt = (
         "Line chart of the median normalised score against the number of affected layers, a line a variant: "
-        + ", ".join(_SHORT[c] for c in which)
+        + ", ".join(c for c in which)
     )
     return Figure(name, title, caption, alt, drawing)
 
@@ -171,12 +160,17 @@ def _finish(ax: Axes, affected: list[int]) -> None:
         )
     ax.set_xlabel("number of affected layers, M")
     ax.set_ylabel("normalised score (chance 0, full model 1)")
-    ax.legend(fontsize=8, frameon=False, ncols=2)
+    _legend(ax)
+
+
+def _legend(ax: Axes) -> None:
+    """Above the axes, where no line runs through it."""
+    ax.legend(fontsize=8, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
 
 def _ends(affected: list[int], medians: list[Any]) -> str:
     few, many = int(np.argmin(affected)), int(np.argmax(affected))
-    text = f"The median over tasks is {medians[few]} with {affected[few]} layer{'s' * (affected[few] > 1)} affected"
+    text = f"The median over tasks is {medians[few]} with {count(affected[few])} affected"
     return text + (f", {medians[many]} with {affected[many]}." if many != few else ".")
 
 
@@ -185,7 +179,7 @@ def _all_caption(curves: Curves, which: list[str]) -> str:
     if not shared:
         return "Medians over tasks."
     areas = {c: float(curves.area(c, shared)[0]) for c in which}
-    order = ", ".join(f"{_SHORT[c]} {areas[c]:.3f}" for c in sorted(areas, key=lambda c: -areas[c]))
+    order = ", ".join(f"{c} {areas[c]:.3f}" for c in sorted(areas, key=lambda c: -areas[c]))
     return (
         "Medians over tasks, with 95 % bootstrap intervals. From best to worst, averaged over start layers with "
         f"{min(map(curves.affected, shared))} layers affected or more: {order}. Summed pairs (arXiv 2502.02790) add "
@@ -198,7 +192,7 @@ def _again_caption(curves: Curves, which: list[str]) -> str:
     for curve in which:
         values = {curves.affected(s): curves.median(curve, s)[0] for s in curves.starts(curve)}
         best = max(values, key=lambda m: values[m])
-        parts.append(f"{_SHORT[curve]} is at best {values[best]:.3f} ({best} layers)")
+        parts.append(f"{curve} is at best {values[best]:.3f} ({count(best)})")
     return f"The middle sequence run again, median over tasks: {'; '.join(parts)}. Paper: appendix A.6."
 
 

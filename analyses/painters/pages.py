@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mechpaint.analyses.painters.claims import Claim, claims
-from mechpaint.analyses.painters.curves import Curves
+from mechpaint.analyses.painters.curves import CURVES, Curves
 from mechpaint.analyses.painters.figures import figures
 from mechpaint.analysis import Results
 from mechpaint.report import Report, Table
@@ -77,31 +77,12 @@ def _tasks_table(curves: Curves) -> Table:
 
 
 def _variants_table(curves: Curves) -> Table:
-    names = (
-        "skip",
-        "middle_repeat",
-        "reverse",
-        "random",
-        "parallel",
-        "looped",
-        "pairs",
-        "twice_thrice_2",
-        "twice_thrice_3",
-    )
     rows: list[tuple[str, ...]] = []
-    for curve in (name for name in names if curves.starts(name)):
+    for curve in CURVES:
         for start in curves.starts(curve):
             tasks = (f"{curves.task(task.name, curve, start)[0]:.3f}" for task in curves.scores.tasks)
-            name = curve.replace("twice_thrice_", "middle run, times ").replace("_", " ")
-            rows.append(
-                (
-                    name,
-                    str(start),
-                    str(curves.affected(start)),
-                    str(estimate(curves.median(curve, start))),
-                    *tasks,
-                )
-            )
+            median = str(estimate(curves.median(curve, start)))
+            rows.append((curve, str(start), str(curves.affected(start)), median, *tasks))
     return Table(
         "scores",
         "All normalised scores",

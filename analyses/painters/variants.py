@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from mechpaint.errors import InputError
 from mechpaint.hooks import Average, Fill, Loop, Pair, Reverse, Shuffle, Skip, Swap
 from mechpaint.hookset import HookSet
 from mechpaint.route import Route
 
 
-class VariantError(ValueError):
+class VariantError(InputError):
     """A variant that the paper does not define: an unknown method, a start layer out of range, no repeat or seed."""
 
 

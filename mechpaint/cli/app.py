@@ -19,6 +19,9 @@ from rich.text import Text
 import mechpaint
 from mechpaint.analysis import Analysis
 from mechpaint.cli.options import command_for
+from mechpaint.errors import InputError
+from mechpaint.files import CannotWrite
+from mechpaint.gemma import WeightsError
 from mechpaint.hooktext import parse_hook_set
 from mechpaint.plugins import Registry, built_in
 from mechpaint.tasks.task import Task, TaskError
@@ -98,14 +101,11 @@ def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) ->
         tasks = tuple(_task(registry, name) for name in options["task"] or analysis.tasks)
         hooks = parse_hook_set(options["hooks"], registry.hook_sets)
         if options["batch_size"] < 1:
-            raise TaskError(f"--batch-size must be 1 or more, got {options['batch_size']}")
-    except ValueError as error:
-        _fail(error, 2)
-    try:
+            raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
         _compute(analysis, tasks, hooks, options)
-    except ValueError as error:  # bad input, found when it met the model
+    except InputError as error:
         _fail(error, 2)
-    except (OSError, RuntimeError) as error:
+    except (CannotWrite, WeightsError) as error:
         _fail(error, 1)
 
 

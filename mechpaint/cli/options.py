@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mechpaint.analysis import Analysis
+from mechpaint.errors import InputError
 
 Options = dict[str, Any]
 
@@ -43,7 +44,7 @@ def command_for(analysis: type[Analysis], do: Callable[[Analysis, Options], None
     def command(**given: Any) -> None:
         try:
             made = analysis(**{name: _value(given.pop(name), types[name], name) for name in own})
-        except ValueError as error:
+        except InputError as error:
             raise typer.BadParameter(str(error)) from error
         do(made, given)
 

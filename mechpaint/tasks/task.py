@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mechpaint.errors import InputError
 from mechpaint.models import require_tokenizer
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-class TaskError(ValueError):
+class TaskError(InputError):
     """A task that cannot be made: no items, a source that cannot be read, a limit that means nothing."""
 
 

@@ -155,9 +155,9 @@ def test_curves_take_the_mean_of_seeds_and_the_highest_loop():
     _, results = _results(lambda v: order.get((v.method, v.repeat_or_seed), 0.3), analysis=analysis)
     curves = Curves(analysis.variants(18), results)
     for start in (2, 4):
-        assert curves.median("random", start)[0] == pytest.approx(0.3, abs=0.02)
+        assert curves.median("random order", start)[0] == pytest.approx(0.3, abs=0.02)
         assert curves.median("parallel", start)[0] == pytest.approx(0.5, abs=0.02)
-        assert curves.median("looped", start)[0] == pytest.approx(0.7, abs=0.02)
+        assert curves.median("looped parallel", start)[0] == pytest.approx(0.7, abs=0.02)
     assert curves.affected(3) == 11
 
 

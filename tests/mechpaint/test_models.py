@@ -7,7 +7,7 @@ import transformers as hf
 import mechpaint as mp
 from mechpaint import gemma
 from mechpaint.models import LoadError, digest
-from tests import tiny
+from tests import plain, tiny
 
 
 def test_a_module_in_memory_without_a_tokenizer():
@@ -129,3 +129,21 @@ def test_gemma_from_its_packages_says_what_it_says(tmp_path, monkeypatch):
         assert model.generate(text, **options) == text + " the capital of the country of France."
         assert digest(mp.load("gemma-3-270m")) == digest(model)
     assert folder.stat().st_mtime_ns == made
+
+
+@pytest.mark.gemma
+@pytest.mark.slow
+def test_routes_on_gemma_equal_a_plain_loop_over_its_layers():
+    """Skipping layer 5 multiplies perplexity by millions; that is the model's doing, not the conductor's."""
+    folder = gemma.gemma_folder()
+    module = hf.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    tokens = torch.randint(10, 200_000, (1, 24), generator=torch.Generator().manual_seed(0))
+    full = list(range(18))
+    routes = {
+        "0-4 6-17": full[:5] + full[6:],
+        "0-3 (4-13)x3 14-17": [0, 1, 2, 3, *[tuple(range(4, 14))] * 3, 14, 15, 16, 17],
+    }
+    expected = {text: plain.logits(module, tokens, steps) for text, steps in routes.items()}
+    model = mp.load("gemma-3-270m")
+    for route, logits in mp.sweep(model, tokens, [mp.Route.parse(text, 18) for text in routes]):
+        assert (logits - expected[str(route)]).abs().max() < 1e-3 * expected[str(route)].abs().max()

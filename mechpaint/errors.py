@@ -1,0 +1,21 @@
+"""What can go wrong, and whose turn it is then.
+
+    ValueError
+      InputError          what was asked for cannot be; the command line exits with 2
+        RouteError        malformed notation, a layer that does not exist, nothing left to run
+        HookSetError      a name that does not exist, a read that the route never reaches, a hook that never fires
+        CannotReroute     a model whose layers cannot run in another order, or that is attached already
+        LoadError         no such model, device, dtype or tokenizer
+        TaskError         no such task, no items, a source that cannot be read
+        VariantError      an experiment that the paper does not define
+    OSError
+      CannotWrite         a full disk, a folder that cannot be written; the command line exits with 1
+    RuntimeError
+      WeightsError        packaged weights that are missing or damaged; the command line exits with 1
+
+Each message says what was given, what was expected, and what to do.
+"""
+
+
+class InputError(ValueError):
+    """What was asked for cannot be."""

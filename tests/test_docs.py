@@ -1,0 +1,83 @@
+"""What the documents show is what happens."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import mechpaint as mp
+import mechpaint.hooks
+from mechpaint import analysis, report, statistics
+from mechpaint.prefixtree import PrefixTree
+from mechpaint.route import Route
+from mechpaint.running import Plan, Settings, run
+from mechpaint.tasks import Facts
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+HOOKS = {name: getattr(mechpaint.hooks, name) for name in mechpaint.hooks.__all__}
+
+
+def _python(text):
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+@pytest.mark.parametrize(("call", "notation"), re.findall(r"^\| `([A-Z].*?)` \| `([^`]*)`", README, re.M))
+def test_the_readmes_table_of_hook_sets(call, notation):
+    assert eval(call, dict(HOOKS)).route(18) == Route.parse(notation, 18)
+
+
+def test_the_readmes_counts():
+    listed = re.search(r"for text in \((.*?)\)\]", README)[1]
+    tree = PrefixTree(Route.parse(text, 18) for text in re.findall(r'"(.*?)"', listed))
+    assert f"# ({tree.layer_calls}, {tree.layer_calls_unshared})" in README
+
+
+@pytest.mark.gemma
+@pytest.mark.slow
+def test_the_readmes_session():
+    names: dict = {}
+    for block in _python(README):
+        exec(block, names)
+    assert str(names["session"].route) == "0-3 (4-13)x3 14-17"
+    assert [v.step for v in names["session"]["attention"]] == [4, 5, 6]
+
+
+def test_the_readme_names_files_that_are_there():
+    for text, folder in ((README, ROOT), ((ROOT / "docs" / "painters.md").read_text(), ROOT / "docs")):
+        for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", text):
+            assert (folder / target).exists(), target
+
+
+def test_the_hook_set_of_contributing(llama):
+    names: dict = {}
+    exec(_python(CONTRIBUTING)[0], names)
+    mirror = names["Mirror"](1, 3)
+    assert str(mirror) == "mirror(1, 3)"
+    assert mirror.route(6) == Route.of([0, 1, 2, 3, 3, 2, 1, 4, 5], 6)
+    with torch.no_grad(), mp.attach(llama, mirror):
+        assert llama(torch.tensor([[1, 2]])).isfinite().all()
+
+
+def test_the_analysis_of_contributing(speaking, tmp_path, monkeypatch):
+    from collections.abc import Mapping
+    from dataclasses import dataclass, field
+    from typing import ClassVar
+
+    names = {**HOOKS, **vars(analysis), **vars(report), **vars(statistics), "Mapping": Mapping, "ClassVar": ClassVar}
+    module = ModuleType("lesions")
+    vars(module).update(names, dataclass=dataclass, field=field, __name__="lesions")
+    monkeypatch.setitem(sys.modules, "lesions", module)  # where dataclasses look annotations up
+    names = vars(module)
+    exec("from __future__ import annotations\n" + _python(CONTRIBUTING)[1], names)
+    settings = Settings(names["Lesions"](), "tiny", (Facts(),), limit=8)
+    finished = run(speaking, Plan.of(speaking, settings), tmp_path, "mechpaint analyze lesions")
+    page = finished.report.read_text()
+    assert "without 5" in page
+    assert "tiny, layer by layer." in page
