@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +48,16 @@ def test_the_readmes_session():
         exec(block, names)
     assert str(names["session"].route) == "0-3 (4-13)x3 14-17"
     assert [v.step for v in names["session"]["attention"]] == [4, 5, 6]
+
+
+@pytest.mark.gemma
+@pytest.mark.slow
+def test_the_example(capsys):
+    script = runpy.run_path(str(ROOT / "examples" / "which_layer_matters.py"))
+    script["main"]("The capital of France is the city of")
+    shown = capsys.readouterr().out
+    assert "all layers      ' Paris'" in shown
+    assert len(shown.splitlines()) == 20
 
 
 def test_the_readme_names_files_that_are_there():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -103,3 +106,17 @@ def test_constraints_pin_every_requirement():
 
 def _lines(path):
     return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.slow
+def test_a_wheel_has_every_module_and_the_page_template(tmp_path):
+    """Built as a user would, which asks the package index for setuptools."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for name, path in _files():
+        suffix = "/__init__.py" if path.name == "__init__.py" else ".py"
+        assert name.replace(".", "/") + suffix in inside
+    assert {"mechpaint/py.typed", "mechpaint/report.html.j2"} <= inside
+    assert not [name for name in inside if name.startswith(("tests", "docs", "examples"))]
