@@ -89,6 +89,7 @@ class Conductor:
         self.visit: Visit | None = None
         """The visit that is running, for hooks that want to know."""
         self._parent, self._name = _layer_list(model)
+        self._real_list()
         self._returns_tuple = _returns_tuple(model, self.layers[0])
 
     @property
@@ -103,18 +104,23 @@ class Conductor:
         Raises:
             CannotReroute: The model is being conducted already.
         """
-        real = self._parent.get_submodule(self._name)
-        if isinstance(real, _StandIns):
-            raise CannotReroute(
-                "this model is attached already: leave that `with` block first, or add the hook sets: "
-                "attach(model, a + b)"
-            )
+        real = self._real_list()
         self._parent.register_module(self._name, _StandIns(self.layers, finish, self._returns_tuple))
         try:
             yield
         finally:
             self._parent.register_module(self._name, real)
             self.visit = None
+
+    def _real_list(self) -> nn.Module:
+        """The model's own list of layers, unless stand-ins are in its place."""
+        found = self._parent.get_submodule(self._name)
+        if isinstance(found, _StandIns):
+            raise CannotReroute(
+                "this model is attached already: leave that `with` block first, or add the hook sets: "
+                "attach(model, a + b)"
+            )
+        return found
 
     def run(self, route: Route, recording: Recording) -> Residual:
         """The final residual stream of a route. A key-value cache is filled with one slot for every visit."""
@@ -137,7 +143,8 @@ class Conductor:
     def call(self, layer: int, residual: Residual, arguments: LayerArguments) -> Residual:
         """One layer's output, its residual connection included."""
         block = self.layers[layer]
-        if getattr(block, "_stop_at_layer_idx", None) is not None or getattr(block, "_start_at_layer_idx", None):
+        bounds = (getattr(block, name, None) for name in ("_stop_at_layer_idx", "_start_at_layer_idx"))
+        if any(bound is not None for bound in bounds):
             raise CannotReroute(
                 "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
                 "end the route where you want to stop, or read the residual stream with ReadResidual"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -76,8 +76,9 @@ class Reading:
         return visits
 
 
+@dataclass(frozen=True)
 class HookSet:
-    """The base of every hook set; by itself it changes and reads nothing.
+    """The base of every hook set; by itself it changes and reads nothing, and adding it changes nothing.
 
     Subclasses are frozen dataclasses that override one method or more. Their text form is the class's name in snake
     case with the fields as arguments, `average(4, 13)`.
@@ -96,12 +97,14 @@ class HookSet:
         return ()
 
     def parts(self) -> tuple[HookSet, ...]:
-        """The hook sets that this one is the sum of: itself, unless it was made with `+`."""
-        return (self,)
+        """The hook sets that this one is the sum of: itself, unless it was made with `+` or does nothing."""
+        return () if type(self) is HookSet else (self,)
 
     def __add__(self, other: HookSet) -> HookSet:
         parts = (*self.parts(), *other.parts())
-        return parts[0] if len(parts) == 1 else Composed(parts)
+        if len(parts) > 1:
+            return Composed(parts)
+        return parts[0] if parts else HookSet()
 
     def route(self, n_layers: int) -> Route:
         """The route that results for a model with `n_layers` layers."""
@@ -132,8 +135,9 @@ class HookSet:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __str__(self) -> str:
-        arguments: Sequence[dataclasses.Field[Any]] = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        values = (_argument(field, getattr(self, field.name)) for field in arguments)
+        if type(self) is HookSet:
+            return ""
+        values = (_argument(field, getattr(self, field.name)) for field in dataclasses.fields(self))
         return f"{self.text_name()}({', '.join(v for v in values if v)})"
 
 

@@ -123,7 +123,7 @@ class Plan:
             ],
             "limit": settings.limit,
             "seed": settings.seed,
-            "hooks": str(settings.hooks) if settings.hooks != HookSet() else "",
+            "hooks": str(settings.hooks),
         }
 
 

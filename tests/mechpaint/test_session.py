@@ -248,10 +248,14 @@ def test_users_own_hooks_survive_and_the_probe_does_not_fire_them(llama):
 
 def test_nested_attach_is_refused_and_the_outer_one_goes_on(llama):
     tokens = tiny.tokens()
-    with torch.no_grad(), mp.attach(llama, Skip(1, 1)):
+    with torch.no_grad(), mp.attach(llama, Skip(1, 1) + ReadResidual([3])) as session:
         expected = llama(tokens)
+        read = session["residual"]
         with pytest.raises(mp.CannotReroute, match="attached already"), mp.attach(llama, Skip(2, 2)):
             pass
+        with pytest.raises(mp.CannotReroute, match="attached already"):
+            mp.sweep(llama, tokens, [Route.identity(6)])
+        assert session["residual"][Visit(2, 3)] is read[Visit(2, 3)]
         assert torch.equal(llama(tokens), expected)
 
 
