@@ -73,10 +73,6 @@ class Curves:
         """The mean over start layers of the median over tasks."""
         return np.mean([self.median(curve, s) for s in starts], axis=0)
 
-    def task_area(self, task: str, curves: Sequence[str], starts: Sequence[int]) -> Draws:
-        """The mean over start layers and curves of one task's score."""
-        return np.mean([self.task(task, curve, s) for curve in curves for s in starts], axis=0)
-
     def perplexity(self, task: str, method: str, layer: int) -> float:
         """The perplexity of a task's right answers, with one layer skipped or switched."""
         return self.scores.perplexity(task, str(Variant(method, layer)))
