@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 
 # The painters' experiments on Gemma-3-270M, small enough for a few minutes. Run again, it resumes.
 demo: setup
-	$(BIN)/mechpaint analyze painters --limit 12 --seeds 3
+	$(BIN)/mechpaint analyze painters --limit 8 --seeds 3
 
 # All fast tests.
 test: setup
