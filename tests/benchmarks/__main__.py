@@ -31,19 +31,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def ratios(a: Callable[[], object], b: Callable[[], object], times: int) -> list[float]:
-    """a's time over b's, in turns, after a warm-up of both; every other pair the other way round."""
+def compared(a: Callable[[], object], b: Callable[[], object], times: int) -> str:
+    """a's time over b's, in turns, after a warm-up of both: of the medians, and of the fastest."""
     a()
     b()
-    found = []
+    above, below = [], []
     for i in range(times):
-        if i % 2:
-            below = seconds(b)
-            found.append(seconds(a) / below)
-        else:
-            above = seconds(a)
-            found.append(above / seconds(b))
-    return found
+        for work, found in ((a, above), (b, below)) if i % 2 else ((b, below), (a, above)):
+            found.append(seconds(work))
+    medians = statistics.median(above) / statistics.median(below)
+    return f"{medians:.3f}  (of the fastest {min(above) / min(below):.3f}; {times} times each)"
 
 
 def paper_suite(n_layers: int) -> list[Route]:
@@ -62,31 +59,41 @@ class Bench:
         self.routes = paper_suite(self.n_layers)
         self.table = Table("what", "measured", "wanted", title="Gemma-3-270M, 4 x 64 tokens")
 
-    def add(self, what: str, found: list[float], wanted: str) -> None:
-        """A row: the median, and the range."""
-        spread = f"{statistics.median(found):.3f}  ({min(found):.3f} to {max(found):.3f}, {len(found)} times)"
-        self.table.add_row(what, spread, wanted)
+    def add(self, what: str, found: str, wanted: str) -> None:
+        """A row."""
+        self.table.add_row(what, found, wanted)
 
-    def whole_sweep(self) -> float:
-        """The suite, logits at the last position."""
-        return seconds(lambda: [None for _ in mp.sweep(self.model, self.tokens, self.routes, positions="last")])
+    def sweep_against_its_parts(self) -> float:
+        """The sweep's time over its layer calls and unembeddings, timed alone. Gives the sweep's seconds.
 
-    def sweep_against_its_parts(self, sweep: float) -> None:
-        """The sweep's time over its layer calls and unembeddings, each timed alone just before and after it."""
+        Every few routes the sweep waits while a run of all layers and a block of logits are timed alone, so that both
+        meet the machine in the same mood.
+        """
         conductor = Conductor(self.model)
-        plan = mp.sweep(self.model, self.tokens, self.routes, positions="last")
         recording = conductor.record(self.tokens)
-        route = Route.identity(self.n_layers)
+        plain = Route.identity(self.n_layers)
         rows = recording.embeddings[:, -1].repeat(32, 1)
-        tails = len(plan) * len(self.tokens) / len(rows)
-        conductor.run(route, recording)
-        calls = statistics.median(seconds(lambda: conductor.run(route, recording)) for _ in range(15)) / self.n_layers
-        tail = statistics.median(seconds(lambda: conductor.tail(rows)) for _ in range(7))
+        conductor.run(plain, recording)
+        conductor.tail(rows)
+        sweep = mp.sweep(self.model, self.tokens, self.routes, positions="last")
+        layers: list[float] = []
+        tails: list[float] = []
+        spent, began = 0.0, time.perf_counter()
+        for i, _ in enumerate(track(sweep, "sweep", total=len(sweep))):
+            spent += time.perf_counter() - began
+            if i % 5 == 0:
+                layers.append(seconds(lambda: conductor.run(plain, recording)))
+                tails.append(seconds(lambda: conductor.tail(rows)))
+            began = time.perf_counter()
+        spent += time.perf_counter() - began
+        blocks = len(sweep) * len(self.tokens) / len(rows)
+        alone = statistics.mean(layers) / self.n_layers * sweep.layer_calls + statistics.mean(tails) * blocks
         self.add(
-            f"sweep over its {plan.layer_calls:,} layer calls and {tails:.1f} blocks of logits, timed alone",
-            [sweep / (calls * plan.layer_calls + tail * tails)],
+            f"sweep over its {sweep.layer_calls:,} layer calls and {blocks:.1f} blocks of logits, timed alone",
+            f"{spent / alone:.3f}  ({spent:.1f} s over {alone:.1f} s)",
             "at most 1.05",
         )
+        return spent
 
     def sweep_against_independent_runs(self, sweep: float) -> None:
         """One full-logits forward a route, each route once."""
@@ -97,7 +104,11 @@ class Bench:
 
         distinct = list(dict.fromkeys(self.routes))
         total = sum(seconds(lambda route=route: alone(route)) for route in track(distinct, "independent runs"))
-        self.add(f"independent forwards of {len(distinct)} routes over the sweep", [total / sweep], "at least 3.5")
+        self.add(
+            f"independent forwards of {len(distinct)} routes over the sweep",
+            f"{total / sweep:.2f}  ({total:.1f} s over {sweep:.1f} s)",
+            "at least 3.5",
+        )
 
     def attach_against_the_bare_bridge(self) -> None:
         """Inside the context, where a session spends its time; and with entering and leaving it."""
@@ -110,7 +121,9 @@ class Bench:
             return self.model(self.tokens)
 
         self.add(
-            "attach of nothing over the bare bridge, entering it each time", ratios(attached, bare, 15), "at most 1.02"
+            "attach of nothing over the bare bridge, entering it each time",
+            compared(attached, bare, 25),
+            "at most 1.02",
         )
 
     def skipping(self) -> None:
@@ -118,7 +131,7 @@ class Bench:
         conductor = Conductor(self.model)
         recording = conductor.record(self.tokens)
         short, full = Skip(5, 12).route(self.n_layers), Route.identity(self.n_layers)
-        found = ratios(lambda: conductor.run(short, recording), lambda: conductor.run(full, recording), 15)
+        found = compared(lambda: conductor.run(short, recording), lambda: conductor.run(full, recording), 25)
         self.add("10 of 18 layers over all of them (10/18 = 0.556)", found, "in proportion")
 
 
@@ -128,8 +141,7 @@ def main() -> None:
     with torch.no_grad():
         bench.attach_against_the_bare_bridge()
         bench.skipping()
-        sweep = bench.whole_sweep()
-        bench.sweep_against_its_parts(sweep)
+        sweep = bench.sweep_against_its_parts()
         bench.sweep_against_independent_runs(sweep)
     Console().print(bench.table)
 
