@@ -152,7 +152,7 @@ class Conductor:
         output: Any = block(residual, *arguments.args, **arguments.kwargs)
         return cast(Tensor, output[0] if isinstance(output, tuple) else output)
 
-    def record(self, tokens: Tokens, attention_mask: Tokens | None = None) -> Recording:
+    def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> Recording:
         """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed."""
         recordings: list[Recording] = []
 
@@ -161,7 +161,7 @@ class Conductor:
             raise _Recorded
 
         with self.conducting(stop), suppress(_Recorded):
-            self.model(tokens, attention_mask=attention_mask, return_type=None)
+            self.model(tokens, attention_mask=attention_mask, return_type=None, **inputs)
         return recordings[0].without_cache()
 
     def tail(self, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,6 +32,7 @@ class Sweep:
         positions: Where logits are wanted. `"all"` gives `[batch, position, vocab]`; `"last"`, the last real token
             of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
             row by row.
+        inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
     Attributes:
         layer_calls: How many times a layer runs: once for each distinct (incoming residual stream, layer) pair.
@@ -50,12 +51,14 @@ class Sweep:
         routes: Iterable[Route] | PrefixTree,
         attention_mask: Int[Tensor, "batch position"] | None = None,
         positions: Positions = "all",
+        **inputs: Any,
     ) -> None:
         self._conductor = Conductor(model)
         self._tree = routes if isinstance(routes, PrefixTree) else PrefixTree(routes)
         _check(self._tree, self._conductor.n_layers, tokens, attention_mask)
         self._tokens = tokens
         self._attention_mask = attention_mask
+        self._inputs = inputs
         self._selected = _selected(positions, tokens, attention_mask)
         self._shape = tuple(tokens.shape) if isinstance(positions, str) and positions == "all" else (-1,)
         self.layer_calls = self._tree.layer_calls
@@ -78,7 +81,7 @@ class Sweep:
     def _residuals(self) -> Iterator[tuple[Route, Residual]]:
         """Every route with its final residual stream. Depth first: only what a branch still needs is alive."""
         with torch.no_grad():
-            recording = self._conductor.record(self._tokens, self._attention_mask)
+            recording = self._conductor.record(self._tokens, self._attention_mask, **self._inputs)
         branches = [iter([(self._tree.root, recording.embeddings)])]
         while branches:
             found = next(branches[-1], None)
@@ -133,13 +136,14 @@ def sweep(
     routes: Iterable[Route] | PrefixTree,
     attention_mask: Int[Tensor, "batch position"] | None = None,
     positions: Positions = "all",
+    **inputs: Any,
 ) -> Sweep:
     """Run many routes on the same tokens, with all the work shared that can be. See `Sweep`.
 
     >>> for route, logits in mp.sweep(model, tokens, routes, positions="last"):  # doctest: +SKIP
     ...     print(route, logits.argmax(-1))
     """
-    return Sweep(model, tokens, routes, attention_mask, positions)
+    return Sweep(model, tokens, routes, attention_mask, positions, **inputs)
 
 
 def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:

@@ -69,20 +69,10 @@ def _groups():
 
 @pytest.mark.parametrize("name", _groups())
 def test_sweep(name):
-    """All routes on one input at once. The recorded padded inputs count positions from the first column, so the
-    sweep's recording is made under the same positions."""
+    """All routes on one input at once."""
     cases = _groups()[name]
     model, (tokens, inputs) = _model(cases[0]["model"]), _inputs(cases[0])
-    plain = model.forward
-
-    def with_inputs(given, **kwargs):
-        return plain(given, **{**(inputs if given.shape == tokens.shape else {}), **kwargs})
-
-    model.forward = with_inputs
-    try:
-        found = dict(mp.sweep(model, tokens, map(_route, cases), attention_mask=inputs.get("attention_mask")))
-    finally:
-        del model.forward
+    found = dict(mp.sweep(model, tokens, map(_route, cases), **inputs))
     for case in cases:
         assert _difference(case, found[_route(case)]) < 1e-4, case["id"]
 
