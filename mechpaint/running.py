@@ -18,7 +18,7 @@ from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.models import digest
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.progress import progress
-from mechpaint.report import write_report
+from mechpaint.report import Report, write_report
 from mechpaint.route import Route
 from mechpaint.runs import Cell, RunFolder
 from mechpaint.scoring import Batch, batches, score_items
@@ -138,15 +138,15 @@ class Finished:
 
     Attributes:
         folder: The run folder.
-        report: The page in it.
-        results: What was measured.
+        page: The page in it.
+        report: What the page says.
         computed: How many cells were computed now; the others were there.
         seconds: How long that took.
     """
 
     folder: Path
-    report: Path
-    results: Results
+    page: Path
+    report: Report
     computed: int
     seconds: float
 
@@ -173,8 +173,9 @@ def run(model: TransformerBridge, plan: Plan, out: Path, command: str) -> Finish
     results = Results(
         table.to_pandas(), plan.routes, plan.facts, plan.settings.model_name, plan.tree.routes[0].n_layers
     )
-    report = write_report(plan.settings.analysis.report(results), folder.path, _details(plan, folder), command)
-    return Finished(folder.path, report, results, len(missing), time.monotonic() - began)
+    report = plan.settings.analysis.report(results)
+    page = write_report(report, folder.path, _details(plan, folder), command)
+    return Finished(folder.path, page, report, len(missing), time.monotonic() - began)
 
 
 def _compute(model: TransformerBridge, plan: Plan, folder: RunFolder, cells: Sequence[Cell]) -> None:

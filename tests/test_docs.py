@@ -89,6 +89,6 @@ def test_the_analysis_of_contributing(speaking, tmp_path, monkeypatch):
     exec("from __future__ import annotations\n" + _python(CONTRIBUTING)[1], names)
     settings = Settings(names["Lesions"](), "tiny", (Facts(),), limit=8)
     finished = run(speaking, Plan.of(speaking, settings), tmp_path, "mechpaint analyze lesions")
-    page = finished.report.read_text()
+    page = finished.page.read_text()
     assert "without 5" in page
     assert "tiny, layer by layer." in page

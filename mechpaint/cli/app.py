@@ -123,7 +123,7 @@ def _compute(analysis: Analysis, tasks: tuple[Task, ...], hooks: Any, options: d
         _print_plan(plan, forecast(model, plan), options["json"])
         return
     finished = run(model, plan, Path(options["out"]), _command())
-    _print_finished(plan, finished, options["json"])
+    _print_finished(finished, options["json"])
 
 
 def _task(registry: Registry, text: str) -> Task:
@@ -154,11 +154,11 @@ def _print_plan(plan: Any, cost: Any, as_json: bool) -> None:
     Console().print(table)
 
 
-def _print_finished(plan: Any, finished: Any, as_json: bool) -> None:
-    tables = [s for s in plan.settings.analysis.report(finished.results).sections if hasattr(s, "rows")]
+def _print_finished(finished: Any, as_json: bool) -> None:
+    tables = [section for section in finished.report.sections if hasattr(section, "rows")]
     if as_json:
         summary = {t.name: [dict(zip(t.columns, row, strict=True)) for row in t.rows] for t in tables}
-        print(json.dumps({"run": str(finished.folder), "report": str(finished.report), **summary}, indent=2))  # noqa: T201
+        print(json.dumps({"run": str(finished.folder), "report": str(finished.page), **summary}, indent=2))  # noqa: T201
         return
     for table in tables[:1]:
         shown = Table(*table.columns, title=table.title, title_justify="left")
@@ -170,7 +170,7 @@ def _print_finished(plan: Any, finished: Any, as_json: bool) -> None:
         if finished.computed
         else "all was computed before"
     )
-    print(f"{done}\nreport: {finished.report}")  # noqa: T201
+    print(f"{done}\nreport: {finished.page}")  # noqa: T201
 
 
 def _command() -> str:
