@@ -90,7 +90,7 @@ class Conductor:
         """The visit that is running, for hooks that want to know."""
         self._parent, self._name = _layer_list(model)
         self._real_list()
-        self._returns_tuple = _returns_tuple(model, self.layers[0])
+        self._outputs = _outputs(model, self.layers[0])
 
     @property
     def n_layers(self) -> int:
@@ -105,7 +105,7 @@ class Conductor:
             CannotReroute: The model is being conducted already.
         """
         real = self._real_list()
-        self._parent.register_module(self._name, _StandIns(self.layers, finish, self._returns_tuple))
+        self._parent.register_module(self._name, _StandIns(self.layers, finish, self._outputs))
         try:
             yield
         finally:
@@ -184,10 +184,10 @@ class _Recorded(Exception):
 class _StandIns(nn.ModuleList):
     """Stands where Hugging Face keeps its layers: owns the real ones, and gives out stand-ins."""
 
-    def __init__(self, layers: list[nn.Module], finish: Finish, returns_tuple: bool) -> None:
+    def __init__(self, layers: list[nn.Module], finish: Finish, outputs: int | None) -> None:
         super().__init__(layers)
         self.finish = finish
-        self.returns_tuple = returns_tuple
+        self.outputs = outputs
         self.recording: Recording | None = None
         self.handed_on: Tensor | None = None
         self.stand_ins = [_StandIn(self, i, layer) for i, layer in enumerate(layers)]
@@ -227,8 +227,11 @@ class _StandIn:
         if "hidden_states" in kwargs:
             args = (kwargs.pop("hidden_states"), *args)
         residual = self._owner.hand(self._layer, args[0], LayerArguments(args[1:], kwargs))
-        # Where layers return tuples, callers may ask for the attention weights in second place.
-        return (residual, None) if self._owner.returns_tuple else residual
+        outputs = self._owner.outputs
+        if outputs is None:
+            return residual
+        # some callers unpack exactly what layers return, and some ask for the attention weights in second place
+        return (residual, *[None] * (max(outputs, 1 + bool(kwargs.get("output_attentions"))) - 1))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -273,8 +276,8 @@ class _Seen(Exception):
     """Ends the probing forward pass."""
 
 
-def _returns_tuple(model: TransformerBridge, layer: nn.Module) -> bool:
-    """Whether layers return tuples, seen on one token in the first layer, with everybody's hooks silent."""
+def _outputs(model: TransformerBridge, layer: nn.Module) -> int | None:
+    """How long a tuple layers return, None for no tuple: seen on one token, with everybody's hooks silent."""
     seen: list[object] = []
 
     def look(module: nn.Module, args: Any, output: object) -> None:
@@ -291,7 +294,7 @@ def _returns_tuple(model: TransformerBridge, layer: nn.Module) -> bool:
             handle.remove()
     if not seen:
         raise CannotReroute(f"{type(model.original_model).__name__} does not run its layers in a forward pass")
-    return isinstance(seen[0], tuple)
+    return len(cast(tuple[object, ...], seen[0])) if isinstance(seen[0], tuple) else None
 
 
 @contextmanager

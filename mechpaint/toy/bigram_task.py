@@ -1,0 +1,252 @@
+"""The in-context bigram task (arXiv 2306.00802, section 3): a Markov chain in which some tokens are triggers.
+
+Every sequence gives each of its triggers an output of its own, which then always follows. What comes after other
+tokens is known from the global statistics; what comes after a trigger only from where it occurred before.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+
+from mechpaint.errors import InputError
+from mechpaint.toy.alias import AliasTable
+from mechpaint.toy.chains import Chain
+from mechpaint.toy.sampling import walk
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
+
+
+class BigramTaskError(InputError):
+    """Settings that make no in-context bigram task, or a batch that cannot be drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class ToyBatch:
+    """Sequences of the in-context bigram task; all int64.
+
+    Attributes:
+        tokens: `[batch, length]`.
+        targets: `[batch, length]`: the token after each of `tokens`.
+        occurrences: `[batch, length]`: n where the token is a trigger for the n-th time in its sequence, from 1, so
+            that the target is its output; 0 where the target was drawn from the chain.
+        triggers: `[batch, k]`: the triggers q_k of each sequence.
+        outputs: `[batch, k]`: what follows them, o_k.
+    """
+
+    tokens: Int64[torch.Tensor, "batch length"]
+    targets: Int64[torch.Tensor, "batch length"]
+    occurrences: Int64[torch.Tensor, "batch length"]
+    triggers: Int64[torch.Tensor, "batch k"]
+    outputs: Int64[torch.Tensor, "batch k"]
+
+    def to(self, device: torch.device | str) -> ToyBatch:
+        """The same batch on another device."""
+        return ToyBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class BigramTask:
+    """Where sequences come from. Batches are pure functions of it, their size, a seed and an index.
+
+    Args:
+        chain: The global statistics π_u and π_b.
+        triggers: K, how many each sequence has; 0 for the plain chain.
+        fixed: Whether all sequences have the same triggers, those that `chain.initial` has most of. Otherwise each
+            draws its own from `chain.initial`, without replacement.
+        offset: How many of the most frequent tokens to pass over before choosing fixed triggers, for rarer ones.
+        outputs: The law of the outputs, drawn anew for every sequence: uniform, or the chain's π_b(·|trigger).
+        no_repeat: Whether a trigger never has itself as its output.
+        held_out: Tokens that are never outputs. The laws are those above given that it is none of these.
+
+    Raises:
+        BigramTaskError: More triggers than there are tokens to choose from, an offset without fixed triggers, tokens
+            that do not exist, or a trigger that is left without any possible output.
+    """
+
+    chain: Chain
+    triggers: int = 5
+    fixed: bool = True
+    offset: int = 0
+    outputs: Literal["uniform", "bigram"] = "uniform"
+    no_repeat: bool = False
+    held_out: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check_triggers()
+        if self.outputs not in ("uniform", "bigram"):
+            raise BigramTaskError(f"outputs must be 'uniform' or 'bigram', got {self.outputs!r}")
+        unknown = [token for token in self.held_out if not 0 <= token < self.chain.vocabulary]
+        if unknown:
+            raise BigramTaskError(
+                f"held_out has the token {unknown[0]}; the chain's tokens are 0 to {self.chain.vocabulary - 1}"
+            )
+        object.__setattr__(self, "held_out", tuple(sorted({int(token) for token in self.held_out})))
+        weights = _output_weights(self)
+        stuck = [token for token in self._candidates() if not weights[token].any()]
+        if stuck:
+            raise BigramTaskError(
+                f"no output is left for the trigger {self.chain.symbols[stuck[0]]!r} (token {stuck[0]}) with "
+                f"outputs={self.outputs!r}, no_repeat={self.no_repeat} and {len(self.held_out)} tokens held out: "
+                "hold out fewer, or draw outputs uniformly"
+            )
+
+    @property
+    def fixed_triggers(self) -> tuple[int, ...]:
+        """The triggers of all sequences, the most frequent first; empty if each sequence has its own."""
+        if not self.fixed:
+            return ()
+        order = np.argsort(-self.chain.initial, kind="stable")
+        return tuple(order[self.offset : self.offset + self.triggers].tolist())
+
+    def settings(self) -> dict[str, object]:
+        """Everything that its sequences depend on besides size, length, seed and index; fit for JSON."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"task": "bigram", **own, "chain": self.chain.describe(), "held_out": list(self.held_out)}
+
+    def held_out_test(self) -> BigramTask:
+        """The same task with outputs uniform over the held-out tokens alone: outputs that training never showed.
+
+        Raises:
+            BigramTaskError: No token is held out, or what is held out leaves a trigger without an output.
+        """
+        if not self.held_out:
+            raise BigramTaskError("no token is held out, so there is nothing to test on: give the task held_out=(…)")
+        others = tuple(sorted(set(range(self.chain.vocabulary)) - set(self.held_out)))
+        return replace(self, outputs="uniform", held_out=others)
+
+    def batch(self, size: int, length: int, seed: int, index: int = 0) -> ToyBatch:
+        """One batch, always the same for the same arguments.
+
+        Args:
+            size: How many sequences.
+            length: How many tokens each has; the last target is one more.
+            seed: Of the whole series of batches, 0 or more.
+            index: Which of the series, 0 or more. Batches of a series are independent of one another.
+
+        Raises:
+            BigramTaskError: A size below 1, a length below 2, or a negative seed or index.
+        """
+        _check_sizes(size, length, seed, index)
+        rng, vocabulary, laws = np.random.default_rng([seed, index]), self.chain.vocabulary, self._laws
+        triggers = self._draw_triggers(size, rng)
+        outputs = laws.outputs.draw(triggers, rng.random(triggers.shape))
+        first = laws.initial.draw(np.zeros(size, np.int64), rng.random(size))
+        rows = np.tile(np.arange(vocabulary), (size, 1))
+        np.put_along_axis(rows, triggers, vocabulary + outputs, axis=1)
+        made = walk(first, rng.random((size, length)), laws.steps, rows)
+        return ToyBatch(*(torch.from_numpy(values) for values in (*made, triggers, outputs)))
+
+    def batches(self, size: int, length: int, seed: int, start: int = 0) -> Iterator[ToyBatch]:
+        """`batch` with the indices `start`, `start + 1`, … without end: to go on after n batches, start at n."""
+        _check_sizes(size, length, seed, start)
+        return (self.batch(size, length, seed, index) for index in itertools.count(start))
+
+    def dataset(self, length: int, seed: int, size: int = 256, start: int = 0) -> IterableDataset:
+        """The sequences as an endless Hugging Face data set: `batches`, one sequence after the other.
+
+        Args:
+            length: How many tokens each sequence has.
+            seed: Of the whole series.
+            size: How many sequences are made at once. Another size gives other sequences.
+            start: The index of the first batch.
+
+        Returns:
+            Rows with int64 arrays `tokens`, `targets` and `occurrences`, each `[length]`; `with_format("torch")` makes
+            them tensors.
+        """
+        from datasets import IterableDataset
+
+        _check_sizes(size, length, seed, start)
+        arguments = {"task": self, "size": size, "length": length, "seed": seed, "start": start}
+        # without declared features: with them, `datasets` takes arrays to lists of numbers, a hundred times slower
+        return IterableDataset.from_generator(_rows, gen_kwargs=arguments)
+
+    @cached_property
+    def _laws(self) -> _Laws:
+        weights = _output_weights(self)
+        weights[~weights.any(axis=1)] = 1  # tokens that are never triggers
+        # after a trigger, a row that always gives its output
+        steps = np.vstack([self.chain.transitions, np.eye(self.chain.vocabulary)])
+        return _Laws(AliasTable.of(self.chain.initial[None]), AliasTable.of(steps), AliasTable.of(weights))
+
+    def _draw_triggers(self, size: int, rng: np.random.Generator) -> Int64[np.ndarray, "size k"]:
+        """The triggers of each sequence; random ones in the order in which drawing one by one would give them."""
+        if self.fixed or not self.triggers:
+            return np.tile(np.array(self.fixed_triggers, np.int64), (size, 1))
+        candidates = np.array(self._candidates())
+        # Waiting times with the rates p: which comes first is a draw from p, which comes next one from the rest.
+        waiting = rng.standard_exponential((size, len(candidates)))
+        waiting /= self.chain.initial[candidates]
+        found, sequences = np.empty((self.triggers, size), np.int64), np.arange(size)
+        for earliest in found:
+            waiting.argmin(axis=1, out=earliest)
+            waiting[sequences, earliest] = np.inf
+        return np.ascontiguousarray(candidates[found].T)
+
+    def _candidates(self) -> tuple[int, ...]:
+        """Every token that is a trigger of some sequence."""
+        if self.fixed or not self.triggers:
+            return self.fixed_triggers
+        return tuple(np.flatnonzero(self.chain.initial).tolist())
+
+    def _check_triggers(self) -> None:
+        available = int(np.count_nonzero(self.chain.initial))
+        if self.triggers < 0 or self.offset < 0:
+            raise BigramTaskError(
+                f"triggers and offset must be 0 or more, got triggers={self.triggers}, offset={self.offset}"
+            )
+        if self.offset and not self.fixed:
+            raise BigramTaskError(
+                f"offset={self.offset} is for fixed triggers, and these are random: leave it out, or say fixed=True"
+            )
+        if self.triggers + self.offset > available:
+            passed = f" after passing over {self.offset}" if self.offset else ""
+            raise BigramTaskError(
+                f"{self.triggers} triggers{passed} are too many: "
+                f"the chain {self.chain.name} has {available} tokens with a probability above 0"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Laws:
+    """What a task draws from: the first token, the next one by `walk`'s rows, a trigger's output by the trigger."""
+
+    initial: AliasTable
+    steps: AliasTable
+    outputs: AliasTable
+
+
+def _output_weights(task: BigramTask) -> Float64[np.ndarray, "vocab vocab"]:
+    """In proportion to the probability of each output (column) of each trigger (row)."""
+    chain = task.chain
+    weights = np.ones_like(chain.transitions) if task.outputs == "uniform" else chain.transitions.copy()
+    weights[:, list(task.held_out)] = 0
+    if task.no_repeat:
+        np.fill_diagonal(weights, 0)
+    return weights
+
+
+def _rows(task: BigramTask, size: int, length: int, seed: int, start: int) -> Iterator[dict[str, np.ndarray]]:
+    for batch in task.batches(size, length, seed, start):
+        columns = {name: getattr(batch, name).numpy() for name in ("tokens", "targets", "occurrences")}
+        yield from ({name: values[i] for name, values in columns.items()} for i in range(size))
+
+
+def _check_sizes(size: int, length: int, seed: int, index: int) -> None:
+    if size < 1:
+        raise BigramTaskError(f"a batch needs at least 1 sequence, got size={size}")
+    if length < 2:
+        raise BigramTaskError(
+            f"sequences of length {length} are too short: a trigger that occurred before needs at least 2 tokens"
+        )
+    if seed < 0 or index < 0:
+        raise BigramTaskError(f"seed and index must be 0 or more, got seed={seed}, index={index}")

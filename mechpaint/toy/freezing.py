@@ -1,0 +1,82 @@
+"""Layers frozen for a part of training: `"W_O^2 until 100, W_K^1 until 300, W_E"`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from mechpaint.errors import InputError
+from mechpaint.toy.naming import parameters_by_paper_name
+
+
+class FreezeError(InputError):
+    """A freezing schedule that cannot be read, or that names no parameter of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A matrix that does not learn before a certain step.
+
+    Args:
+        matrix: The paper's name, `W_O^2`.
+        until: The first step at which it learns; None for never.
+    """
+
+    matrix: str
+    until: int | None = None
+
+    def __str__(self) -> str:
+        return self.matrix if self.until is None else f"{self.matrix} until {self.until}"
+
+
+def parse_freezes(text: str) -> tuple[Freeze, ...]:
+    """Read a schedule: names, each with an optional `until STEP`, separated by commas.
+
+    Raises:
+        FreezeError: Something else.
+    """
+    freezes: list[Freeze] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        found = re.fullmatch(r"(\S+)(?:\s+until\s+(\d+))?", part)
+        if not found:
+            raise FreezeError(f"cannot read {part!r}: expected a matrix and a step, such as 'W_O^2 until 100'")
+        freezes.append(Freeze(found[1], int(found[2]) if found[2] else None))
+    return tuple(freezes)
+
+
+class FreezingSchedule:
+    """What is frozen when, for one model.
+
+    Args:
+        model: A toy model. What it keeps frozen of itself stays so.
+        freezes: What is frozen besides.
+
+    Raises:
+        FreezeError: A name that no parameter has, or that is frozen anyway.
+    """
+
+    def __init__(self, model: nn.Module, freezes: Sequence[Freeze]) -> None:
+        known = parameters_by_paper_name(model)
+        learned = {name: [p for p in own if p.requires_grad] for name, own in known.items()}
+        self._frozen: list[tuple[nn.Parameter, int | None]] = []
+        for freeze in freezes:
+            if not learned.get(freeze.matrix):
+                why = "never learns in this model" if freeze.matrix in known else "names no parameter of this model"
+                names = ", ".join(name for name, own in learned.items() if own)
+                raise FreezeError(f"{freeze.matrix!r} {why}; what can be frozen: {names}")
+            self._frozen += [(parameter, freeze.until) for parameter in learned[freeze.matrix]]
+
+    def apply(self, step: int) -> None:
+        """Freeze what is frozen at a step (counted from 0) and let the rest learn."""
+        for parameter, until in self._frozen:
+            parameter.requires_grad_(until is not None and step >= until)
+            if not parameter.requires_grad:
+                parameter.grad = None
+
+    def lift(self) -> None:
+        """Everything as it was before."""
+        for parameter, _ in self._frozen:
+            parameter.requires_grad_(True)

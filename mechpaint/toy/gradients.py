@@ -1,0 +1,126 @@
+"""Gradient steps as memories (arXiv 2306.00802, section 6 and its lemma).
+
+For a linear layer W under cross-entropy, the negative gradient is itself a sum of outer products,
+`-∇_W = Σ_k p(y=k) w_U(k) (μ_k - μ̂_k)ᵀ`, with μ_k = E[x | y=k] and μ̂_k = E[p̂(k | x) x] / p(y=k): one step stores, for
+every answer k, how the inputs that call for it differ from those for which it is predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from mechpaint.toy.bigram_task import ToyBatch
+from mechpaint.toy.construction import Matrix, outer_products
+from mechpaint.toy.memories import Learned, learned, memory_scores, recall
+from mechpaint.toy.simplified import SimplifiedTransformer, ToyModelError
+from mechpaint.toy.training import batch_loss
+
+TOP_DOWN: tuple[Learned, ...] = ("W_O^2", "W_K^2", "W_K^1")
+"""The order in which three steps find the whole circuit."""
+
+
+def gradient_memory(
+    inputs: Float[Tensor, "n dim"],
+    targets: Int[Tensor, "n"],
+    unembed: Float[Tensor, "vocab dim_out"],
+    probabilities: Float[Tensor, "n vocab"],
+) -> Float[Tensor, "dim_out dim"]:
+    """The lemma: the negative gradient of the mean cross-entropy of `unembed @ W @ x` with respect to W.
+
+    Args:
+        inputs: x.
+        targets: y.
+        unembed: w_U, a row a token.
+        probabilities: What the model predicts from each x; at W = 0, 1/vocab.
+    """
+    surprise = functional.one_hot(targets, len(unembed)).to(inputs.dtype) - probabilities
+    return outer_products(unembed, surprise.T @ inputs / len(inputs))
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """The first gradient of W_O² where attention is still uniform (all learned matrices zero), for any dimension.
+
+    With uniform attention the input of W_O² is W_V² applied to averages over the tokens so far, so what the data
+    contribute are tables over tokens and positions. They are the same in every dimension; only the vectors differ.
+
+    Attributes:
+        tokens: `[u, v]`, E[(1{y=u} - 1/vocab) f(v)], f(v) being how often v is among the tokens so far.
+        tokens_again: The same for averages of averages, which layer 1 has written.
+        positions: `[u, t]`, the same for positions.
+        positions_again: And as written by layer 1.
+    """
+
+    tokens: Float[Tensor, "vocab vocab"]
+    tokens_again: Float[Tensor, "vocab vocab"]
+    positions: Float[Tensor, "vocab position"]
+    positions_again: Float[Tensor, "vocab position"]
+
+    @classmethod
+    def of(cls, batches: Iterable[ToyBatch], vocabulary: int) -> FirstStep:
+        """Count over batches, at second and later occurrences of triggers."""
+        sums: list[Tensor] = []
+        count = 0
+        for batch in batches:
+            where = batch.occurrences >= 2
+            count += int(where.sum())
+            length = batch.tokens.shape[1]
+            average = torch.ones(length, length).tril() / torch.arange(1, length + 1)[:, None]
+            tokens = average @ functional.one_hot(batch.tokens, vocabulary).float()
+            surprise = functional.one_hot(batch.targets[where], vocabulary).float() - 1 / vocabulary
+            steps = where.nonzero()[:, 1]
+            seen = tokens[where], (average @ tokens)[where], average[steps], (average @ average)[steps]
+            found = [surprise.T @ part for part in seen]
+            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+        return cls(*(total / count for total in sums))
+
+    def memory(self, model: SimplifiedTransformer) -> Matrix:
+        """The negative gradient of W_O² in this model, if W_K¹, W_K² and W_O² were zero."""
+        if model.pos is None:
+            raise ToyModelError("a rotary model has no position vectors")
+        attn, embed = model.first.attn, model.tok_embed.weight
+        positions = model.pos.weight[: self.positions.shape[1]]
+        with torch.no_grad():
+            direct = self.tokens @ embed + self.positions @ positions
+            again = attn.o(attn.v(self.tokens_again @ embed + self.positions_again @ positions))
+            return outer_products(model.head.weight, model.last.attn.v(direct + again))
+
+    def limit_recall(self) -> float:
+        """The output recall of that memory in infinite dimension, where vectors are orthogonal and nothing is mixed."""
+        return recall(self.tokens.T)
+
+
+def zero(model: SimplifiedTransformer) -> None:
+    """Start where section 6 does: every learned matrix zero, so that attention is uniform."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.zero_()
+
+
+def step(model: SimplifiedTransformer, matrix: Learned, batches: Iterable[ToyBatch], sharpness: float) -> None:
+    """Replace one matrix by its negative gradient of the in-context loss over all batches, scaled up.
+
+    Args:
+        model: A model of two layers.
+        matrix: Which.
+        batches: What the population is estimated from.
+        sharpness: The learning rate is such that right answers score this much above the average on average, as in
+            `mechpaint.toy.construct`.
+    """
+    weight = learned(model, matrix)
+    gradient, count = torch.zeros_like(weight), 0
+    for batch in batches:
+        again = int((batch.occurrences >= 2).sum())
+        (own,) = torch.autograd.grad(batch_loss(model, batch, "in_context"), weight)
+        gradient, count = gradient + again * own, count + again
+    with torch.no_grad():
+        weight.copy_(-gradient / count)
+        scores = memory_scores(model, matrix)
+        weight.mul_(sharpness / (scores.diagonal() - scores.mean(1)).mean())

@@ -1,0 +1,166 @@
+"""What a toy model has learned: losses, accuracies, where it attends, and what its matrices recall.
+
+The probes of "Birth of a Transformer" (arXiv 2306.00802, section 4 and appendix) on one fixed batch, plus accuracy
+where the output differs from the trigger, and divergences from global and in-context bigrams. Each is a number by name.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from mechpaint.toy.bigram_task import ToyBatch
+from mechpaint.toy.memories import memory_scores, recall
+from mechpaint.toy.simplified import SimplifiedTransformer, ToyModelError
+
+Values: TypeAlias = dict[str, float]
+Logits: TypeAlias = Float[Tensor, "batch position vocab"]
+Pattern: TypeAlias = Float[Tensor, "batch query key"]
+
+_START = 10
+"""Positions that count as the start of a sequence."""
+EARLY = 64
+"""Positions that count as early for the recall of positions."""
+
+
+def predictions(logits: Logits, batch: ToyBatch) -> Values:
+    """Losses (nats a token) and accuracies.
+
+    Returns:
+        `loss` everywhere; `loss_bigram` where the chain chose the next token; `loss_in_context` at second and later
+        occurrences of triggers. `accuracy_triggers` after all triggers, `accuracy_start` those in the first 10
+        positions, `accuracy_in_context` at second and later occurrences, `accuracy_changed` those of them where the
+        output differs from the trigger. `repeats`: after how many of all triggers the output is the trigger itself.
+    """
+    losses = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    losses = losses.view(batch.targets.shape)
+    right = logits.argmax(-1) == batch.targets
+    trigger, again = batch.occurrences >= 1, batch.occurrences >= 2
+    same = batch.tokens == batch.targets
+    return {
+        "loss": _mean(losses),
+        "loss_bigram": _mean(losses[~trigger]),
+        "loss_in_context": _mean(losses[again]),
+        "accuracy_triggers": _mean(right[trigger]),
+        "accuracy_start": _mean(right[:, :_START][trigger[:, :_START]]),
+        "accuracy_in_context": _mean(right[again]),
+        "accuracy_changed": _mean(right[again & ~same]),
+        "repeats": _mean(same[trigger]),
+    }
+
+
+def divergences(logits: Logits, batch: ToyBatch, transitions: Float[np.ndarray, "vocab vocab"]) -> Values:
+    """Mean Kullback-Leibler divergences of the model from what could be known, in nats a token (figure 4, left).
+
+    Returns:
+        `kl_global`: from the chain's π_b(· | x_t) to the model, where the chain chose the next token.
+        `kl_in_context`: from what followed x_t earlier in the same sequence, as frequencies, to the model, where x_t
+        occurred before.
+    """
+    chain = torch.tensor(transitions, device=logits.device)[batch.tokens]
+    model = logits.double().log_softmax(-1)
+    followed = in_context_bigrams(batch.tokens, batch.targets, logits.shape[-1])
+    known = followed.sum(-1) > 0
+    return {
+        "kl_global": _mean(_kl(chain, model)[batch.occurrences == 0]),
+        "kl_in_context": _mean(_kl(followed, model)[known]),
+    }
+
+
+def in_context_bigrams(
+    tokens: Int[Tensor, "batch position"], targets: Int[Tensor, "batch position"], vocabulary: int
+) -> Float[Tensor, "batch position vocab"]:
+    """For each position, how often each token followed earlier occurrences of its token; zeros at first occurrences."""
+    same = (tokens[:, :, None] == tokens[:, None, :]).double().tril(-1)
+    counts = same @ functional.one_hot(targets, vocabulary).double()
+    return counts / counts.sum(-1, keepdim=True).clamp(min=1)
+
+
+def attention(first: Pattern, second: Pattern, logits: Logits, batch: ToyBatch) -> Values:
+    """Where two one-headed layers attend most, on the way to an induction head.
+
+    Args:
+        first: The pattern of the previous-token layer.
+        second: The pattern of the induction layer.
+        logits: What the model predicts.
+        batch: What it was given.
+
+    Returns:
+        `previous_token`: one position after triggers, layer 1 attends to the trigger; `previous_token_first`: after
+        their first occurrences. At second and later occurrences: `attends_output`, layer 2 attends to a token that is
+        the right output; `attends_after_trigger`, to one that follows the trigger; `previous_token_there`, layer 1 of
+        the attended position attends to the one before it; `predicts_attended`, the model predicts the attended token.
+        Where the output is the trigger itself, `repeat_1` and `repeat_2`: the layer attends to that token.
+    """
+    tokens, targets, occurrences = batch.tokens, batch.targets, batch.occurrences
+    first_at, second_at = first.argmax(-1), second.argmax(-1)
+    shifted = first_at[:, 1:] == torch.arange(tokens.shape[1] - 1, device=tokens.device)
+    again = occurrences >= 2
+    row, at = again.nonzero()[:, 0], second_at[again]
+    attended, there = tokens[row, at], at >= 1
+    before = (at - 1).clamp(min=0)
+    repeated = again & (tokens == targets)
+    return {
+        "previous_token": _mean(shifted[occurrences[:, :-1] >= 1]),
+        "previous_token_first": _mean(shifted[occurrences[:, :-1] == 1]),
+        "attends_output": _mean(attended == targets[again]),
+        "attends_after_trigger": _mean(there & (tokens[row, before] == tokens[again])),
+        "previous_token_there": _mean((first_at[row, at] == before)[there]),
+        "predicts_attended": _mean(logits.argmax(-1)[again] == attended),
+        "repeat_1": _mean((tokens.gather(1, first_at) == targets)[repeated]),
+        "repeat_2": _mean((tokens.gather(1, second_at) == targets)[repeated]),
+    }
+
+
+def recalls(
+    model: SimplifiedTransformer,
+    triggers: tuple[int, ...] = (),
+    transitions: Float[np.ndarray, "vocab vocab"] | None = None,
+) -> Values:
+    """What the matrices of a simplified model recall (section 4.2): how often the right argument scores highest.
+
+    Args:
+        model: With two layers or more; those read are the first and the last.
+        triggers: The fixed triggers, if they are; else only the recall over all tokens is given.
+        transitions: π_b, for the feed-forward; None to leave it out.
+
+    Returns:
+        `recall_output`: `w_U(u) · W_O² W_V² w_E(v)` is highest at u = v. `recall_positions`: `p_t · W_K¹ p_s` is
+        highest at s = t - 1, and `recall_early` with the first 64 positions alone. `recall_triggers`:
+        `w_E(i) · W_K² W_O¹ W_V¹ w_E(j)` is highest at j = i among triggers, `recall_tokens` among all tokens.
+        `kl_feed_forward`: mean KL of softmax(W_U W_F w_E(v)) from π_b(· | v), in nats, over tokens that are no
+        triggers, `kl_feed_forward_all` over all.
+    """
+    if len(model.layers) < 2:
+        raise ToyModelError("recalls are defined for models with two layers or more: a key memory needs a layer before")
+    keys = memory_scores(model, "W_K^2")
+    values = {"recall_output": recall(memory_scores(model, "W_O^2")), "recall_tokens": recall(keys)}
+    if model.pos is not None:
+        positions = memory_scores(model, "W_K^1")
+        values |= {
+            "recall_positions": recall(positions),
+            "recall_early": recall(positions[: EARLY - 1, : EARLY - 1]),
+        }
+    if triggers:
+        values["recall_triggers"] = recall(keys[list(triggers)][:, list(triggers)])
+    if model.last.ff is not None and transitions is not None:
+        with torch.no_grad():
+            logits = model.last.ff(model.tok_embed.weight) @ model.head.weight.T
+        divergence = _kl(torch.tensor(transitions, device=logits.device), logits.double().log_softmax(-1))
+        others = [v for v in range(len(divergence)) if v not in triggers]
+        values |= {"kl_feed_forward": _mean(divergence[others]), "kl_feed_forward_all": _mean(divergence)}
+    return values
+
+
+def _kl(p: Float[Tensor, "*rows vocab"], log_q: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows"]:
+    return (torch.special.xlogy(p, p) - p * log_q).sum(-1)
+
+
+def _mean(values: Float[Tensor, "..."] | Bool[Tensor, "..."]) -> float:
+    """The mean; NaN of nothing."""
+    return values.double().mean().item()
