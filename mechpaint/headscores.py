@@ -88,9 +88,7 @@ def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int
             f"than fit twice into {int(model.cfg.n_ctx)} positions"
         )
     generator = torch.Generator().manual_seed(seed)
-    once = torch.stack(
-        [ordinary[torch.randperm(len(ordinary), generator=generator)[:period]] for _ in range(count)]
-    )
+    once = torch.stack([ordinary[torch.randperm(len(ordinary), generator=generator)[:period]] for _ in range(count)])
     first = [torch.full((count, 1), cast(int, tokenizer.bos_token_id))] if tokenizer is not None and starts else []
     return Repeated(torch.cat([*first, once, once], 1).to(model.cfg.device), period, int(starts))
 
@@ -129,7 +127,7 @@ def copying_scores(model: TransformerBridge) -> Float[Tensor, "layer head"]:
         values = values.repeat_interleave(outputs.shape[1] // values.shape[1], dim=1)  # heads that share values
         through = model.W_U.float() @ model.W_E.float()
         # the eigenvalues of W_E W_V W_O W_U that are not zero are those of the small W_O W_U W_E W_V
-        eigenvalues = torch.linalg.eigvals(outputs @ through @ values)
+        eigenvalues = cast(Tensor, torch.linalg.eigvals(outputs @ through @ values))
         return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)
 
 

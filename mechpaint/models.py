@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,8 +18,26 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerBase
 
-PRESETS: dict[str, Callable[[], Path]] = {"gemma-3-270m": gemma_folder}
+
+def _random_triggers() -> Path:
+    """A toy with an induction head, 2 layers: triggers differ from sequence to sequence. In mechpaint's own package."""
+    return Path(__file__).parent / "toy" / "checkpoint" / "toy-induction"
+
+
+def _fixed_triggers() -> Path:
+    """The same for five triggers that are always the same characters."""
+    return Path(__file__).parent / "toy" / "checkpoint" / "toy-induction-fixed"
+
+
+PRESETS: dict[str, Callable[[], Path]] = {
+    "gemma-3-270m": gemma_folder,
+    "toy-induction": _random_triggers,
+    "toy-induction-fixed": _fixed_triggers,
+}
 """Models that need no hub: from a name to the folder that holds the model."""
+
+TOY = "mechpaint-toy"
+"""The `model_type` in the configuration of a toy model."""
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -39,7 +58,8 @@ def load(
 
     Args:
         model: One of `PRESETS`; a folder that Hugging Face's `save_pretrained` wrote; the name of a model on the hub
-            (which asks the network); or a Hugging Face module or a bridge in memory.
+            (which asks the network); a folder that `mechpaint.toy.save` wrote; or a Hugging Face module or a bridge in
+            memory.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`; by default an accelerator if there is one. A module in memory
             stays where it is unless this is given.
         dtype: `"float32"` (the default), `"bfloat16"`, `"float16"`, or a torch dtype. A module in memory keeps its
@@ -62,6 +82,8 @@ def load(
         return _bridge(model, tokenizer, type(model).__name__)
     place, precision = _device(device), _dtype(dtype or "float32")
     source = str(PRESETS[str(model)]() if str(model) in PRESETS else model)
+    if is_toy(source):
+        return _toy(source, place, precision)
     module = _hugging_face(source, str(model), precision, trust_remote_code).to(place)
     own = tokenizer or _tokenizer(source, trust_remote_code)
     return _bridge(module, own, str(model))
@@ -84,6 +106,23 @@ def require_tokenizer(model: TransformerBridge, what: str) -> PreTrainedTokenize
     if model.tokenizer is None:
         raise LoadError(f"{what} needs a tokenizer and this model has none: mechpaint.load(model, tokenizer=...)")
     return model.tokenizer
+
+
+def is_toy(folder: str | Path) -> bool:
+    """Whether a folder holds a toy model, as `mechpaint.toy.save` writes it."""
+    try:
+        found: Any = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        return found["model_type"] == TOY
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _toy(folder: str, place: torch.device | None, dtype: torch.dtype | None) -> TransformerBridge:
+    from mechpaint.toy.bridging import as_bridge
+    from mechpaint.toy.storing import load as load_toy
+
+    stored = load_toy(folder)
+    return as_bridge(stored.model.to(device=place, dtype=dtype), stored.task)
 
 
 def _placed(model: TransformerBridge, device: Any, dtype: Any, tokenizer: Any) -> TransformerBridge:

@@ -52,14 +52,15 @@ def _imports(path):
 
 
 def test_imports_point_one_way():
-    """analyses -> hooks -> mechpaint; within it, cli -> running -> sweeping -> conductor -> route."""
+    """analyses -> hooks -> mechpaint; within it, cli -> plans -> running -> sweeping -> conductor -> route."""
     for name, path in _files():
         for imported in _imports(path):
             if f"{name}.".startswith("mechpaint.hooks."):
                 assert not imported.startswith("mechpaint.analyses"), (name, imported)
             elif not name.startswith("mechpaint.analyses"):
                 assert not f"{imported}.".startswith(("mechpaint.hooks.", "mechpaint.analyses.")), (name, imported)
-    order = ["route", "hookset", "kvcache", "conductor", "sweeping", "scoring", "running", "cli"]
+    order = "route hookset analysis kvcache conductor sweeping scoring plan running scored measured experiment".split()
+    order += ["cli"]
     for name, path in _files():
         place = name.split(".")[1] if "." in name else ""
         if place in order:
@@ -99,7 +100,7 @@ def test_functions_fit_on_a_screen():
 def test_constraints_pin_every_requirement():
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in _lines(ROOT / "constraints.txt")}
     extras = PROJECT["project"]["optional-dependencies"]
-    for requirement in (*PROJECT["project"]["dependencies"], *extras["gemma"], *extras["dev"]):
+    for requirement in (*PROJECT["project"]["dependencies"], *extras["gemma"], *extras["fast"], *extras["dev"]):
         name = requirement.replace("[", "=").replace("<", "=").replace(">", "=").split("=")[0]
         assert name in pinned, requirement
 

@@ -21,6 +21,7 @@ from transformer_lens.model_bridge.generalized_components import (
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 from transformers import PreTrainedTokenizerFast
 
+from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.full import FullTransformer
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 
@@ -52,17 +53,18 @@ class SimplifiedAdapter(ArchitectureAdapter):
         }
 
 
-def as_bridge(model: ToyModel, symbols: tuple[str, ...] | None = None) -> TransformerBridge:
+def as_bridge(model: ToyModel, task: BigramTask | None = None) -> TransformerBridge:
     """A bridge on the same weights: what is trained or edited in one is so in the other.
 
     Args:
         model: A toy model; it stays a plain module.
-        symbols: What each token stands for. If all are single characters the bridge gets a tokenizer, so that it also
-            takes text.
+        task: What it was trained on, for `task_of`. If its symbols are single characters the bridge gets a tokenizer,
+            so that it also takes text.
     """
     # the structure is copied, for TransformerLens to put its hook points in; the tensors are the same
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     module = copy.deepcopy(model, shared)
+    symbols = task.chain.symbols if task is not None else ()
     tokenizer = character_tokenizer(symbols) if symbols and all(len(symbol) == 1 for symbol in symbols) else None
     config = _lens_config(model.config) if isinstance(model, SimplifiedTransformer) else model.config.lens()
     config.default_prepend_bos = False  # toy sequences begin with a token like any other
@@ -73,7 +75,13 @@ def as_bridge(model: ToyModel, symbols: tuple[str, ...] | None = None) -> Transf
         module, str(config.architecture), tl_config=config, tokenizer=tokenizer, model_name=name
     )
     bridge.eval()
+    object.__setattr__(module, "task", task)  # no part of the module: what it was made for
     return bridge
+
+
+def task_of(bridge: TransformerBridge) -> BigramTask | None:
+    """What a toy model was trained on; None if that is not known, or the model is no toy."""
+    return getattr(bridge.original_model, "task", None)
 
 
 def _lens_config(config: SimplifiedConfig) -> TransformerBridgeConfig:

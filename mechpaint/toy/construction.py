@@ -16,7 +16,7 @@ from mechpaint.toy.simplified import SimplifiedTransformer, ToyModelError
 Matrix = Float[Tensor, "dim dim"]
 
 
-def outer_products(left: Float[Tensor, "n dim"], right: Float[Tensor, "n dim"]) -> Matrix:
+def outer_products(left: Float[Tensor, "n out"], right: Float[Tensor, "n dim"]) -> Float[Tensor, "out dim"]:
     """The memory `Σ_i left_i right_iᵀ`."""
     return left.T @ right
 

@@ -45,10 +45,11 @@ def gradient_memory(
 
 @dataclass(frozen=True)
 class FirstStep:
-    """The first gradient of W_O² where attention is still uniform (all learned matrices zero), for any dimension.
+    """The first gradient of W_O² from the idealised start, for any dimension.
 
-    With uniform attention the input of W_O² is W_V² applied to averages over the tokens so far, so what the data
-    contribute are tables over tokens and positions. They are the same in every dimension; only the vectors differ.
+    There all learned matrices are zero, so that attention is uniform, and so are predictions: what the residual stream
+    itself says through random unembeddings is left out. The input of W_O² is then W_V² applied to averages over the
+    tokens so far, and what the data contribute are tables over tokens and positions: the same in every dimension.
 
     Attributes:
         tokens: `[u, v]`, E[(1{y=u} - 1/vocab) f(v)], f(v) being how often v is among the tokens so far.
@@ -81,7 +82,7 @@ class FirstStep:
         return cls(*(total / count for total in sums))
 
     def memory(self, model: SimplifiedTransformer) -> Matrix:
-        """The negative gradient of W_O² in this model, if W_K¹, W_K² and W_O² were zero."""
+        """The negative gradient of W_O² in this model, if it stood at the idealised start."""
         if model.pos is None:
             raise ToyModelError("a rotary model has no position vectors")
         attn, embed = model.first.attn, model.tok_embed.weight

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any, no_type_check
@@ -19,11 +20,10 @@ def compiled() -> Callable[..., None] | None:
     Nothing is cached on disk: numba would do so by pickles.
     """
     try:
-        import numba
+        numba: Any = importlib.import_module("numba")
     except ImportError:  # not installed, or it does not know this numpy
         return None
-    jit: Any = numba.njit(nogil=True)
-    return jit(_kernel)
+    return numba.njit(nogil=True)(_kernel)
 
 
 @no_type_check  # numba needs the bare function, which the shape checks of the tests would wrap

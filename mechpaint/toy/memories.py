@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mechpaint.toy.simplified import SimplifiedTransformer, ToyModelError
 
@@ -14,7 +14,7 @@ Learned: TypeAlias = Literal["W_O^2", "W_K^2", "W_K^1"]
 """The paper's names of what the circuit needs; for models of more layers, the last layer stands for the second."""
 
 
-def learned(model: SimplifiedTransformer, matrix: Learned) -> nn.Parameter:
+def learned(model: SimplifiedTransformer, matrix: Learned) -> Tensor:
     """The parameter of that name."""
     return {"W_O^2": model.last.attn.o, "W_K^2": model.last.attn.k, "W_K^1": model.first.attn.k}[matrix].weight
 

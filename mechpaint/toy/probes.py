@@ -6,7 +6,7 @@ where the output differs from the trigger, and divergences from global and in-co
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
@@ -158,7 +158,8 @@ def recalls(
 
 
 def _kl(p: Float[Tensor, "*rows vocab"], log_q: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows"]:
-    return (torch.special.xlogy(p, p) - p * log_q).sum(-1)
+    entropy = cast(Tensor, torch.special.xlogy(p, p))
+    return (entropy - p * log_q).sum(-1)
 
 
 def _mean(values: Float[Tensor, "..."] | Bool[Tensor, "..."]) -> float:

@@ -15,7 +15,8 @@ from mechpaint.toy import kernel
 from mechpaint.toy.alias import AliasTable
 
 WORTH_COMPILING = 2**16
-"""Batches with at least this many tokens are walked by numba where it is installed: compiling takes half a second."""
+"""Batches of at least so many tokens are walked by numba, where it is installed. It takes a second to import and
+compile, once a process; smaller batches take numpy a few milliseconds."""
 
 
 class Walk(NamedTuple):
@@ -71,7 +72,7 @@ def vectorised(
 
 
 def _walk_in_time(
-    tokens: Int64[np.ndarray, "length+1 batch"],
+    tokens: Int64[np.ndarray, "tokens batch"],
     counts: Int64[np.ndarray, "length batch"],
     points: Float64[np.ndarray, "length batch"],
     columns: Int64[np.ndarray, "length batch"],

@@ -86,7 +86,9 @@ class SimplifiedAttention(nn.Module):
     def __init__(self, dim: int, rotary: bool) -> None:
         super().__init__()
         self.q = IdentityQuery(dim)
-        self.k, self.v, self.o = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        self.k = nn.Linear(dim, dim, bias=False)
+        self.v = nn.Linear(dim, dim, bias=False)
+        self.o = nn.Linear(dim, dim, bias=False)
         self.rotary = rotary
         self.scale = 1 / math.sqrt(dim)
 

@@ -1,23 +1,26 @@
-"""Toy models on disk: a folder with `config.json` and `model.safetensors`."""
+"""Toy models on disk: a folder with `config.json`, `model.safetensors`, and the task's `chain.safetensors`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from mechpaint.errors import InputError
 from mechpaint.files import write_text, written
+from mechpaint.models import TOY
+from mechpaint.toy.bigram_task import BigramTask
+from mechpaint.toy.chains import Chain
 from mechpaint.toy.full import FullConfig, FullTransformer
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 
-MODEL_TYPE = "mechpaint-toy"
 _KINDS: dict[str, tuple[Any, Any]] = {
     "SimplifiedTransformer": (SimplifiedConfig, SimplifiedTransformer),
     "FullTransformer": (FullConfig, FullTransformer),
@@ -28,40 +31,53 @@ class StoredModelError(InputError):
     """A folder or file that holds no toy model, or not the one expected."""
 
 
-def save(model: SimplifiedTransformer | FullTransformer, folder: str | Path, **facts: Any) -> Path:
+@dataclass(frozen=True)
+class Stored:
+    """What was in a folder.
+
+    Attributes:
+        model: The model.
+        task: What it was trained on, if that was kept.
+        facts: Whatever else was kept beside it, such as how it was trained.
+    """
+
+    model: SimplifiedTransformer | FullTransformer
+    task: BigramTask | None
+    facts: dict[str, Any]
+
+
+def save(
+    model: SimplifiedTransformer | FullTransformer, folder: str | Path, task: BigramTask | None = None, **facts: Any
+) -> Path:
     """Write a model.
 
     Args:
         model: What to write.
         folder: Where; made if it is not there.
-        facts: Anything else worth keeping in `config.json`, such as the task and how it was trained.
+        task: What it was trained on.
+        facts: Anything else worth keeping in `config.json`, such as how it was trained.
 
     Raises:
         CannotWrite: A full disk, a place that cannot be written.
     """
     folder = Path(folder)
-    description = {
-        "model_type": MODEL_TYPE,
+    description: dict[str, Any] = {
+        "model_type": TOY,
         "architectures": [type(model).__name__],
         "config": dataclasses.asdict(model.config),
         **facts,
     }
+    if task is not None:
+        description["task"] = {**task.settings(), "name": task.chain.name, "symbols": task.chain.symbols}
+        law = {"initial": torch.tensor(task.chain.initial), "transitions": torch.tensor(task.chain.transitions)}
+        save_tensors(law, folder / "chain.safetensors")
     save_tensors({name: tensor.detach() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
     write_text(folder / "config.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
     return folder
 
 
-def is_toy(folder: str | Path) -> bool:
-    """Whether a folder holds a toy model."""
-    path = Path(folder) / "config.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("model_type") == MODEL_TYPE
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def load(folder: str | Path) -> tuple[SimplifiedTransformer | FullTransformer, dict[str, Any]]:
-    """Read a model that `save` wrote: the model, and the facts beside it.
+def load(folder: str | Path) -> Stored:
+    """Read what `save` wrote.
 
     Raises:
         StoredModelError: No such folder, a damaged file, or weights of another shape than the configuration's.
@@ -72,6 +88,7 @@ def load(folder: str | Path) -> tuple[SimplifiedTransformer | FullTransformer, d
         description = cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
         config_type, kind = _KINDS[description.pop("architectures")[0]]
         config = config_type(**description.pop("config"))
+        task = _task(description.pop("task"), folder) if "task" in description else None
     except OSError as error:
         raise StoredModelError(f"there is no toy model in {folder}: no {path.name} ({error.strerror})") from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
@@ -81,7 +98,15 @@ def load(folder: str | Path) -> tuple[SimplifiedTransformer | FullTransformer, d
     model = kind(config)
     fill(model, load_tensors(folder / "model.safetensors")[0], str(folder / "model.safetensors"))
     description.pop("model_type", None)
-    return model, description
+    return Stored(model, task, description)
+
+
+def _task(settings: dict[str, Any], folder: Path) -> BigramTask:
+    """The task of those settings, with the chain beside them."""
+    law, _ = load_tensors(folder / "chain.safetensors")
+    chain = Chain(tuple(settings["symbols"]), law["initial"].numpy(), law["transitions"].numpy(), settings["name"])
+    own = {name: settings[name] for name in ("triggers", "fixed", "offset", "outputs", "no_repeat")}
+    return BigramTask(chain, **own, held_out=tuple(settings["held_out"]))
 
 
 def fill(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
@@ -114,12 +139,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         StoredModelError: No such file, or one that is truncated or something else.
     """
     try:
-        with safetensors.safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            metadata = cast(Any, file).metadata() or {}
-        return load_file(path), metadata
+        with cast(Any, safe_open)(path, "pt") as file:
+            names = cast(list[str], list(file.keys()))
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError as error:
         raise StoredModelError(f"there is no file {path}") from error
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise StoredModelError(
             f"cannot read {path}: it is truncated or no safetensors file ({error}). "
             "Take it from where it came, or remove it and make it again"

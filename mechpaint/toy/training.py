@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ from mechpaint.toy.observing import Observer
 from mechpaint.toy.simplified import SimplifiedTransformer
 from mechpaint.toy.storing import fill, load_tensors, save, save_tensors
 
-Row: TypeAlias = dict[str, float]
+Row: TypeAlias = dict[str, int | float]
 Advance: TypeAlias = Callable[[int], None]
 
 
@@ -139,6 +139,7 @@ def train(
     settings: Training | None = None,
     folder: str | Path | None = None,
     advance: Advance | None = None,
+    also: Mapping[str, BigramTask] | None = None,
 ) -> History:
     """Train a model in place.
 
@@ -149,6 +150,8 @@ def train(
         folder: Where to keep `log.jsonl`, a checkpoint, and in the end the model. The same call goes on where it
             stopped. None to keep nothing.
         advance: Called with how many steps were done since the last call, in place of a progress bar.
+        also: Other tasks to test it on by the way, such as `task.held_out_test()`: their in-context accuracies are in
+            the history, by these names.
 
     Raises:
         TrainingError: A task without triggers where only they are learned, a vocabulary that does not fit, or a folder
@@ -159,7 +162,7 @@ def train(
     settings = settings or Training()
     _check(model, task, settings)
     schedule = FreezingSchedule(model, settings.freeze)
-    run = _Run(model, task, settings, Path(folder) if folder is not None else None)
+    run = _Run(model, task, settings, Path(folder) if folder is not None else None, also or {})
     with _shown(settings.steps, advance) as tick:
         tick(run.step)
         while not run.done:
@@ -176,16 +179,22 @@ class _Run:
     """A training under way: weights, optimiser, step, and what was seen."""
 
     def __init__(
-        self, model: SimplifiedTransformer | FullTransformer, task: BigramTask, settings: Training, folder: Path | None
+        self,
+        model: SimplifiedTransformer | FullTransformer,
+        task: BigramTask,
+        settings: Training,
+        folder: Path | None,
+        also: Mapping[str, BigramTask],
     ) -> None:
         self.model, self.task, self.settings, self.folder = model, task, settings, folder
         self.device = next(model.parameters()).device
         self.optimizer = settings.optimizer.make([p for p in model.parameters() if p.requires_grad])
         self.observer = Observer(model, task, settings.test_size, settings.seed)
-        self.identity = _identity(model, task, settings)
+        self.others = {name: Observer(model, other, settings.test_size, settings.seed) for name, other in also.items()}
+        self.identity = _identity(model, task, settings, also)
         self.step, self.rows = 0, list[Row]()
         if not (folder and self._resumed(folder)):
-            self.rows.append({"step": 0, **self.observer.values()})
+            self.rows.append(self._seen())
 
     @property
     def done(self) -> bool:
@@ -207,16 +216,19 @@ class _Run:
         """Probe and keep, where it is time to."""
         if self.step % self.settings.probe_every and self.step != self.settings.steps:
             return
-        self.rows.append({"step": self.step, **self.observer.values()})
+        self.rows.append(self._seen())
         every = max(self.settings.checkpoint_every, self.settings.probe_every)
         if self.folder and (self.done or self.step % every < self.settings.probe_every):
             self._keep(self.folder)
 
+    def _seen(self) -> Row:
+        others = {name: observer.values()["accuracy_in_context"] for name, observer in self.others.items()}
+        return {"step": self.step, **self.observer.values(), **others}
+
     def finish(self) -> None:
         """Write the trained model."""
         if self.folder:
-            facts = {"task": self.task.settings(), "training": dataclasses.asdict(self.settings)}
-            save(self.model, self.folder, **facts, symbols=list(self.task.chain.symbols))
+            save(self.model, self.folder, self.task, training=dataclasses.asdict(self.settings))
 
     def _keep(self, folder: Path) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -273,16 +285,17 @@ def _check(model: SimplifiedTransformer | FullTransformer, task: BigramTask, set
         )
 
 
-def _identity(model: nn.Module, task: BigramTask, settings: Training) -> str:
+def _identity(model: nn.Module, task: BigramTask, settings: Training, also: Mapping[str, BigramTask]) -> str:
     """What a checkpoint must agree in; how far to train and how often to keep it may change."""
     own = dataclasses.asdict(settings)
     kept: Mapping[str, Any] = {k: v for k, v in own.items() if k not in ("steps", "stop_at", "checkpoint_every")}
     parts = [type(model).__name__, cast(Any, model).config, type(settings.optimizer).__name__, task.settings(), kept]
+    parts += [(name, other.settings()) for name, other in also.items()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 @contextmanager
-def _shown(steps: int, advance: Advance | None) -> Iterator[Advance]:
+def _shown(steps: int, advance: Advance | None) -> Generator[Advance]:
     if advance is not None:
         yield advance
         return

@@ -9,7 +9,9 @@ import torch
 
 import mechpaint as mp
 from mechpaint.hooks import Average, Hooks, Loop, ReadAttention, ReadResidual, Skip, Swap
-from mechpaint.toy.bridging import as_bridge
+from mechpaint.toy.bigram_task import BigramTask
+from mechpaint.toy.bridging import as_bridge, task_of
+from mechpaint.toy.chains import Chain
 from mechpaint.toy.full import FullConfig, FullTransformer
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer, ToyModelError, sinusoids
 from tests.mechpaint.toy import plain
@@ -184,16 +186,19 @@ def test_sinusoids_are_the_textbooks():
 
 
 def test_a_bridge_with_symbols_takes_text():
-    symbols = tuple("\n abcdefgh")
+    chain = Chain.from_text(["\n abcdefgh ab"])
     model = SimplifiedTransformer(SimplifiedConfig(vocabulary=10, dim=16, length=9))
-    bridge = as_bridge(model, symbols)
+    task = BigramTask(chain, triggers=2)
+    bridge = as_bridge(model, task)
+    assert task_of(bridge) is task
+    assert task_of(as_bridge(model)) is None
     assert bridge.to_tokens("abc a").tolist() == [[2, 3, 4, 1, 2]]
     assert bridge.to_str_tokens("b\nc") == ["b", "\n", "c"]
     assert bridge.to_string(torch.tensor([2, 1, 3])) == "a b"
     with torch.no_grad():
         torch.testing.assert_close(bridge("abc"), model(torch.tensor([[2, 3, 4]])))
         assert bridge(["abc", "fgh"]).shape == (2, 3, 10)
-        with pytest.raises(ToyModelError, match="token 10 is not among this model's 10 .*one at a time"):
+        with pytest.raises(ToyModelError, match=r"token 10 is not among this model's 10 .*one at a time"):
             bridge(["abc", "abcde"])
     assert len(bridge.generate("abc", max_new_tokens=4, verbose=False)) == 7
 
