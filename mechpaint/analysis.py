@@ -1,24 +1,58 @@
-"""Analyses: hook sets, a measure, and figures.
+"""Analyses: what to run, what to measure, and what to say of it.
 
-An `Analysis` is a frozen, serialisable configuration that says which hook sets to run, and draws what came out. How
-its items are scored and kept is the same for all: see `mechpaint.running`.
+An `Analysis` is a frozen, serialisable configuration. There are three kinds, and a subclass of one is all that a new
+analysis is:
+
+    RouteAnalysis   hook sets that reroute a model, scored on tasks
+    ModelAnalysis   hook sets on a model, and a measure of its own
+    Experiment      models that it makes and trains itself
+
+How each is computed, kept, taken up again and shown is the same for all: see `mechpaint.plan` and `mechpaint.running`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mechpaint.hookset import HookSet
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.report import Report
     from mechpaint.route import Route
+
+Columns: TypeAlias = Mapping[str, type]
+"""What is in a table: each column's name, and its type, which is str, int, float or bool."""
+
+Record: TypeAlias = Mapping[str, Any]
+"""One row of a table: a value for each of its columns. What is missing is NaN, not None."""
+
+Advance: TypeAlias = Callable[[int], None]
+"""Says that so many more ticks of work are done. A run that is to stop does so where this is called."""
+
+
+@dataclass(frozen=True)
+class Analysis(ABC):
+    """A question, asked by running something. Subclass one of the three kinds.
+
+    Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
+    `metadata={"help": ...}` as the help text. To add one, see CONTRIBUTING.
+    """
+
+    name: ClassVar[str]
+    """What it is called on the command line."""
+    question: ClassVar[str]
+    """One line for `mechpaint list`."""
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that its results depend on, besides the model."""
+        return {"analysis": self.name, **dataclasses.asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -40,7 +74,7 @@ class TaskFacts:
 
 @dataclass(frozen=True)
 class Results:
-    """What an analysis measured.
+    """What a `RouteAnalysis` measured.
 
     Args:
         records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`.
@@ -58,28 +92,115 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Analysis(ABC):
-    """A question about a model, asked by hook sets.
+class RouteAnalysis(Analysis):
+    """A question about a model, asked by rerouting it and scoring tasks. All routes share their work."""
 
-    Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
-    `metadata={"help": ...}` as the help text. To add one, see CONTRIBUTING.
-    """
-
-    name: ClassVar[str]
-    """What it is called on the command line."""
-    question: ClassVar[str]
-    """One line for `mechpaint list`."""
     tasks: ClassVar[tuple[str, ...]]
     """Which tasks it runs where none are named."""
+    model: ClassVar[str] = "gemma-3-270m"
+    """The model that it is about where none is named."""
 
     @abstractmethod
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
-        """The hook sets to run on a model with `n_layers` layers, by a label that is unique within the analysis."""
+        """The hook sets to run on a model with `n_layers` layers, by a label that is unique within the analysis.
+
+        They reroute, and neither read nor hook.
+        """
 
     @abstractmethod
     def report(self, results: Results) -> Report:
         """Figures, tables and what they say."""
 
-    def settings(self) -> dict[str, Any]:
-        """Everything that its results depend on."""
-        return {"analysis": self.name, **dataclasses.asdict(self)}
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a report needs to know of a model.
+
+    Args:
+        name: What it is called.
+        n_layers: How many layers it has.
+        routes: The route of each of the analysis's hook sets, by its label.
+    """
+
+    name: str
+    n_layers: int
+    routes: Mapping[str, Route]
+
+
+@dataclass(frozen=True)
+class ModelAnalysis(Analysis):
+    """A question about a model, asked by hook sets and a measure of its own."""
+
+    columns: ClassVar[Columns]
+    """The columns of what `measure` gives. The table has one more, `label`, before them."""
+    model: ClassVar[str] = "gemma-3-270m"
+    """The model that it is about where none is named."""
+
+    @abstractmethod
+    def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
+        """The hook sets to measure a model with `n_layers` layers under, by a label that is unique within the analysis.
+
+        They may reroute, read and hook.
+        """
+
+    @abstractmethod
+    def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
+        """Measure under one hook set. Called once for each, without gradients.
+
+        Args:
+            model: The model, with nothing attached: `with mechpaint.attach(model, hook_set) as session`.
+            label: The hook set's label.
+            hook_set: The hook set of that label, and after it what the user asked for with `--hooks`.
+
+        Returns:
+            Records with a value for each of `columns`, the same at every call. They need not be as many each time.
+        """
+
+    @abstractmethod
+    def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
+        """Figures, tables, views and what they say.
+
+        Args:
+            table: All records, in the order of `hook_sets`: `label`, then `columns`.
+            facts: What the model is.
+        """
+
+
+@dataclass(frozen=True)
+class Experiment(Analysis):
+    """A question asked of models that it makes itself, in trials that have nothing to do with each other.
+
+    Several trials are computed at once, in threads, each with one thread of torch; so a trial draws its random numbers
+    from generators of its own. torch's global one, which `torch.manual_seed` sets and layers are initialised with, is
+    everyone's.
+    """
+
+    columns: ClassVar[Columns]
+    """The columns of what `measure` gives. The table has one more, `label`, before them."""
+    at_once: ClassVar[int | None] = None
+    """How many trials may be computed at once, where memory allows no more; None: one a processor."""
+
+    @abstractmethod
+    def trials(self) -> Mapping[str, int]:
+        """How much work each trial is, by its label: in ticks such as training iterations."""
+
+    @abstractmethod
+    def measure(self, label: str, advance: Advance) -> Iterable[Record]:
+        """Carry out one trial.
+
+        Args:
+            label: Which.
+            advance: To be called with the number of ticks done since the last call, at least once a second or so: the
+                progress bar moves with it, and Ctrl-C takes effect there.
+
+        Returns:
+            Records with a value for each of `columns`, the same at every call. They need not be as many each time.
+        """
+
+    @abstractmethod
+    def report(self, table: pd.DataFrame) -> Report:
+        """Figures, tables, views and what they say.
+
+        Args:
+            table: All records, in the order of `trials`: `label`, then `columns`.
+        """

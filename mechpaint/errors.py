@@ -8,6 +8,7 @@
         LoadError         no such model, device, dtype or tokenizer
         TaskError         no such task, no items, a source that cannot be read
         VariantError      an experiment that the paper does not define
+        ViewError         an interactive view that would be drawn wrongly, or too slowly
     OSError
       CannotWrite         a full disk, a folder that cannot be written; the command line exits with 1
     RuntimeError

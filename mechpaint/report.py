@@ -1,4 +1,4 @@
-"""Reports: figures as files, and one page of HTML that needs nothing else."""
+"""Reports: figures as files, and one page of HTML that needs nothing else. Only a page with views runs a script."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from mechpaint.circuits import Script, View
 from mechpaint.files import write_text, written
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-Section: TypeAlias = "Figure | Table"
+Section: TypeAlias = "Figure | Table | View"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Report:
     Args:
         title: The page's title.
         summary: Paragraphs that come first.
-        sections: Figures and tables, in order.
+        sections: Figures, tables and views, in order, each with a name of its own.
         warnings: What a reader must know before believing it.
     """
 
@@ -71,6 +72,12 @@ class Report:
     summary: Sequence[str]
     sections: Sequence[Section]
     warnings: Sequence[str] = field(default_factory=tuple[str, ...])
+
+    def __post_init__(self) -> None:
+        names = [section.name for section in self.sections]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:  # they would be the same file, and the same place in the page
+            raise ValueError(f"expected sections with names of their own, got more than one called {twice[0]!r}")
 
 
 def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]], command: str) -> Path:
@@ -88,8 +95,9 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
     for section in report.sections:
         if isinstance(section, Figure):
             drawings[section.name] = _draw(section, folder / "figures")
-        else:
+        elif isinstance(section, Table):
             write_text(folder / "tables" / f"{section.name}.csv", _csv(section))
+    views = [section for section in report.sections if isinstance(section, View)]
     write_text(folder / "report.md", _markdown(report, command))
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("mechpaint", "."), autoescape=True, undefined=jinja2.StrictUndefined
@@ -99,14 +107,15 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
         drawings=drawings,
         details=details,
         command=command,
-        is_figure=_is_figure,
+        script=Script.of(views) if views else None,
+        kind=_kind,
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
-def _is_figure(section: Section) -> bool:
-    return isinstance(section, Figure)
+def _kind(section: Section) -> str:
+    return type(section).__name__
 
 
 def _draw(figure: Figure, folder: Path) -> str:
@@ -144,6 +153,8 @@ def _markdown(report: Report, command: str) -> str:
         lines += [f"## {section.title}", "", section.caption, ""]
         if isinstance(section, Figure):
             lines += [f"![{section.alt}](figures/{section.name}.svg)", ""]
+        elif isinstance(section, View):
+            lines += [f"*In report.html, interactive:* {section.alt}", ""]
         else:
             lines += [
                 _row(section.columns),

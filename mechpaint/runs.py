@@ -1,9 +1,9 @@
 """The run folder: what an analysis leaves on disk, and takes up again.
 
     runs/<analysis>/<fingerprint>/
-        config.yaml  env.json  routes.json      what was asked, with what, and the route of every hook set
-        cells/*.parquet                         one a task and chunk of items
-        results.parquet                         all of them: one row an item and route
+        config.yaml  env.json  routes.json      what was asked, with what, and the route of every hook set, if any
+        cells/*.parquet                         one a piece of work: items of a task, a hook set, a trial
+        results.parquet                         all of them, in the plan's order
         figures/*.{svg,png}  tables/*.csv  report.md  report.html
 
 The fingerprint is of the configuration, the model's weights and the versions that matter. A cell has its name only
@@ -15,47 +15,24 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from mechpaint.analysis import Columns, Record
 from mechpaint.files import write_text, written
 
-SCHEMA = cast(Any, pa).schema(
-    [
-        ("task", pa.string()),
-        ("item", pa.string()),
-        ("route", pa.string()),
-        ("score", pa.float64()),
-        ("logprob", pa.float64()),
-        ("tokens", pa.int32()),
-        ("finite", pa.bool_()),
-    ]
-)
-"""Of `cells/*.parquet` and `results.parquet`."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSIONS_THAT_MATTER = ("mechpaint", "torch", "transformers", "transformer-lens")
 
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A chunk of a task's items, and the file of what was measured on them."""
-
-    task: int
-    first: int
-    last: int
-    rows: int
-
-    @property
-    def file_name(self) -> str:
-        """The task's place in the list, and the items."""
-        return f"{self.task:02d}-{self.first:05d}-{self.last:05d}.parquet"
+_LABEL = "label"
 
 
 class RunFolder:
@@ -65,43 +42,101 @@ class RunFolder:
         out: The folder of all runs.
         analysis: The analysis's name.
         config: Everything that the results depend on, but for versions.
+        schema: The pyarrow schema of its records.
     """
 
-    def __init__(self, out: Path, analysis: str, config: dict[str, Any]) -> None:
+    def __init__(self, out: Path, analysis: str, config: dict[str, Any], schema: Any) -> None:
         self.config = config
         self.path = out / analysis / fingerprint(config)
+        self._schema = schema
 
     def begin(self, routes: dict[str, str]) -> None:
         """Make the folder, and write down what it is for."""
         write_text(self.path / "config.yaml", yaml.safe_dump(_plain(self.config), sort_keys=False))
         write_text(self.path / "env.json", json.dumps(environment(), indent=2) + "\n")
-        write_text(self.path / "routes.json", json.dumps(routes, indent=2) + "\n")
+        if routes:
+            write_text(self.path / "routes.json", json.dumps(routes, indent=2) + "\n")
 
-    def has(self, cell: Cell) -> bool:
-        """Whether the cell is there and whole. One that is damaged does not count, and is computed again."""
+    def has(self, cell: str, rows: int | None) -> bool:
+        """Whether a cell is there and whole. One that is damaged does not count, and is computed again.
+
+        Args:
+            cell: Its name.
+            rows: How many rows it must have, if that is known.
+        """
         try:
-            found: Any = pq.ParquetFile(self._cell(cell))
+            found: Any = self._read(cell)
         except (OSError, pa.ArrowException):
             return False
-        with found:
-            return found.schema_arrow.equals(SCHEMA) and found.metadata.num_rows == cell.rows
+        return found.schema.equals(self._schema) and rows in (None, found.num_rows)
 
-    def write(self, cell: Cell, records: list[dict[str, Any]]) -> None:
-        """Put a finished cell in its place."""
-        self._write(self._cell(cell), pa.Table.from_pylist(records, schema=SCHEMA))
+    def write(self, cell: str, records: Iterable[Record]) -> None:
+        """Put a finished cell in its place.
 
-    def collect(self, cells: Sequence[Cell]) -> Any:
+        Raises:
+            ValueError: A record that has not the run's columns, or a value that is not of its column's type.
+        """
+        self._write(self._cell(cell), _table(list(records), self._schema))
+
+    def collect(self, cells: Sequence[str]) -> pd.DataFrame:
         """All cells in one table, also written to `results.parquet`."""
-        table = cast(Any, pa).concat_tables([pq.read_table(self._cell(cell), schema=SCHEMA) for cell in cells])
+        table = cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self._read, cells)])
         self._write(self.path / "results.parquet", table)
-        return table
+        return table.to_pandas()
 
-    def _cell(self, cell: Cell) -> Path:
-        return self.path / "cells" / cell.file_name
+    def _cell(self, cell: str) -> Path:
+        return self.path / "cells" / f"{cell}.parquet"
+
+    def _read(self, cell: str) -> Any:
+        # the checksums are of the data: the end of the file, which says what is in it, may be whole by itself
+        with cast(Any, pq).ParquetFile(self._cell(cell), page_checksum_verification=True) as file:
+            return file.read()
 
     def _write(self, path: Path, table: Any) -> None:
         with written(path) as scratch:
-            pq.write_table(table, scratch, compression="zstd")
+            cast(Any, pq).write_table(table, scratch, compression="zstd", write_page_checksum=True)
+
+
+def labelled(label: str, records: Iterable[Record]) -> list[Record]:
+    """Records with the column `label` before the others."""
+    return [{_LABEL: label, **record} for record in records]
+
+
+def labelled_schema(columns: Columns) -> Any:
+    """The schema of records with these columns and `label` before them.
+
+    Raises:
+        ValueError: One of them is called `label` already, or is of a type that a table does not have.
+    """
+    types: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    wrong = [name for name, kind in columns.items() if name == _LABEL or kind not in types]
+    if wrong:
+        raise ValueError(
+            f"the column {wrong[0]!r} cannot be in the table: expected columns of str, int, float or bool, and none "
+            f"called {_LABEL!r}, which each table has"
+        )
+    return cast(Any, pa).schema([(_LABEL, pa.string()), *((name, types[kind]) for name, kind in columns.items())])
+
+
+def _table(records: list[Record], schema: Any) -> Any:
+    for record in records:
+        if set(record) != set(schema.names):
+            raise ValueError(f"expected records with the columns {', '.join(schema.names)}, got {dict(record)}")
+    arrays = [_column(field, [record[field.name] for record in records]) for field in schema]
+    return cast(Any, pa).Table.from_arrays(arrays, schema=schema)
+
+
+def _column(field: Any, values: list[Any]) -> Any:
+    try:
+        column = cast(Any, pa).array(values, field.type)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the column {field.name!r} is of {field.type}: {error}") from error
+    if column.null_count:
+        raise ValueError(f"the column {field.name!r} has None in it; expected a value in each record, or nan")
+    # pyarrow cuts fractions off
+    if cast(Any, pa).types.is_integer(field.type) and column.to_pylist() != values:
+        raise ValueError(f"the column {field.name!r} is of {field.type}, and has numbers in it that are not whole")
+    return column
 
 
 def fingerprint(config: dict[str, Any]) -> str:

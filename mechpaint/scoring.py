@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,11 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.analysis import Advance
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.sweeping import Sweep
 from mechpaint.tasks.task import Item, Outcome, Task
-
-Progressed = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def score_items(
     items: Sequence[Item],
     tree: PrefixTree,
     rows_at_once: int = 32,
-    progressed: Progressed = lambda: None,
+    advance: Advance = lambda ticks: None,
 ) -> Iterator[dict[str, Any]]:
     """Score every item under every route.
 
@@ -116,7 +115,7 @@ def score_items(
         items: The items.
         tree: The routes.
         rows_at_once: How many token rows go through the model together.
-        progressed: Called after each route of each batch.
+        advance: Called after each route of each batch, with the number of its items.
 
     Yields:
         Flat records: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right answer's tokens),
@@ -129,7 +128,7 @@ def score_items(
         for route, logits in Sweep(model, tokens, tree, mask, positions):
             logprobs, greedy = _foreseen(logits, index, targets)
             yield from _records(task, batch, str(route), cast(Any, logprobs).tolist(), cast(Any, greedy).tolist())
-            progressed()
+            advance(len(batch.items))
 
 
 def _selection(

@@ -13,10 +13,14 @@ import torch
 
 import mechpaint as mp
 import mechpaint.hooks
-from mechpaint import analysis, report, statistics
+from mechpaint import analysis, hookset, report, statistics
+from mechpaint.experiment import ExperimentPlan
+from mechpaint.measured import MeasuredPlan
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
-from mechpaint.running import Plan, Settings, run
+from mechpaint.running import run
+from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.subject import Subject
 from mechpaint.tasks import Facts
 
 ROOT = Path(__file__).parents[1]
@@ -76,19 +80,46 @@ def test_the_hook_set_of_contributing(llama):
         assert llama(torch.tensor([[1, 2]])).isfinite().all()
 
 
-def test_the_analysis_of_contributing(speaking, tmp_path, monkeypatch):
-    from collections.abc import Mapping
+def _contributed(monkeypatch, example, name):
+    """The analysis that an example of CONTRIBUTING defines, with the imports that its file would have."""
+    from collections.abc import Iterable, Mapping
     from dataclasses import dataclass, field
     from typing import ClassVar
 
-    names = {**HOOKS, **vars(analysis), **vars(report), **vars(statistics), "Mapping": Mapping, "ClassVar": ClassVar}
-    module = ModuleType("lesions")
-    vars(module).update(names, dataclass=dataclass, field=field, __name__="lesions")
-    monkeypatch.setitem(sys.modules, "lesions", module)  # where dataclasses look annotations up
-    names = vars(module)
-    exec("from __future__ import annotations\n" + _python(CONTRIBUTING)[1], names)
-    settings = Settings(names["Lesions"](), "tiny", (Facts(),), limit=8)
-    finished = run(speaking, Plan.of(speaking, settings), tmp_path, "mechpaint analyze lesions")
-    page = finished.page.read_text()
+    module = ModuleType(name)
+    modules = (analysis, report, statistics, hookset)
+    vars(module).update({k: v for m in modules for k, v in vars(m).items() if k not in vars(module)})
+    vars(module).update(HOOKS, attach=mp.attach, torch=torch)
+    vars(module).update(dataclass=dataclass, field=field, ClassVar=ClassVar, Mapping=Mapping, Iterable=Iterable)
+    monkeypatch.setitem(sys.modules, name, module)  # where dataclasses look annotations up
+    exec("from __future__ import annotations\n" + _python(CONTRIBUTING)[example], vars(module))
+    return vars(module)[name.capitalize()]()
+
+
+def test_the_route_analysis_of_contributing(speaking, tmp_path, monkeypatch):
+    lesions = _contributed(monkeypatch, 1, "lesions")
+    plan = ScoredPlan.of(lesions, Subject(speaking, "tiny"), Settings((Facts(),), limit=8))
+    page = run(plan, tmp_path, "mechpaint analyze lesions").page.read_text()
     assert "without 5" in page
     assert "tiny, layer by layer." in page
+
+
+def test_the_model_analysis_of_contributing(speaking, tmp_path, monkeypatch):
+    sinks = _contributed(monkeypatch, 2, "sinks")
+    finished = run(MeasuredPlan.of(sinks, Subject(speaking, "tiny")), tmp_path, "mechpaint analyze sinks")
+    (table,) = finished.report.sections
+    assert [row[:2] for row in table.rows] == [
+        *(("all", str(layer)) for layer in range(6)),
+        *(("without 0", str(layer)) for layer in range(1, 6)),
+    ]
+    assert all(0 < float(row[2]) < 1 for row in table.rows)
+
+
+def test_the_experiment_of_contributing(tmp_path, monkeypatch):
+    rates = _contributed(monkeypatch, 3, "rates")
+    finished = run(ExperimentPlan.of(rates), tmp_path, "mechpaint analyze rates")
+    (table,) = finished.report.sections
+    assert [row[0] for row in table.rows] == ["0.1", "0.4"]
+    start = torch.randn(8, generator=torch.Generator().manual_seed(0)).square().sum().item()
+    for rate, loss in table.rows:
+        assert float(loss) == pytest.approx(start * (1 - 2 * float(rate)) ** 18, rel=0.01)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.analyses.painters.variants import METHODS, Variant, VariantError, suite, variant
-from mechpaint.analysis import Analysis, Results
+from mechpaint.analysis import Results, RouteAnalysis
 from mechpaint.hookset import HookSet
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["METHODS", "Painters", "Variant", "VariantError", "suite", "variant"]
 
 
 @dataclass(frozen=True)
-class Painters(Analysis):
+class Painters(RouteAnalysis):
     """Skip, reverse, shuffle, repeat, average and loop the middle layers; skip and switch single ones.
 
     Args:

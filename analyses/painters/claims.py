@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, Draws, count
+from mechpaint.claims import Claim
 from mechpaint.statistics import combine, estimate, verdict
 
 REORDERING = ("reverse", "random order")
 _REASONING = ("arithmetic",)
 _AGAIN = {2: "middle twice", 3: "middle three times"}
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, and what became of it.
-
-    Args:
-        where: Section and figure.
-        text: The claim, in this project's words.
-        verdict: "held", "not held" or "undecided".
-        evidence: The figures.
-    """
-
-    where: str
-    text: str
-    verdict: str
-    evidence: str
 
 
 def claims(curves: Curves) -> list[Claim]:

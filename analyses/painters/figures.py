@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, count
+from mechpaint.drawing import COLOURS, axes, legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics import estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette; every line also has a marker or a dash of its own
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#000000")
-_MARKERS = "os^Dv<>P"
 _FLOOR = -0.6
 
 _FIGURES: Mapping[str, tuple[str, str, str]] = {
@@ -47,43 +45,26 @@ def figures(curves: Curves, seeds: int) -> list[Figure]:
     return drawn
 
 
-def _axes(width: float = 7.2, columns: int = 1) -> tuple[Any, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(width, 4.3), layout="constrained")
-    FigureCanvasAgg(drawing)
-    axes = [drawing.add_subplot(1, columns, i + 1) for i in range(columns)]
-    for ax in axes:
-        ax.grid(True, color="#dddddd", linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
-    return drawing, axes
-
-
-def _style(i: int) -> dict[str, Any]:
-    return {"color": _COLOURS[i % len(_COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 5}
-
-
 def _single_layers(curves: Curves) -> Figure:
     """Figure 2."""
-    drawing, axes = _axes(10.0, columns=2)
+    drawing, both = axes(10.0, columns=2)
     layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
     names = {"skip_idx_layer": "layer N, skipped", "switch_idx_layer": "layer N, switched with N+1"}
-    for ax, (method, xs) in zip(axes, layers.items(), strict=True):
+    for ax, (method, xs) in zip(both, layers.items(), strict=True):
         for i, task in enumerate(curves.results.tasks):
             ys = [curves.perplexity(task.name, method, x) for x in xs]
-            ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **_style(i))
+            ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **style(i))
             ax.axhline(
                 curves.scores.perplexity(task.name, "baseline"),
-                color=_COLOURS[i],
+                color=COLOURS[i],
                 linewidth=0.7,
                 linestyle=":",
             )
         ax.set_yscale("log")
         ax.set_xlabel(names[method])
         ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
-    axes[0].set_ylabel("perplexity of the right answers (log scale)")
-    _legend(axes[0])
+    both[0].set_ylabel("perplexity of the right answers (log scale)")
+    legend(both[0])
     ratios = {x: curves.perplexity_ratio("skip_idx_layer", x) for x in range(curves.n_layers)}
     worst = sorted(ratios, key=lambda x: -ratios[x])[:3]
     mild = min(ratios, key=lambda x: ratios[x])
@@ -102,10 +83,10 @@ def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
     number, name, section = _FIGURES[curve]
     starts = curves.starts(curve)
     affected = [curves.affected(s) for s in starts]
-    drawing, (ax,) = _axes()
+    drawing, (ax,) = axes()
     for i, task in enumerate(curves.scores.tasks):
         ys = [curves.task(task.name, curve, s)[0] for s in starts]
-        ax.plot(affected, ys, label=task.name, linewidth=1, alpha=0.75, **_style(i))
+        ax.plot(affected, ys, label=task.name, linewidth=1, alpha=0.75, **style(i))
     medians = [estimate(curves.median(curve, s)) for s in starts]
     _band(ax, affected, medians, "median", "#000000", {"linewidth": 2.6})
     _finish(ax, affected)
@@ -122,12 +103,12 @@ def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
 
 def _medians(curves: Curves, name: str, title: str, which: list[str], caption: str) -> Figure:
     """Figures 11 and 17: medians over tasks, a line a variant."""
-    drawing, (ax,) = _axes()
+    drawing, (ax,) = axes()
     everything: list[int] = []
     for i, curve in enumerate(which):
         affected = [curves.affected(s) for s in curves.starts(curve)]
         medians = [estimate(curves.median(curve, s)) for s in curves.starts(curve)]
-        _band(ax, affected, medians, curve, _COLOURS[i], {**_style(i), "linewidth": 1.6})
+        _band(ax, affected, medians, curve, COLOURS[i], {**style(i), "linewidth": 1.6})
         everything += affected
     _finish(ax, everything)
     alt = (
@@ -160,12 +141,7 @@ def _finish(ax: Axes, affected: list[int]) -> None:
         )
     ax.set_xlabel("number of affected layers, M")
     ax.set_ylabel("normalised score (chance 0, full model 1)")
-    _legend(ax)
-
-
-def _legend(ax: Axes) -> None:
-    """Above the axes, where no line runs through it."""
-    ax.legend(fontsize=8, frameon=False, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+    legend(ax)
 
 
 def _ends(affected: list[int], medians: list[Any]) -> str:

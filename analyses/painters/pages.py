@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mechpaint.analyses.painters.claims import Claim, claims
+from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import CURVES, Curves
 from mechpaint.analyses.painters.figures import figures
 from mechpaint.analysis import Results
+from mechpaint.claims import Claim, claims_table, tally
 from mechpaint.report import Report, Table
 from mechpaint.statistics import estimate
 
@@ -23,7 +24,11 @@ def report(analysis: Painters, results: Results) -> Report:
         title=f"Layers as painters: {results.model}",
         summary=_summary(results, found),
         sections=[
-            _claims_table(found),
+            claims_table(
+                found,
+                "Scores are medians over tasks, normalised so that chance is 0 and the full model 1; intervals are "
+                "95 % paired bootstrap intervals over items. A comparison held if its interval lies above 0.",
+            ),
             _tasks_table(curves),
             *figures(curves, analysis.seeds),
             _variants_table(curves),
@@ -33,26 +38,12 @@ def report(analysis: Painters, results: Results) -> Report:
 
 
 def _summary(results: Results, found: list[Claim]) -> list[str]:
-    count = {v: sum(claim.verdict == v for claim in found) for v in ("held", "not held", "undecided")}
     items = ", ".join(f"{task.name} ({task.items} items)" for task in results.tasks)
     return [
         f"The {results.n_layers} layers of {results.model} were skipped, reversed, shuffled, repeated, averaged and "
         f"looped, in {len(set(results.routes.values()))} distinct routes, and scored on {items}.",
-        f"Of the {len(found)} claims of “Transformer Layers as Painters” (arXiv 2407.09298) that these runs can speak "
-        f"to, {count['held']} held here, {count['not held']} did not, and {count['undecided']} stay undecided at this "
-        "number of items.",
+        tally(found, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items"),
     ]
-
-
-def _claims_table(found: list[Claim]) -> Table:
-    return Table(
-        "claims",
-        "What the paper claims, and what held here",
-        "Scores are medians over tasks, normalised so that chance is 0 and the full model 1; intervals are 95 % paired "
-        "bootstrap intervals over items. A comparison held if its interval lies above 0.",
-        ("claim", "paper", "here", "figures"),
-        [(claim.text, claim.where, claim.verdict, claim.evidence) for claim in found],
-    )
 
 
 def _tasks_table(curves: Curves) -> Table:

@@ -9,7 +9,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -18,13 +18,12 @@ from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
+from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.gemma import WeightsError
-from mechpaint.hooktext import parse_hook_set
 from mechpaint.plugins import Registry, built_in
-from mechpaint.tasks.task import Task, TaskError
 
 _EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
 
@@ -37,16 +36,13 @@ def run_app() -> None:
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
     )
     for name, analysis in registry.analyses.items():
-        command = command_for(analysis, lambda made, options: _analyze(registry, made, options))
+        common = kind_of(analysis).options(analysis)
+        command = command_for(analysis, common, lambda made, options: _analyze(registry, made, options))
         analyze.command(name, help=analysis.question, epilog=_EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.command("list")(_list_command(registry))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG)(_common)
-    try:
-        app(prog_name="mechpaint")
-    except KeyboardInterrupt:
-        _say("[red]interrupted[/red]: what was done is kept; give the same command again to go on")
-        raise SystemExit(130) from None
+    app(prog_name="mechpaint")
 
 
 def _print_version(wanted: bool) -> bool:
@@ -98,60 +94,37 @@ def _first_line(thing: Any) -> str:
 def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:
     """What `mechpaint analyze NAME` does, errors told in a line."""
     try:
-        tasks = tuple(_task(registry, name) for name in options["task"] or analysis.tasks)
-        hooks = parse_hook_set(options["hooks"], registry.hook_sets)
-        if options["batch_size"] < 1:
-            raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
-        _compute(analysis, tasks, hooks, options)
+        plan = kind_of(type(analysis)).plan(analysis, registry, options)
+        if options["dry_run"]:
+            _print_plan(plan.forecast(), options["json"])
+            return
+        from mechpaint.running import run
+
+        finished = run(plan, Path(options["out"]), _command())
     except InputError as error:
         _fail(error, 2)
     except (CannotWrite, WeightsError) as error:
         _fail(error, 1)
-
-
-def _compute(analysis: Analysis, tasks: tuple[Task, ...], hooks: Any, options: dict[str, Any]) -> None:
-    with Console(stderr=True).status(f"loading {options['model']}"):
-        from mechpaint.models import load
-        from mechpaint.running import Plan, Settings, forecast, run
-
-    model = load(options["model"], device=options["device"], dtype=options["dtype"])
-    settings = Settings(
-        analysis, options["model"], tasks, options["limit"], options["seed"], hooks, options["batch_size"]
-    )
-    plan = Plan.of(model, settings)
-    if options["dry_run"]:
-        _print_plan(plan, forecast(model, plan), options["json"])
-        return
-    finished = run(model, plan, Path(options["out"]), _command())
+    except KeyboardInterrupt:
+        _say("[red]interrupted[/red]: what was done is kept; give the same command again to go on")
+        raise typer.Exit(130) from None
     _print_finished(finished, options["json"])
 
 
-def _task(registry: Registry, text: str) -> Task:
-    name, colon, argument = text.partition(":")
-    if name not in registry.tasks:
-        raise TaskError(f"there is no task {name!r}; there are: {', '.join(registry.tasks)}")
-    return registry.tasks[name].from_argument(argument if colon else None)
-
-
-def _print_plan(plan: Any, cost: Any, as_json: bool) -> None:
-    facts: dict[str, Any] = {
-        "routes": len(plan.tree.routes),
-        "items": {fact.name: fact.items for fact in plan.facts},
-        "layer calls a batch": plan.tree.layer_calls,
-        "layer calls a batch, unshared": plan.tree.layer_calls_unshared,
-        "batches": cost.batches,
-        "layer calls": cost.layer_calls,
-        "layer calls, unshared": cost.layer_calls_unshared,
-        "memory, GB": round(cost.bytes / 1e9, 2),
-        "minutes": round(cost.seconds / 60, 1),
-    }
+def _print_plan(forecast: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(facts, indent=2))  # noqa: T201
+        print(json.dumps(forecast, indent=2))  # noqa: T201
         return
     table = Table(title="plan (nothing was computed or written)", title_justify="left", show_header=False)
-    for name, value in facts.items():
-        table.add_row(name, f"{value:,}" if name != "items" else ", ".join(f"{k} {v}" for k, v in value.items()))
+    for name, value in forecast.items():
+        table.add_row(name, _shown(value))
     Console().print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in cast("dict[str, Any]", value).items())
+    return f"{value:,}"
 
 
 def _print_finished(finished: Any, as_json: bool) -> None:

@@ -1,11 +1,12 @@
-"""Options of `mechpaint analyze`: those that every analysis has, and one for each field of the analysis itself."""
+"""Options of `mechpaint analyze`: those of an analysis's kind, and one for each field of the analysis itself."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -15,28 +16,38 @@ from mechpaint.errors import InputError
 
 Options = dict[str, Any]
 
-_COMMON: dict[str, tuple[Any, Any, str]] = {
-    # name: (type, default, help)
-    "model": (str, "gemma-3-270m", "A preset, a local Hugging Face folder, or a name on the hub."),
-    "task": (list[str], [], "What to measure; may be given several times. `mechpaint list` shows them."),
-    "limit": (int | None, None, "How many items of each task; by default all."),
-    "hooks": (str, "", "Hook sets to run everything under, such as 'skip(4, 7)'."),
-    "batch_size": (int, 32, "How many token rows go through the model together."),
-    "device": (str | None, None, "cpu, cuda, mps, …; by default the fastest there is."),
-    "dtype": (str | None, None, "float32 (the default), bfloat16, float16."),
-    "seed": (int, 0, "Of the items' choice and order."),
-    "out": (str, "runs", "The folder of all runs."),
-    "dry_run": (bool, False, "Say what would be done and what it costs, then stop."),
-    "json": (bool, False, "Print the results as JSON."),
+_PARTS: dict[Any, str] = {
+    int: "whole numbers separated by commas, such as 1,3,5",
+    float: "numbers separated by commas, such as 0.1,1,10",
+    str: "words separated by commas, such as a,b,c",
 }
+"""What the members of a tuple can be, and how it is written."""
 
 
-def command_for(analysis: type[Analysis], do: Callable[[Analysis, Options], None]) -> Callable[..., None]:
+@dataclass(frozen=True)
+class Option:
+    """An option of a command.
+
+    Args:
+        kind: Its type.
+        default: Where it is not given; `inspect.Parameter.empty` if it must be.
+        help: What it is.
+    """
+
+    kind: Any
+    default: Any
+    help: str
+
+
+def command_for(
+    analysis: type[Analysis], common: Mapping[str, Option], do: Callable[[Any, Options], None]
+) -> Callable[..., None]:
     """A function whose signature Typer reads as the options of one analysis.
 
     Args:
-        analysis: The analysis; each field becomes an option, a tuple of integers as `1,3,5`.
-        do: Called with the analysis made, and the common options.
+        analysis: The analysis; each field becomes an option. A tuple is written with commas, `1,3,5`.
+        common: The options that it has besides, by name.
+        do: Called with the analysis made, and the values of the common options.
     """
     own = {field.name: field for field in dataclasses.fields(analysis)}
     types = typing.get_type_hints(analysis)
@@ -48,46 +59,55 @@ def command_for(analysis: type[Analysis], do: Callable[[Analysis, Options], None
             raise typer.BadParameter(str(error)) from error
         do(made, given)
 
-    parameters = [_parameter(name, kind, default, text) for name, (kind, default, text) in _COMMON.items()]
-    parameters += [
-        _parameter(f.name, _shown(types[f.name]), _text(f.default), str(f.metadata.get("help", "")))
-        for f in own.values()
-    ]
+    parameters = [_parameter(name, option) for name, option in common.items()]
+    parameters += [_parameter(name, _own(field, types[name])) for name, field in own.items()]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
 
-def _parameter(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
-    option: Any = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=default not in (None, "", []))
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+def _parameter(name: str, option: Option) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    names = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
+    shown = option.default not in (None, "", [], inspect.Parameter.empty)
+    made: Any = typer.Option(names, help=option.help, show_default=shown)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=Annotated[option.kind, made]
+    )
 
 
-def _is_tuple(kind: Any) -> bool:
-    return tuple in (typing.get_origin(kind), *map(typing.get_origin, typing.get_args(kind)))
+def _own(field: dataclasses.Field[Any], kind: Any) -> Option:
+    """A field as an option; a tuple is written as text."""
+    default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    if default is dataclasses.MISSING:
+        default = inspect.Parameter.empty
+    if _member(kind) is None:
+        return Option(kind, default, str(field.metadata.get("help", "")))
+    if isinstance(default, tuple):
+        default = ",".join(map(str, typing.cast("tuple[Any, ...]", default)))
+    return Option(str, "" if default is None else default, str(field.metadata.get("help", "")))
 
 
-def _shown(kind: Any) -> Any:
-    """A tuple of integers is written as text."""
-    return str if _is_tuple(kind) else kind
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return ",".join(map(str, typing.cast(tuple[Any, ...], value)))
-    return "" if value is None else value
+def _member(kind: Any) -> Any:
+    """What a tuple type, or an optional one, is a tuple of; None for other types."""
+    for each in (kind, *typing.get_args(kind)):
+        if typing.get_origin(each) is tuple:
+            return typing.get_args(each)[0]
+    return None
 
 
 def _value(given: Any, kind: Any, name: str) -> Any:
     """A field's value from an option's."""
-    if not _is_tuple(kind):
+    member = _member(kind)
+    if member is None:
         return given
     if given == "" and type(None) in typing.get_args(kind):
         return None
     try:
-        return tuple(int(part) for part in str(given).split(",") if part.strip())
+        return tuple(member(part.strip()) for part in str(given).split(",") if part.strip())
     except ValueError:
         raise typer.BadParameter(
-            f"expected whole numbers separated by commas, such as 1,3,5, got {given!r}",
-            param_hint=f"--{name.replace('_', '-')}",
+            f"expected {_PARTS[member]}, got {given!r}", param_hint=f"--{name.replace('_', '-')}"
         ) from None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from mechpaint.cli import main
+from mechpaint.cli import app, kinds, main
+from mechpaint.cli.options import command_for
+from mechpaint.plugins import built_in
+from tests.made_up import Gaze, Walks
 
 MAIN = [sys.executable, "-c", "from mechpaint.cli import main; main()"]
 SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts"]
@@ -67,6 +73,36 @@ def test_help_names_every_option_and_the_exit_codes(mechpaint):
     assert "0 done, 1 failed, 2 wrong usage" in shown
 
 
+@pytest.fixture
+def made_up(monkeypatch):
+    """Two more analyses, one of each other kind."""
+    registry = built_in()
+    registry.add_analysis(Gaze)
+    registry.add_analysis(Walks)
+    monkeypatch.setattr(app, "built_in", lambda: registry)
+
+
+@pytest.mark.parametrize(
+    ("analysis", "has", "has_not"),
+    [
+        ("gaze", "--model --device --dtype --hooks --rows --without", "--task --limit --batch-size --seed"),
+        ("walks", "--seeds --steps --no-shown --loud", "--model --device --hooks --task --limit --seed "),
+    ],
+)
+def test_each_kind_has_its_options_and_those_of_all(mechpaint, made_up, analysis, has, has_not):
+    shown = mechpaint("analyze", analysis, "--help").stdout
+    for option in (*has.split(), "--out", "--dry-run", "--json"):
+        assert f"{option} " in shown or f"{option}/" in shown or f"/{option}" in shown, option
+    for option in has_not.split():
+        assert f"{option} " not in shown, option
+    assert ("some/model" in shown) is (analysis == "gaze")
+
+
+def test_an_analysis_of_no_kind_is_refused():
+    with pytest.raises(TypeError, match="expected a subclass of one of: RouteAnalysis, ModelAnalysis, Experiment"):
+        kinds.kind_of(type("Other", (app.Analysis,), {"name": "other"}))
+
+
 def test_list_names_everything(mechpaint):
     shown = json.loads(mechpaint("list", "--json").stdout)
     assert set(shown["analyses"]) == {"painters"}
@@ -105,6 +141,79 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(mechpaint, folder, tmp_pat
     assert plan["routes"] > 10
     assert plan["layer calls"] < plan["layer calls, unshared"]
     assert plan["minutes"] >= 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_analysis_runs_on_the_model_and_under_hooks(mechpaint, made_up, folder, tmp_path):
+    given = ["analyze", "gaze", "--model", folder, "--rows", "1", "--hooks", "skip(0, 0)", "--out", tmp_path, "--json"]
+    done = mechpaint(*given)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert [row["route"] for row in shown["gaze"]] == ["1-5", "1 3-5"]
+    assert "analyze gaze --model" in Path(shown["report"]).read_text()
+    plan = json.loads(mechpaint(*given, "--dry-run").stdout)
+    assert plan["routes"] == {"all layers": "1-5", "without 2": "1 3-5"}
+    assert "all was computed before" in mechpaint(*given[:-1]).stdout
+
+
+def test_an_experiment_s_fields_are_its_options(mechpaint, made_up, tmp_path):
+    given = (
+        "--seeds 5,7 --steps 3 --scale 0.25 --scales 1,.5,2e-3 --words near,by --title Ends --no-shown --loud --least 2"
+    )
+    done = mechpaint("analyze", "walks", *given.split(), "--out", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["ends"]
+    assert [row["walk"] for row in rows] == ["Seed 5", "Seed 7"]
+    expected = Walks((5, 7), 3, 0.25, (1.0, 0.5, 0.002), ("near", "by"), "Ends", False, True, 2)
+    assert rows[0]["as"] == str(expected.settings())
+    defaults = mechpaint("analyze", "walks", "--out", tmp_path, "--json")
+    assert json.loads(defaults.stdout)["ends"][0]["as"] == str(Walks().settings())
+    none = mechpaint("analyze", "walks", "--words", "", "--seeds", "1", "--out", tmp_path, "--json")
+    assert json.loads(none.stdout)["ends"][0]["as"] == str(Walks(seeds=(1,), words=None).settings())
+
+
+def test_a_field_without_a_default_must_be_given_and_a_made_one_is_made():
+    @dataclass(frozen=True)
+    class Fields(app.Analysis):
+        """Of no kind, but its fields are read in the same way."""
+
+        needed: int
+        made: tuple[float, ...] = field(default_factory=lambda: (1.0, 2.0))
+
+    parameters = inspect.signature(command_for(Fields, {}, print)).parameters
+    assert parameters["needed"].default is inspect.Parameter.empty
+    assert parameters["made"].default == "1.0,2.0"
+
+
+def test_a_dry_run_of_an_experiment_counts_trials_and_ticks(mechpaint, made_up, tmp_path):
+    plan = json.loads(mechpaint("analyze", "walks", "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert (plan["cells"], plan["ticks"], plan["trials"]["Seed 3"]) == (4, 20, 5)
+    assert plan["at once"] >= 1
+    shown = mechpaint("analyze", "walks", "--dry-run", cwd=tmp_path).stdout
+    assert "nothing was computed or written" in shown
+    assert "Seed 2 5" in shown
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["walks", "--steps", "0"], "expected 1 step or more, got 0"),
+        (["walks", "--seeds", "1,x"], "expected whole numbers separated by commas, such as 1,3,5, got '1,x'"),
+        (["walks", "--scales", "1,x"], "expected numbers separated by commas, such as 0.1,1,10, got '1,x'"),
+        (["walks", "--model", "gpt2"], "No such option"),
+        (["gaze", "--task", "facts"], "No such option"),
+        (["gaze", "--without", "9"], "layers 0 to 5"),
+        (["gaze", "--hooks", "read_attention()"], "also reads or hooks"),
+        (["gaze", "--hooks", "skip(0, 9)", "--dry-run"], "layers 0 to 5"),
+    ],
+)
+def test_wrong_usage_of_other_kinds_exits_with_2(mechpaint, made_up, folder, tmp_path, arguments, words):
+    model = ["--model", folder] if arguments[0] == "gaze" else []
+    done = mechpaint("analyze", *arguments, *model, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -192,3 +301,54 @@ def test_a_terminal_shows_a_progress_bar_on_stderr_only(folder, tmp_path):
     assert "ioi, items 1 to" in seen.decode()
     assert "left" in seen.decode()
     assert "items 1 to" not in stdout
+
+
+_ENDLESS = """
+from dataclasses import dataclass
+from mechpaint.analysis import Experiment
+from mechpaint.cli import app
+from mechpaint.plugins import Registry
+
+@dataclass(frozen=True)
+class Endless(Experiment):
+    name = "endless"
+    question = "Is it over?"
+    columns = {"value": int}
+
+    def trials(self):
+        return {"short": 1, "long": 1000, "longer": 1000}
+
+    def measure(self, label, advance):
+        while label != "short":
+            advance(0)
+        return [{"value": 1}]
+
+    def report(self, table):
+        raise AssertionError
+
+registry = Registry()
+registry.add_analysis(Endless)
+app.built_in = lambda: registry
+app.run_app()
+"""
+
+
+def test_ctrl_c_stops_trials_in_threads_and_keeps_what_is_done(tmp_path):
+    """A process of its own, and the signal that a terminal sends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS, "analyze", "endless", "--out", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "120"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.rglob("cells/00-short.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert stderr.split() == "interrupted: what was done is kept; give the same command again to go on".split()
+    assert [path.name for path in tmp_path.rglob("cells/*")] == ["00-short.parquet"]

@@ -10,24 +10,37 @@ import pandas as pd
 import pytest
 import yaml
 
+from mechpaint import cost
 from mechpaint.analyses.painters import Painters
 from mechpaint.files import CannotWrite, write_text, written
 from mechpaint.hooks import Hooks, ReadAttention, Skip
 from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route, RouteError
-from mechpaint.running import Plan, Settings, forecast, run
+from mechpaint.running import run
+from mechpaint.runs import RunFolder
+from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.scoring import batches
+from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, IndirectObject, TaskError, Text
 
 SMALL = Painters(start_layers=(1,), seeds=2)
 
 
-def _plan(model, **changed):
-    settings = {"analysis": SMALL, "model_name": "tiny", "tasks": (Facts(), IndirectObject()), "limit": 40, **changed}
-    return Plan.of(model, Settings(**settings))
+class Reading(Painters):
+    """A hook set that reads, which nothing would look at."""
+
+    def hook_sets(self, n_layers):
+        return {"look": ReadAttention()}
+
+
+def _plan(model, analysis=SMALL, name="tiny", hooks=None, **changed):
+    settings = {"tasks": (Facts(), IndirectObject()), "limit": 40, **changed}
+    return ScoredPlan.of(analysis, Subject(model, name, hooks or HookSet()), Settings(**settings))
 
 
 def _run(model, out, **changed):
-    return run(model, _plan(model, **changed), out, "mechpaint analyze painters")
+    return run(_plan(model, **changed), out, "mechpaint analyze painters")
 
 
 def _table(finished):
@@ -89,8 +102,6 @@ def test_a_missing_or_damaged_cell_is_computed_again(speaking, finished, damage)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(speaking, finished, tmp_path, monkeypatch):
-    from mechpaint.runs import RunFolder
-
     write, done = RunFolder.write, []
 
     def write_two(self, cell, records):
@@ -111,15 +122,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(speaking, finished, tmp_pat
 
 def test_other_settings_are_another_run(speaking, llama, finished):
     def fingerprint(model=speaking, **changed):
-        from mechpaint.runs import RunFolder
-
         plan = _plan(model, **changed)
-        return RunFolder(finished.folder.parents[1], "painters", plan.config(model)).path.name
+        return RunFolder(finished.folder.parents[1], "painters", plan.config(), plan.schema()).path.name
 
     same = finished.folder.name
     assert fingerprint() == same
     assert fingerprint(rows_at_once=3) == same  # how it is batched is not what is measured
-    assert fingerprint(model_name="another name") == same
+    assert fingerprint(name="another name") == same
     others = [
         fingerprint(limit=39),
         fingerprint(seed=1),
@@ -133,9 +142,9 @@ def test_other_settings_are_another_run(speaking, llama, finished):
 
 def test_hooks_are_applied_to_every_route(speaking):
     plain, hooked = _plan(speaking), _plan(speaking, hooks=Skip(0, 0))
-    for label, route in plain.routes.items():
-        assert hooked.routes[label] == route.without(0, 0)
-    assert hooked.routes["baseline"] == Route.parse("1-5", 6)
+    for label, route in plain.routes().items():
+        assert hooked.routes()[label] == route.without(0, 0)
+    assert hooked.routes()["baseline"] == Route.parse("1-5", 6)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +158,7 @@ def test_hooks_are_applied_to_every_route(speaking):
         ({"hooks": Hooks([("hook_embed", print)])}, HookSetError, "also reads or hooks"),
         ({"hooks": Skip(0, 9)}, RouteError, "layers 0 to 5"),
         ({"analysis": Painters(start_layers=(3,))}, ValueError, "N=3 does not fit 6 layers"),
+        ({"analysis": Reading()}, HookSetError, "'look' of the analysis 'painters' also reads or hooks"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(speaking, tmp_path, changed, error, words):
@@ -157,22 +167,37 @@ def test_bad_input_is_refused_before_anything_is_written(speaking, tmp_path, cha
     assert not list(tmp_path.iterdir())
 
 
-def test_a_forecast_counts_what_will_be_run(speaking, monkeypatch):
+def test_a_forecast_counts_what_will_be_run(speaking):
     plan = _plan(speaking, tasks=(Facts(),))
-    cost = forecast(speaking, plan)
+    forecast = plan.forecast()
     ran = []
     handles = [block.register_forward_hook(lambda *_: ran.append(1)) for block in speaking.blocks]
-    from mechpaint.scoring import score_items
-
     for cell in plan.cells():
-        list(score_items(speaking, plan.settings.tasks[0], plan.items[0][cell.first : cell.last], plan.tree))
+        list(cell.compute(lambda ticks: None))
     for handle in handles:
         handle.remove()
-    probes = cost.batches  # each sweep looks once at what a layer returns
-    assert len(ran) == cost.layer_calls + probes
-    assert cost.layer_calls < cost.layer_calls_unshared
-    assert cost.seconds > 0
-    assert cost.bytes > 1e6
+    probes = forecast["batches"]  # each sweep looks once at what a layer returns
+    assert len(ran) == forecast["layer calls"] + probes
+    assert forecast["layer calls"] < forecast["layer calls, unshared"]
+    assert forecast["minutes"] >= 0
+    assert 0.001 < forecast["memory, GB"] < 10
+
+
+def test_more_rows_at_once_cost_memory_and_more_routes_time(speaking):
+    items = Facts().items(speaking, 20)
+    few, many = batches(items, 4), batches(items, 20)
+    weights = sum(p.numel() * p.element_size() for p in speaking.original_model.parameters())
+    assert weights < cost.memory(speaking, few) < cost.memory(speaking, many)
+    short, long = (PrefixTree([Route.of([0] * times, 6)]) for times in (1, 500))
+    assert 0 < cost.seconds(speaking, short, many) < cost.seconds(speaking, long, many)
+
+
+def test_a_cell_advances_by_its_ticks(speaking):
+    for cell in _plan(speaking).cells():
+        told = []
+        records = list(cell.compute(told.append))
+        assert sum(told) == cell.ticks == cell.rows == len(records)
+        assert len(told) > 1
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):
@@ -214,4 +239,4 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
 
 
 def test_the_plan_of_no_hooks_is_the_analysis_itself(speaking):
-    assert _plan(speaking).routes == _plan(speaking, hooks=HookSet()).routes
+    assert _plan(speaking).routes() == _plan(speaking, hooks=HookSet()).routes()

@@ -88,5 +88,6 @@ def test_numbers_that_are_none_are_marked_and_give_no_score(llama):
 
 def test_progress_is_told_once_a_route_and_batch(llama):
     task, told = Induction(length=6, scored=2), []
-    list(score_items(llama, task, task.items(llama, limit=10), TREE, rows_at_once=4, progressed=lambda: told.append(1)))
+    list(score_items(llama, task, task.items(llama, limit=10), TREE, rows_at_once=4, advance=told.append))
     assert len(told) == 3 * len(ROUTES)
+    assert sum(told) == 10 * len(ROUTES)

@@ -1,0 +1,77 @@
+"""The training experiments of "Birth of a Transformer: A Memory Viewpoint" (arXiv 2306.00802)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.analysis import Advance, Columns, Experiment, Record
+from mechpaint.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.report import Report
+
+__all__ = ["Birth", "BirthError"]
+
+
+class BirthError(InputError):
+    """Settings with which nothing can be trained."""
+
+
+@dataclass(frozen=True)
+class Birth(Experiment):
+    """Train two-layer transformers on the in-context bigram task, and watch the induction head come about.
+
+    Args:
+        seeds: How many models of each kind.
+        steps: How long each is trained.
+        freeze_until: Until which step a matrix is frozen, in figure 3.
+    """
+
+    name: ClassVar[str] = "birth"
+    question: ClassVar[str] = "Birth of a Transformer: what is learned when, and what speeds or slows it?"
+    columns: ClassVar[Columns] = {
+        "group": str,
+        "condition": str,
+        "seed": int,
+        "step": int,
+        "probe": str,
+        "value": float,
+    }
+
+    seeds: int = field(default=3, metadata={"help": "How many models of each kind."})
+    steps: int = field(default=300, metadata={"help": "Training steps in figure 3; figure 4 takes a third more."})
+    freeze_until: int = field(default=100, metadata={"help": "Until which step a matrix is frozen in figure 3."})
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.steps < 20 or not 0 < self.freeze_until < self.steps:
+            raise BirthError(
+                "expected 1 seed or more, 20 steps or more, and freezing until a step before the last, got "
+                f"seeds={self.seeds}, steps={self.steps}, freeze_until={self.freeze_until}"
+            )
+
+    def trials(self) -> Mapping[str, int]:
+        """One for every condition and seed; a tick is a training step."""
+        from mechpaint.analyses.birth.conditions import conditions
+
+        return {
+            f"{name}, seed {seed}": made.training.steps
+            for seed in range(self.seeds)
+            for name, made in conditions(self, seed).items()
+        }
+
+    def measure(self, label: str, advance: Advance) -> Iterable[Record]:
+        """Train one model, and give every probe at every probed step."""
+        from mechpaint.analyses.birth.conditions import measure
+
+        name, _, seed = label.rpartition(", seed ")
+        return measure(self, name, int(seed), advance)
+
+    def report(self, table: pd.DataFrame) -> Report:
+        """Figures 3 and 4, one against two layers, and which of the paper's claims held."""
+        from mechpaint.analyses.birth.pages import report
+
+        return report(self, table)

@@ -1,0 +1,156 @@
+"""What "Birth of a Transformer" claims, tested on the models that were trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
+from mechpaint.analyses.birth.curves import Curve, Curves, passage, spread
+from mechpaint.claims import Claim
+
+_RECALLS = {"W_O^2": "recall_output", "W_K^2": "recall_triggers", "W_K^1": "recall_positions"}
+_USUAL = "5 fixed triggers"
+
+
+def claims(curves: Curves, until: int) -> list[Claim]:
+    """Every claim of figures 3 and 4 and the appendix; `until` is the step at which frozen matrices begin to learn."""
+    return [
+        *_frozen(curves, until),
+        _order(curves),
+        _early(curves),
+        _global_first(curves),
+        _slower(curves, "Fewer triggers slow in-context learning.", "1 fixed trigger"),
+        _slower(curves, "Rarer fixed triggers slow in-context learning.", "5 rarer fixed triggers"),
+        _slower(curves, "Random triggers slow in-context learning.", "5 random triggers"),
+        _diverse(curves),
+        _layers(curves),
+    ]
+
+
+def _verdict(seeds: Sequence[bool] | Bool[np.ndarray, " seed"]) -> str:
+    """A claim held if it did for every seed, and did not if it did for none."""
+    return "held" if all(seeds) else "undecided" if any(seeds) else "not held"
+
+
+def _frozen(curves: Curves, until: int) -> list[Claim]:
+    def at(condition: str, probe: str) -> Float[np.ndarray, " seed"]:
+        return curves.curve(FREEZING, condition, probe).at(until)
+
+    def told(condition: str) -> str:
+        values = [f"{name} {spread(at(condition, probe))}" for name, probe in _RECALLS.items()]
+        return f"{', '.join(values)}, accuracy {spread(at(condition, 'accuracy_in_context'))}"
+
+    output, positions, accuracy = "recall_output", "recall_positions", "accuracy_in_context"
+    nothing = (at("W_O^2", accuracy) < 0.1) & (at("W_O^2", positions) < at("nothing", positions) / 2)
+    keys = "W_K^1 and W_K^2"
+    alone = at(keys, output) > 0.5
+    short = at(keys, accuracy) < 0.5
+    second = at("W_K^2", positions) < at("nothing", positions) / 2
+    before = at("W_K^1", "recall_triggers") > 0.9
+    return [
+        Claim(
+            "figure 3",
+            "W_O² must be learned first: while it is frozen, nothing else is learned.",
+            _verdict(nothing),
+            f"at step {until} with W_O² frozen: {told('W_O^2')}; with nothing frozen: {told('nothing')}",
+        ),
+        Claim(
+            "figure 3",
+            "W_O² is learned before the keys: it can be while both are frozen.",
+            _verdict(alone),
+            f"at step {until} with both keys frozen: {told(keys)}",
+        ),
+        Claim(
+            "figure 3",
+            "W_O² alone does not suffice.",
+            _verdict(short),
+            f"the same: accuracy {spread(at(keys, accuracy))} (held if under 0.5)",
+        ),
+        Claim(
+            "figure 3",
+            "W_K¹ is learned only through W_K².",
+            _verdict(second),
+            f"at step {until} with W_K² frozen: {told('W_K^2')}",
+        ),
+        Claim(
+            "figure 3",
+            "W_K² can be learned before W_K¹.",
+            _verdict(before),
+            f"at step {until} with W_K¹ frozen: {told('W_K^1')}",
+        ),
+    ]
+
+
+def _order(curves: Curves) -> Claim:
+    """First passages, with nothing frozen."""
+    passed = {name: curves.curve(FREEZING, "nothing", probe).first(0.5) for name, probe in _RECALLS.items()}
+    order = (passed["W_O^2"] <= passed["W_K^2"]) & (passed["W_K^2"] <= passed["W_K^1"])
+    evidence = "; ".join(f"{name} at {passage(steps)}" for name, steps in passed.items())
+    text = "Recall comes top-down, also where nothing is frozen: W_O², then W_K², then W_K¹."
+    return Claim("figure 3", text, _verdict(order), f"recall of one half, each seed: {evidence}")
+
+
+def _early(curves: Curves) -> Claim:
+    """W_K¹ on sequences of 128: the first 64 positions against the others."""
+    (condition,) = curves.conditions(LENGTH)
+    early = curves.curve(LENGTH, condition, "recall_early")
+    everywhere = curves.curve(LENGTH, condition, "recall_positions")
+    late = Curve(early.steps, (127 * everywhere.values - 63 * early.values) / 64)
+    evidence = (
+        f"sequences of 128, at the end: positions 1 to 63 {spread(early.last)}, 64 to 127 {spread(late.last)}; "
+        f"recall of one third, each seed: {passage(early.first(1 / 3))} against {passage(late.first(1 / 3))}"
+    )
+    text = "W_K¹ stores early positions much faster than late ones."
+    return Claim("figure 3", text, _verdict(early.first(1 / 3) < late.first(1 / 3)), evidence)
+
+
+def _global_first(curves: Curves) -> Claim:
+    known = curves.curve(DATA, _USUAL, "kl_global").halfway()
+    context = curves.curve(DATA, _USUAL, "accuracy_in_context").first(0.5)
+    evidence = (
+        f"half of the way in KL from global bigrams at step {passage(known)}; in-context accuracy of one half at step "
+        f"{passage(context)} (held if twice as late)"
+    )
+    text = "Global bigrams are learned much sooner than the induction head."
+    return Claim("figure 4, left", text, _verdict(2 * known <= context), evidence)
+
+
+def _slower(curves: Curves, text: str, condition: str) -> Claim:
+    usual, other = (curves.curve(DATA, c, "accuracy_in_context") for c in (_USUAL, condition))
+    late, soon = other.first(0.75), usual.first(0.75)
+    evidence = (
+        f"in-context accuracy of 0.75 at step {passage(late)}, against {passage(soon)}; at the end "
+        f"{spread(other.last)}, against {spread(usual.last)}"
+    )
+    return Claim("figure 4", text, _verdict(late > soon), evidence)
+
+
+def _diverse(curves: Curves) -> Claim:
+    def end(condition: str, probe: str) -> Float[np.ndarray, " seed"]:
+        return curves.curve(DATA, condition, probe).last
+
+    bigram, uniform = "bigram outputs", "uniform outputs, some held out"
+    worse = (end(bigram, UNIFORM) < end(uniform, UNIFORM)) & (end(bigram, HELD_OUT) < end(uniform, HELD_OUT))
+    rows = [
+        f"{name}: own outputs {spread(end(c, 'accuracy_in_context'))}, uniform {spread(end(c, UNIFORM))}, "
+        f"held out {spread(end(c, HELD_OUT))}"
+        for name, c in (("trained on bigram outputs", bigram), ("trained on uniform ones", uniform))
+    ]
+    text = (
+        "Trained with outputs from the bigram, a model generalises worse to others; diverse outputs generalise better."
+    )
+    return Claim("figure 4, middle", text, _verdict(worse), "; ".join(rows))
+
+
+def _layers(curves: Curves) -> Claim:
+    one, two = (curves.curve(DEPTH, c, "accuracy_in_context").last for c in ("one layer", "two layers"))
+    return Claim(
+        "appendix",
+        "One layer fails where two succeed.",
+        _verdict((one < 0.6) & (two > 0.95)),
+        f"full transformers, at the end: one layer {spread(one, 3)}, two layers {spread(two, 3)} (held if under 0.6 "
+        "and over 0.95)",
+    )

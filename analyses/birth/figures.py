@@ -1,0 +1,153 @@
+"""The figures of `birth`: lines are means over seeds, bands reach from the lowest seed to the highest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
+from mechpaint.analyses.birth.curves import Curve, Curves, spread
+from mechpaint.drawing import axes, legend, style
+from mechpaint.report import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BAND = "Lines are means over seeds, bands reach from the lowest to the highest."
+
+
+def figures(curves: Curves, until: int) -> list[Figure]:
+    """Figure 3; figure 4 left, right and middle; positions; one layer against two."""
+    return [
+        _freezing(curves, until),
+        _global_against_context(curves),
+        _slower(curves),
+        _outputs(curves),
+        _positions(curves),
+        _depth(curves),
+    ]
+
+
+def _line(ax: Axes, curve: Curve, label: str, i: int, linestyle: str = "-") -> None:
+    look = {**style(i), "markevery": max(1, len(curve.steps) // 8), "markersize": 4, "linestyle": linestyle}
+    ax.plot(curve.steps, curve.values.mean(0), label=label, linewidth=1.5, **look)
+    low, high = curve.values.min(0), curve.values.max(0)
+    ax.fill_between(curve.steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
+
+
+def _finish(panels: Sequence[Axes], names: Sequence[str], columns: int) -> None:
+    for ax, name in zip(panels, names, strict=True):
+        ax.set_ylabel(name)
+        ax.set_xlabel("training step")
+        ax.set_xlim(0, None)
+    legend(panels[0], columns)
+
+
+def _freezing(curves: Curves, until: int) -> Figure:
+    drawing, panels = axes(10.0, columns=2, rows=2, height=3.4)
+    probes = {
+        "accuracy_in_context": "in-context accuracy",
+        "recall_output": "recall of W_O²",
+        "recall_triggers": "recall of W_K²",
+        "recall_positions": "recall of W_K¹",
+    }
+    for ax, probe in zip(panels, probes, strict=True):
+        for i, condition in enumerate(curves.conditions(FREEZING)):
+            label = "nothing frozen" if condition == "nothing" else f"{condition} frozen"
+            _line(ax, curves.curve(FREEZING, condition, probe), label, i)
+        ax.axvline(until, color="#555555", linewidth=0.9, linestyle=":")
+        ax.set_ylim(-0.02, 1.02)
+    _finish(panels, list(probes.values()), 3)
+    reached = {c: curves.curve(FREEZING, c, "accuracy_in_context") for c in curves.conditions(FREEZING)}
+    ends = ", ".join(f"{c} {spread(curve.at(until))}" for c, curve in reached.items())
+    caption = (
+        f"Simplified models with matrices frozen until step {until} (dotted). In-context accuracy there, by what is "
+        f"frozen: {ends}. {_BAND} Paper: figure 3."
+    )
+    alt = "Four line charts over training: accuracy and the recall of three matrices, a line for each frozen matrix."
+    return Figure("figure-3", "Figure 3: what must be learned before what", caption, alt, drawing)
+
+
+def _global_against_context(curves: Curves) -> Figure:
+    drawing, panels = axes(10.0, columns=2)
+    usual = curves.conditions(DATA)[0]
+    for i, (probe, label) in enumerate((("kl_global", "from global bigrams"), ("kl_in_context", "from in-context"))):
+        _line(panels[0], curves.curve(DATA, usual, probe), label, i)
+    panels[0].set_yscale("log")
+    for i, (probe, label) in enumerate((("loss_bigram", "global tokens"), ("loss_in_context", "after triggers"))):
+        _line(panels[1], curves.curve(DATA, usual, probe), label, i)
+    legend(panels[1])
+    _finish(panels, ["KL divergence, nats", "loss, nats"], 2)
+    known = curves.curve(DATA, usual, "kl_global")
+    accuracy = curves.curve(DATA, usual, "accuracy_in_context")
+    caption = (
+        f"Trained on all tokens with {usual}. Half of the way in KL from the global bigrams is made by step "
+        f"{known.halfway().mean():.0f}, half of the way in in-context accuracy by step {accuracy.halfway().mean():.0f} "
+        f"(means over seeds). {_BAND} Paper: figure 4, left."
+    )
+    alt = "Two line charts over training: divergences from global and in-context bigrams, and the two losses."
+    return Figure("figure-4-left", "Figure 4, left: global against in-context learning", caption, alt, drawing)
+
+
+def _slower(curves: Curves) -> Figure:
+    drawing, (ax,) = axes()
+    shown = curves.conditions(DATA)[:4]
+    for i, condition in enumerate(shown):
+        _line(ax, curves.curve(DATA, condition, "accuracy_in_context"), condition, i)
+    _finish([ax], ["in-context accuracy"], 2)
+    ends = ", ".join(f"{c} {spread(curves.curve(DATA, c, 'accuracy_in_context').last)}" for c in shown)
+    caption = f"In-context accuracy by kind of triggers; at the end: {ends}. {_BAND} Paper: figure 4, left and right."
+    alt = "Line chart of in-context accuracy over training, a line for each kind of triggers."
+    return Figure("figure-4-right", "Figure 4: what slows in-context learning", caption, alt, drawing)
+
+
+def _outputs(curves: Curves) -> Figure:
+    drawing, (ax,) = axes()
+    shown = {"bigram outputs": "bigram", "uniform outputs, some held out": "uniform"}
+    for i, (condition, name) in enumerate(shown.items()):
+        tests = (("accuracy_in_context", "own", "-"), (UNIFORM, "uniform", "--"), (HELD_OUT, "held out", ":"))
+        for probe, test, line in tests:
+            _line(ax, curves.curve(DATA, condition, probe), f"trained on {name}, tested on {test}", i, line)
+    _finish([ax], ["in-context accuracy"], 2)
+    gap = [spread(curves.curve(DATA, c, UNIFORM).last) for c in shown]
+    caption = (
+        "Models trained on outputs from the bigram or uniform ones, a fifth of the tokens never being one, tested "
+        f"on their own kind, on uniform outputs ({gap[0]} and {gap[1]} at the end) and on the held-out tokens alone. "
+        f"{_BAND} Paper: figure 4, middle."
+    )
+    alt = "Line chart of in-context accuracy over training, for two kinds of training outputs and three kinds of tests."
+    return Figure("figure-4-middle", "Figure 4, middle: outputs never seen", caption, alt, drawing)
+
+
+def _positions(curves: Curves) -> Figure:
+    drawing, (ax,) = axes()
+    (condition,) = curves.conditions(LENGTH)
+    for i, (probe, label) in enumerate((("recall_early", "positions 1 to 63"), ("recall_positions", "all 127"))):
+        _line(ax, curves.curve(LENGTH, condition, probe), label, i)
+    _line(ax, curves.curve(LENGTH, condition, "accuracy_in_context"), "in-context accuracy", 2, "--")
+    _finish([ax], ["recall of W_K¹, accuracy"], 3)
+    early, everywhere = (curves.curve(LENGTH, condition, p).last for p in ("recall_early", "recall_positions"))
+    caption = (
+        f"Sequences of 128 tokens: W_K¹ recalls {spread(early)} of the first 63 positions at the end, and "
+        f"{spread(everywhere)} of all. {_BAND} Paper: figure 3, right."
+    )
+    alt = "Line chart over training of how many positions the previous-token memory recalls, early ones and all."
+    return Figure("figure-3-positions", "Figure 3: early positions and late ones", caption, alt, drawing)
+
+
+def _depth(curves: Curves) -> Figure:
+    drawing, (ax,) = axes()
+    for i, condition in enumerate(curves.conditions(DEPTH)):
+        _line(ax, curves.curve(DEPTH, condition, "accuracy_in_context"), condition, i)
+        _line(ax, curves.curve(DEPTH, condition, "accuracy_changed"), f"{condition}, where y differs from x", i, "--")
+    _finish([ax], ["in-context accuracy"], 2)
+    ends = [float(np.mean(curves.curve(DEPTH, c, "accuracy_in_context").last)) for c in curves.conditions(DEPTH)]
+    caption = (
+        f"Full transformers (layer norm, 2 heads, an MLP): one layer ends at {ends[0]:.3f}, two at {ends[1]:.3f}. Some "
+        "outputs are the trigger itself, which one layer can repeat; dashed, without these. "
+        f"{_BAND} Paper: appendix."
+    )
+    alt = "Line chart of in-context accuracy over training for one layer and for two."
+    return Figure("layers", "One layer against two", caption, alt, drawing)

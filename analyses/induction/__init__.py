@@ -1,0 +1,80 @@
+"""Induction heads: which heads attend to what came after the same token before, and what they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
+from mechpaint.analysis import Columns, ModelAnalysis, ModelFacts, Record
+from mechpaint.errors import InputError
+from mechpaint.hooks import Duplicate, Skip
+from mechpaint.hookset import HookSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.report import Report
+
+__all__ = ["Induction", "InductionError"]
+
+
+class InductionError(InputError):
+    """Settings with which nothing can be measured."""
+
+
+@dataclass(frozen=True)
+class Induction(ModelAnalysis):
+    """Score every head, look at the best, and skip or repeat each layer to see which the skill depends on.
+
+    Args:
+        sequences: How many sequences of random tokens that repeat.
+        period: After how many tokens they repeat.
+        heads: How many heads to look at.
+        seed: Of the tokens.
+    """
+
+    name: ClassVar[str] = "induction"
+    question: ClassVar[str] = "Induction heads: which heads copy from context, and which layers do they need?"
+    model: ClassVar[str] = "toy-induction"
+    columns: ClassVar[Columns] = {
+        "kind": str,
+        "name": str,
+        "layer": int,
+        "head": int,
+        "query": int,
+        "key": int,
+        "value": float,
+    }
+
+    sequences: int = field(default=32, metadata={"help": "How many sequences of random tokens that repeat."})
+    period: int = field(default=24, metadata={"help": "After how many tokens they repeat."})
+    heads: int = field(default=4, metadata={"help": "How many heads to look at, 8 at most."})
+    seed: int = field(default=0, metadata={"help": "Of the tokens."})
+
+    def __post_init__(self) -> None:
+        if self.sequences < 1 or not 1 <= self.heads <= 8 or self.seed < 0:
+            raise InductionError(
+                "expected 1 sequence or more, 1 to 8 heads and a seed of 0 or more, got "
+                f"sequences={self.sequences}, heads={self.heads}, seed={self.seed}"
+            )
+
+    def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
+        """The full model; each layer skipped, unless it is the only one; each layer run twice."""
+        skips = {WITHOUT.format(i): Skip(i, i) for i in range(n_layers) if n_layers > 1}
+        repeats = {TWICE.format(i): Duplicate(i, 2) for i in range(n_layers)}
+        return {FULL: HookSet(), **skips, **repeats}
+
+    def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
+        """Scores of the route; of the full model also every head's, and the patterns of the best on one sequence."""
+        from mechpaint.analyses.induction.measures import measure
+
+        return measure(self, model, hook_set, look=label == FULL)
+
+    def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
+        """Head scores, attention patterns (figure 2 of arXiv 2306.00802), and what each layer is needed for."""
+        from mechpaint.analyses.induction.pages import report
+
+        return report(self, table, facts)

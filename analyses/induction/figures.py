@@ -1,0 +1,106 @@
+"""The figures of `induction`: every head's scores, where the best attend, and what each layer is needed for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
+from mechpaint.analyses.induction.measures import SCORES
+from mechpaint.circuits import View, attention_view
+from mechpaint.drawing import axes, heatmap, legend, style
+from mechpaint.report import Figure
+
+if TYPE_CHECKING:
+    from mechpaint.analyses.induction.findings import Findings
+
+_MOST_LAYERS_IN_WORDS = 30
+
+
+def heads_figure(found: Findings) -> Figure:
+    """The scores of all heads: a row a layer, a column a head."""
+    drawing, panels = axes(11.0, columns=4, height=1.4 + 0.28 * found.n_layers)
+    for ax, name in zip(panels, SCORES, strict=True):
+        values = found.head_grid(name)
+        layers, heads = ([str(i) for i in range(n)] for n in values.shape)
+        heatmap(drawing, ax, values, layers, heads, -1 if name == "copying" else 0, 1)
+        ax.set_title(name.replace("_", " "), fontsize=10)
+        ax.set_xlabel("head")
+    panels[0].set_ylabel("layer")
+    caption = (
+        f"{found.best('prefix_matching')} attends most to what came after the same token before (prefix matching), "
+        f"{found.best('previous_token')} most to the token before. Copying is a property of the weights: 1 if "
+        "attending to a token always raises its logit. On random tokens that repeat once."
+    )
+    alt = "Four heatmaps, layers by heads: previous-token, prefix-matching, duplicate-token and copying scores."
+    return Figure("heads", "What every head does", caption, alt, drawing)
+
+
+def patterns_figure(found: Findings) -> Figure:
+    """Figure 2: attention maps on one sequence."""
+    patterns = found.patterns()
+    columns = min(2, len(patterns))
+    rows = -(-len(patterns) // columns)
+    drawing, panels = axes(5.6 * columns, columns=columns, rows=rows, height=5.2)
+    for ax in panels[len(patterns) :]:
+        ax.set_axis_off()
+    for ax, (name, pattern) in zip(panels, patterns.items(), strict=False):
+        _pattern(ax, pattern, found.tokens)
+        ax.set_title(name, fontsize=10)
+    caption = (
+        f"Rows attend to columns; darker is more. {found.looking()} Paper: figure 2 of “Birth of a Transformer” "
+        "(arXiv 2306.00802)."
+    )
+    alt = f"Attention heatmaps of {', '.join(patterns)} on one sequence of {len(found.tokens)} tokens."
+    return Figure("figure-2", "Figure 2: attention on one sequence", caption, alt, drawing)
+
+
+def _pattern(ax: Any, pattern: Float[np.ndarray, "query key"], tokens: list[str]) -> None:
+    ax.grid(False)
+    ax.imshow(pattern, vmin=0, vmax=1, cmap="Blues")
+    shown = [_shown(token) for token in tokens]
+    ax.set_xticks(range(len(shown)), shown, fontsize=6, rotation=90, family="DejaVu Sans")
+    ax.set_yticks(range(len(shown)), shown, fontsize=6, family="DejaVu Sans")
+
+
+def _shown(token: str) -> str:
+    """A token that can be seen on an axis, and that is not taken for a formula."""
+    visible = token.replace("\n", "↵").replace(" ", "␣").replace("$", r"\$")
+    return "".join(c if c.isprintable() else "�" for c in visible)[:12]
+
+
+def patterns_view(found: Findings) -> View:
+    """The same, to be explored."""
+    patterns = found.patterns()
+    stacked = torch.from_numpy(np.stack(list(patterns.values())))
+    return attention_view(
+        "attention",
+        "Attention, to be explored",
+        "Choose a head; point at a square to see which token attends to which.",
+        f"Attention patterns of {', '.join(patterns)} on one sequence, one heatmap a head.",
+        found.tokens,
+        stacked,
+        list(patterns),
+    )
+
+
+def layers_figure(found: Findings) -> Figure:
+    """The score without each layer and with each twice."""
+    drawing, panels = axes(5.2 * len(found.measures), columns=len(found.measures))
+    layers = list(range(found.n_layers))
+    for ax, name in zip(panels, found.measures, strict=True):
+        ax.axhline(found.score(FULL, name), color="#555555", linewidth=0.9, linestyle="--", label=FULL)
+        for i, (kind, label) in enumerate(((WITHOUT, "without it"), (TWICE, "with it twice"))):
+            known = [x for x in layers if kind.format(x) in found.labels]
+            ys = [found.score(kind.format(x), name) for x in known]
+            ax.plot(known, ys, linestyle="", label=label, **{**style(i), "markersize": 8})
+        ax.set_xticks(layers[:: 1 + len(layers) // _MOST_LAYERS_IN_WORDS])
+        ax.set_xlabel("layer")
+        ax.set_ylabel(name)
+        ax.set_ylim(-0.03, 1.03)
+    legend(panels[0], 3)
+    alt = "Accuracy without each layer and with each layer run twice, against the full model's."
+    return Figure("layers", "Which layers it needs", found.needing(), alt, drawing)

@@ -1,0 +1,116 @@
+"""What is measured: scores of routes and heads, and the attention of the best heads on one sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from torch.nn import functional
+
+from mechpaint.analysis import Record
+from mechpaint.circuits import MOST_TOKENS
+from mechpaint.headscores import HeadScore, Repeated, head_scores, repeated_tokens
+from mechpaint.hookset import HookSet
+from mechpaint.patterns import ATTENTION, Patterns
+from mechpaint.session import attach
+from mechpaint.sweeping import sweep
+from mechpaint.toy.bridging import task_of
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.analyses.induction import Induction
+
+SCORES = ("previous_token", "prefix_matching", "duplicate_token", "copying")
+
+
+def measure(analysis: Induction, model: TransformerBridge, hook_set: HookSet, look: bool) -> Iterator[Record]:
+    """Records of a route: `score`; and with `look`, of each `head`, the `token`s of one sequence and `attention` on it.
+
+    Where a layer runs twice, its heads are scored on the first visit.
+    """
+    data = repeated_tokens(model, analysis.sequences, analysis.period, analysis.seed)
+    yield from _scores("repeated tokens", model, hook_set, data.tokens[:, :-1], data.tokens[:, 1:], _second_half(data))
+    task = task_of(model)
+    if task is not None:
+        batch = task.batch(256, int(model.cfg.n_ctx), analysis.seed).to(model.cfg.device)
+        yield from _scores("its own task", model, hook_set, batch.tokens, batch.targets, batch.occurrences >= 2)
+    if not look:
+        return
+    scores = head_scores(model, data, hook_set)
+    for score in scores:
+        for name in SCORES:
+            yield _record("head", name, getattr(score, name), score.visit.layer, score.head)
+    tokens = batch.tokens[:1] if task is not None else data.tokens[:1]
+    yield from _attention(model, hook_set, tokens[:, :MOST_TOKENS], _best(scores, analysis.heads))
+
+
+def _record(
+    kind: str, name: str, value: float, layer: int = -1, head: int = -1, query: int = -1, key: int = -1
+) -> Record:
+    return {"kind": kind, "name": name, "layer": layer, "head": head, "query": query, "key": key, "value": value}
+
+
+def _second_half(data: Repeated) -> Bool[Tensor, "sequence position"]:
+    """Where the next token can be known: it came after the same token in the first half."""
+    where = torch.zeros(data.tokens[:, :-1].shape, dtype=torch.bool, device=data.tokens.device)
+    where[:, data.second] = True
+    return where
+
+
+def _scores(
+    name: str,
+    model: TransformerBridge,
+    hook_set: HookSet,
+    tokens: Int[Tensor, "sequence position"],
+    targets: Int[Tensor, "sequence position"],
+    where: Bool[Tensor, "sequence position"],
+) -> Iterator[Record]:
+    """Accuracy and loss (nats) where the next token is known from context. Logits are computed there alone."""
+    route = hook_set.route(len(model.blocks))
+    right, loss, count = 0.0, 0.0, 0
+    for rows in torch.arange(len(tokens)).split(8):
+        ((_, logits),) = sweep(model, tokens[rows], [route], positions=where[rows])
+        wanted = targets[rows][where[rows]]
+        right += float((logits.argmax(-1) == wanted).sum())
+        loss += float(functional.cross_entropy(logits.float(), wanted, reduction="sum"))
+        count += len(wanted)
+    yield _record("score", f"accuracy, {name}", right / count)
+    yield _record("score", f"loss, {name}", loss / count)
+
+
+def _best(scores: tuple[HeadScore, ...], count: int) -> list[HeadScore]:
+    """The best induction heads and the best previous-token heads, half each, in the order of the model."""
+    chosen: list[HeadScore] = []
+    by = [
+        sorted(scores, key=lambda score: -score.prefix_matching),
+        sorted(scores, key=lambda score: -score.previous_token),
+    ]
+    for pair in zip(*by, strict=True):
+        chosen += [score for score in pair if score not in chosen]
+    return sorted(chosen[:count], key=lambda score: (score.visit.step, score.head))
+
+
+def _attention(
+    model: TransformerBridge, hook_set: HookSet, tokens: Int[Tensor, "1 position"], heads: list[HeadScore]
+) -> Iterator[Record]:
+    with torch.no_grad(), attach(model, hook_set + Patterns()) as session:
+        model(tokens, return_type=None)
+    for place, text in enumerate(_texts(model, tokens[0])):
+        yield _record("token", text, float(tokens[0, place]), query=place)
+    for score in heads:
+        pattern = session[ATTENTION][score.visit][0, score.head]
+        for query, row in enumerate(pattern.tolist()):
+            for key, value in enumerate(row[: query + 1]):
+                yield _record("attention", "", value, score.visit.layer, score.head, query, key)
+
+
+def _texts(model: TransformerBridge, tokens: Int[Tensor, "position"]) -> list[str]:
+    """Each token as text; its number where the model has no tokenizer."""
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        return [str(int(token)) for token in tokens]
+    return [str(tokenizer.decode([int(token)])) for token in tokens]

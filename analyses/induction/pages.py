@@ -1,0 +1,68 @@
+"""The report of `induction`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechpaint.analyses.induction.figures import heads_figure, layers_figure, patterns_figure, patterns_view
+from mechpaint.analyses.induction.findings import Findings, head_name
+from mechpaint.analyses.induction.labels import FULL
+from mechpaint.analyses.induction.measures import SCORES
+from mechpaint.report import Report, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.analyses.induction import Induction
+    from mechpaint.analysis import ModelFacts
+
+_MOST_HEADS_LISTED = 12
+
+
+def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Report:
+    """The whole report."""
+    found = Findings(table, facts)
+    scores = ", ".join(f"{name}: {found.score(FULL, name):.3f}" for name in found.measures)
+    return Report(
+        title=f"Induction heads: {facts.name}",
+        summary=[
+            f"{facts.name} has {len(found.heads())} heads in {facts.n_layers} layers. The strongest induction head is "
+            f"{found.best('prefix_matching')}, the strongest previous-token head {found.best('previous_token')}. Where "
+            f"the next token can be known from context, {scores}.",
+            found.needing(),
+        ],
+        sections=[
+            _routes_table(found),
+            layers_figure(found),
+            heads_figure(found),
+            _heads_table(found),
+            patterns_figure(found),
+            patterns_view(found),
+        ],
+    )
+
+
+def _routes_table(found: Findings) -> Table:
+    names = [name for kind in ("accuracy", "loss") for name in _names(found, kind)]
+    rows = [
+        (label, str(found.facts.routes[label]), *(f"{found.score(label, name):.3f}" for name in names))
+        for label in found.labels
+    ]
+    caption = "Accuracy and loss (nats) where the next token can be known from context, on every route."
+    return Table("routes", "With layers skipped and repeated", caption, ("", "route", *names), rows)
+
+
+def _names(found: Findings, kind: str) -> list[str]:
+    return [name.replace("accuracy", kind) for name in found.measures]
+
+
+def _heads_table(found: Findings) -> Table:
+    listed = found.heads()[:_MOST_HEADS_LISTED]
+    rows = [(head_name(*place), *(f"{found.head(name, *place):.3f}" for name in SCORES)) for place in listed]
+    return Table(
+        "heads-best",
+        "The best induction heads",
+        "Mean attention on random tokens that repeat; copying from the weights, layer norms left out.",
+        ("head", *(name.replace("_", " ") for name in SCORES)),
+        rows,
+    )

@@ -1,0 +1,49 @@
+"""What a paper claims, and what became of it here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mechpaint.report import Table
+
+VERDICTS = ("held", "not held", "undecided")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of a paper, tested.
+
+    Args:
+        where: Section and figure.
+        text: The claim, in this project's words.
+        verdict: One of `VERDICTS`.
+        evidence: The figures.
+    """
+
+    where: str
+    text: str
+    verdict: str
+    evidence: str
+
+
+def claims_table(claims: Sequence[Claim], caption: str) -> Table:
+    """The claims one by one; `caption` says what the figures are and when a claim held."""
+    rows = [(claim.text, claim.where, claim.verdict, claim.evidence) for claim in claims]
+    columns = ("claim", "paper", "here", "figures")
+    return Table("claims", "What the paper claims, and what held here", caption, columns, rows)
+
+
+def tally(claims: Sequence[Claim], paper: str, few: str) -> str:
+    """A sentence of how many claims held.
+
+    Args:
+        claims: All that could be tested.
+        paper: Its title and number.
+        few: What there is too little of where a claim is undecided, such as "this number of items".
+    """
+    held, failed, open_ = (sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS)
+    return (
+        f"Of the {len(claims)} claims of {paper} that these runs can speak to, {held} held here, {failed} did not, and "
+        f"{open_} stay undecided at {few}."
+    )

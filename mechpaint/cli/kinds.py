@@ -1,0 +1,121 @@
+"""The kinds of analysis as the command line knows them: which options each has, and how they become a plan.
+
+Nothing at the top of this file imports torch, so that `mechpaint --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.analysis import Analysis, Experiment, ModelAnalysis, RouteAnalysis
+from mechpaint.cli.options import Option
+from mechpaint.errors import InputError
+from mechpaint.hooktext import parse_hook_set
+from mechpaint.plugins import Registry
+from mechpaint.tasks.task import Task, TaskError
+
+if TYPE_CHECKING:
+    from mechpaint.plan import Plan
+    from mechpaint.subject import Subject
+
+_ROUTES = {
+    "task": Option(list[str], [], "What to measure; may be given several times. `mechpaint list` shows them."),
+    "limit": Option(int | None, None, "How many items of each task; by default all."),
+    "batch_size": Option(int, 32, "How many token rows go through the model together."),
+    "seed": Option(int, 0, "Of the items' choice and order."),
+}
+_EVERY = {
+    "out": Option(str, "runs", "The folder of all runs."),
+    "dry_run": Option(bool, False, "Say what would be done and what it costs, then stop."),
+    "json": Option(bool, False, "Print the results as JSON."),
+}
+
+
+def _model(name: str) -> dict[str, Option]:
+    return {
+        "model": Option(str, name, "A preset, a local Hugging Face folder, or a name on the hub."),
+        "hooks": Option(str, "", "Hook sets to run everything under, such as 'skip(4, 7)'."),
+        "device": Option(str | None, None, "cpu, cuda, mps, …; by default the fastest there is."),
+        "dtype": Option(str | None, None, "float32 (the default), bfloat16, float16."),
+    }
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of analysis.
+
+    Args:
+        base: What its analyses are subclasses of.
+        options: From an analysis to the options that it has besides its own fields.
+        plan: From an analysis, the registry and the options given to what is to be run.
+    """
+
+    base: type[Analysis]
+    options: Callable[[Any], Mapping[str, Option]]
+    plan: Callable[[Any, Registry, Mapping[str, Any]], Plan]
+
+
+def kind_of(analysis: type[Analysis]) -> Kind:
+    """The kind that an analysis is of.
+
+    Raises:
+        TypeError: It is of none.
+    """
+    for kind in KINDS:
+        if issubclass(analysis, kind.base):
+            return kind
+    bases = ", ".join(kind.base.__name__ for kind in KINDS)
+    raise TypeError(f"the analysis {analysis.name!r} is of no known kind; expected a subclass of one of: {bases}")
+
+
+def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
+    tasks = tuple(_task(registry, name) for name in options["task"] or analysis.tasks)
+    if options["batch_size"] < 1:
+        raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
+    subject = _subject(registry, options)
+    from mechpaint.scored import ScoredPlan, Settings
+
+    settings = Settings(tasks, options["limit"], options["seed"], options["batch_size"])
+    return ScoredPlan.of(analysis, subject, settings)
+
+
+def _measured(analysis: ModelAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
+    subject = _subject(registry, options)
+    from mechpaint.measured import MeasuredPlan
+
+    return MeasuredPlan.of(analysis, subject)
+
+
+def _experiment(analysis: Experiment, registry: Registry, options: Mapping[str, Any]) -> Plan:
+    from mechpaint.experiment import ExperimentPlan
+
+    return ExperimentPlan.of(analysis)
+
+
+def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
+    from rich.console import Console
+
+    hooks = parse_hook_set(options["hooks"], registry.hook_sets)
+    with Console(stderr=True).status(f"loading {options['model']}"):
+        from mechpaint.models import load
+        from mechpaint.subject import Subject
+
+    model = load(options["model"], device=options["device"], dtype=options["dtype"])
+    return Subject(model, options["model"], hooks)
+
+
+def _task(registry: Registry, text: str) -> Task:
+    name, colon, argument = text.partition(":")
+    if name not in registry.tasks:
+        raise TaskError(f"there is no task {name!r}; there are: {', '.join(registry.tasks)}")
+    return registry.tasks[name].from_argument(argument if colon else None)
+
+
+KINDS = (
+    Kind(RouteAnalysis, lambda analysis: {**_model(analysis.model), **_ROUTES, **_EVERY}, _scored),
+    Kind(ModelAnalysis, lambda analysis: {**_model(analysis.model), **_EVERY}, _measured),
+    Kind(Experiment, lambda analysis: _EVERY, _experiment),
+)
+"""All kinds that there are."""

@@ -1,0 +1,73 @@
+"""How figures look: the same everywhere, and to be read in grey and by those who see colours otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette; every line also has a marker or a dash of its own
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#000000")
+_MARKERS = "os^Dv<>P"
+
+
+def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.3) -> tuple[Any, list[Axes]]:
+    """An empty drawing and its axes, row by row.
+
+    Args:
+        width: In inches.
+        columns: Of axes.
+        rows: Of axes.
+        height: Of one row, in inches.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(width, rows * height), layout="constrained")
+    FigureCanvasAgg(drawing)
+    made = [drawing.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
+    for ax in made:
+        ax.grid(True, color="#dddddd", linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+    return drawing, made
+
+
+def style(i: int) -> dict[str, Any]:
+    """Colour and marker of the i-th line."""
+    return {"color": COLOURS[i % len(COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 5}
+
+
+def legend(ax: Axes, columns: int = 4) -> None:
+    """Above the axes, where no line runs through it."""
+    ax.legend(fontsize=8, frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+
+
+def heatmap(
+    drawing: Any, ax: Axes, values: Any, rows: Sequence[str], columns: Sequence[str], low: float, high: float
+) -> None:
+    """Values as shades with the numbers in them, one name a row and a column.
+
+    Args:
+        drawing: What `ax` is in.
+        ax: Where to.
+        values: `[row, column]`.
+        rows: Their names.
+        columns: Their names.
+        low: What is drawn white.
+        high: What is drawn darkest.
+    """
+    ax.grid(False)
+    image = ax.imshow(values, vmin=low, vmax=high, cmap="Blues", aspect="auto")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    if len(rows) * len(columns) <= 120:
+        middle = (low + high) / 2
+        for y in range(len(rows)):
+            for x in range(len(columns)):
+                value = float(values[y][x])
+                ax.text(
+                    x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color="w" if value > middle else "k"
+                )
+    drawing.colorbar(image, ax=ax, shrink=0.8)

@@ -1,0 +1,79 @@
+"""How an `Experiment` is run: a cell for every trial, several at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.analysis import Advance, Experiment, Record
+from mechpaint.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.runs import labelled, labelled_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.report import Report
+
+
+@dataclass(frozen=True)
+class ExperimentPlan(Plan):
+    """The trials of an experiment. `ExperimentPlan.of` makes one for this machine.
+
+    Attributes:
+        analysis: The experiment.
+        processors: How many trials are computed at once. What comes out does not depend on it.
+    """
+
+    analysis: Experiment
+    processors: int
+
+    @classmethod
+    def of(cls, analysis: Experiment) -> ExperimentPlan:
+        """As many trials at once as there are processors, or as the experiment allows."""
+        here = _processors()
+        return cls(analysis, min(here, analysis.at_once or here))
+
+    def config(self) -> dict[str, Any]:
+        """The experiment's settings."""
+        return self.analysis.settings()
+
+    def schema(self) -> Any:
+        """The label and the experiment's columns."""
+        return labelled_schema(self.analysis.columns)
+
+    def cells(self) -> list[Cell]:
+        """A cell a trial."""
+        return [
+            Cell(cell_name(place, label), label, ticks, partial(self._measure, label))
+            for place, (label, ticks) in enumerate(self.analysis.trials().items())
+        ]
+
+    def report(self, table: pd.DataFrame) -> Report:
+        """The experiment's."""
+        return self.analysis.report(table)
+
+    def details(self) -> list[tuple[str, str]]:
+        """The settings, and how many trials there were."""
+        return [*settings_details(self.analysis), ("trials", str(len(self.analysis.trials())))]
+
+    def forecast(self) -> dict[str, Any]:
+        """The trials with their ticks, and how many are computed at once."""
+        trials = dict(self.analysis.trials())
+        return {"cells": len(trials), "ticks": sum(trials.values()), "at once": self.processors, "trials": trials}
+
+    def at_once(self) -> int:
+        """As many trials as there are processors."""
+        return self.processors
+
+    def _measure(self, label: str, advance: Advance) -> Iterable[Record]:
+        return labelled(label, self.analysis.measure(label, advance))
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    # not on every system
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

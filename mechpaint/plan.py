@@ -1,0 +1,97 @@
+"""Plans: what a run will do, made before anything is computed or written.
+
+Each kind of analysis has a plan in a file of its own (`scored`, `measured`, `experiment`). A plan cuts the work into
+cells, and says all that `mechpaint.running` needs to compute, keep and show them.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.analysis import Advance, Analysis, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.report import Report
+    from mechpaint.route import Route
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of work whose records are kept in a file of their own.
+
+    Args:
+        name: The file's name without an ending.
+        label: What it is, for the progress bar.
+        ticks: How much work it is, in the ticks that it advances by.
+        compute: Gives its records, the same at every call, and advances as it goes.
+        rows: How many records these are; None if that is not known before.
+    """
+
+    name: str
+    label: str
+    ticks: int
+    compute: Callable[[Advance], Iterable[Record]]
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan(ABC):
+    """What a run will do.
+
+    Attributes:
+        analysis: What is run.
+    """
+
+    analysis: Analysis
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Everything that the results depend on, but for versions: what the run is known by."""
+
+    @abstractmethod
+    def schema(self) -> Any:
+        """The pyarrow schema of the records."""
+
+    @abstractmethod
+    def cells(self) -> Sequence[Cell]:
+        """The pieces in which it is computed and kept, in the order of the results."""
+
+    @abstractmethod
+    def report(self, table: pd.DataFrame) -> Report:
+        """What to say of all cells' records."""
+
+    @abstractmethod
+    def details(self) -> list[tuple[str, str]]:
+        """What the page tells of how it was run, as names and values."""
+
+    @abstractmethod
+    def forecast(self) -> dict[str, Any]:
+        """What it will do and cost, for `--dry-run`: numbers, or numbers and texts by name."""
+
+    def routes(self) -> Mapping[str, Route]:
+        """The route of every hook set by its label, if it has any."""
+        return {}
+
+    def at_once(self) -> int | None:
+        """How many cells may be computed at the same time, in threads, each with one thread of torch.
+
+        None: they are computed one after the other, each with as many threads as torch has.
+        """
+        return None
+
+
+def cell_name(place: int, label: str) -> str:
+    """A file name for the cell at a place in the list: any label, in characters that every file system takes."""
+    slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40].rstrip("-")
+    return f"{place:02d}-{slug}" if slug else f"{place:02d}"
+
+
+def settings_details(analysis: Analysis) -> list[tuple[str, str]]:
+    """An analysis's settings as details."""
+    return [(name.replace("_", " "), str(value)) for name, value in analysis.settings().items() if name != "analysis"]
