@@ -5,8 +5,10 @@ BIN = $(VENV)/bin
 
 .PHONY: demo test test-all bench check setup clean
 
-# The painters' experiments on Gemma-3-270M, small enough for a few minutes. Run again, it resumes.
+# A toy's induction head, in seconds; then the painters' experiments on Gemma-3-270M, small enough for a few minutes.
+# Run again, it resumes.
 demo: setup
+	$(BIN)/mechpaint analyze induction
 	$(BIN)/mechpaint analyze painters --limit 8 --seeds 3
 
 # All fast tests.

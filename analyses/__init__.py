@@ -1,11 +1,14 @@
 """The built-in analyses, one question a folder."""
 
+from mechpaint.analyses.birth import Birth
+from mechpaint.analyses.induction import Induction
 from mechpaint.analyses.painters import Painters
 from mechpaint.plugins import Registry
 
-__all__ = ["Painters"]
+__all__ = ["Birth", "Induction", "Painters"]
 
 
 def register(registry: Registry) -> None:
     """Make the built-in analyses known by their names."""
-    registry.add_analysis(Painters)
+    for analysis in (Painters, Induction, Birth):
+        registry.add_analysis(analysis)

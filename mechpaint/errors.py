@@ -9,6 +9,16 @@
         TaskError         no such task, no items, a source that cannot be read
         VariantError      an experiment that the paper does not define
         ViewError         an interactive view that would be drawn wrongly, or too slowly
+        HeadScoreError    sequences that a model cannot take
+        ChainError        no Markov chain: probabilities that do not sum to 1, a token without a successor
+        BigramTaskError   no in-context bigram task: more triggers than tokens, sequences of one token
+        ToyModelError     no toy model: sizes that do not fit, a sequence or token that it does not have
+        TrainingError     settings that cannot be trained with, a folder that holds another training
+        FreezeError       a freezing schedule that names no parameter
+        StoredModelError  a damaged checkpoint, or one of another shape
+        InductionError    settings of an analysis with which nothing can be measured; likewise
+        BirthError        and
+        MemoriesError     of theirs
     OSError
       CannotWrite         a full disk, a folder that cannot be written; the command line exits with 1
     RuntimeError

@@ -44,12 +44,23 @@ def test_the_readmes_counts():
     assert f"# ({tree.layer_calls}, {tree.layer_calls_unshared})" in README
 
 
+def test_the_readmes_toys():
+    (block,) = [block for block in _python(README) if "toy.train" in block]
+    names: dict = {}
+    exec(block, names)
+    assert names["history"].last["accuracy_in_context"] > 0.9
+    assert names["history"].last["recall_output"] > 0.9
+    assert [v.layer for v in names["session"]["attention"]] == [0, 1]
+    assert not torch.allclose(names["logits"], names["broken"], atol=1.0)
+
+
 @pytest.mark.gemma
 @pytest.mark.slow
 def test_the_readmes_session():
     names: dict = {}
     for block in _python(README):
-        exec(block, names)
+        if "toy." not in block:
+            exec(block, names)
     assert str(names["session"].route) == "0-3 (4-13)x3 14-17"
     assert [v.step for v in names["session"]["attention"]] == [4, 5, 6]
 

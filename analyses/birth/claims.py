@@ -25,7 +25,7 @@ def claims(curves: Curves, until: int) -> list[Claim]:
         _slower(curves, "Fewer triggers slow in-context learning.", "1 fixed trigger"),
         _slower(curves, "Rarer fixed triggers slow in-context learning.", "5 rarer fixed triggers"),
         _slower(curves, "Random triggers slow in-context learning.", "5 random triggers"),
-        _diverse(curves),
+        *_diverse(curves),
         _layers(curves),
     ]
 
@@ -128,21 +128,39 @@ def _slower(curves: Curves, text: str, condition: str) -> Claim:
     return Claim("figure 4", text, _verdict(late > soon), evidence)
 
 
-def _diverse(curves: Curves) -> Claim:
+def _diverse(curves: Curves) -> list[Claim]:
     def end(condition: str, probe: str) -> Float[np.ndarray, " seed"]:
         return curves.curve(DATA, condition, probe).last
 
     bigram, uniform = "bigram outputs", "uniform outputs, some held out"
-    worse = (end(bigram, UNIFORM) < end(uniform, UNIFORM)) & (end(bigram, HELD_OUT) < end(uniform, HELD_OUT))
-    rows = [
-        f"{name}: own outputs {spread(end(c, 'accuracy_in_context'))}, uniform {spread(end(c, UNIFORM))}, "
-        f"held out {spread(end(c, HELD_OUT))}"
-        for name, c in (("trained on bigram outputs", bigram), ("trained on uniform ones", uniform))
+
+    def told(probe: str) -> str:
+        return f"{spread(end(bigram, probe))} trained on bigram outputs, {spread(end(uniform, probe))} on uniform ones"
+
+    worse = end(bigram, UNIFORM) < end(uniform, UNIFORM)
+    cost = end(uniform, "accuracy_in_context") > end(bigram, "accuracy_in_context") - 0.05
+    unseen = (end(uniform, HELD_OUT) > end(bigram, HELD_OUT)) & (end(uniform, HELD_OUT) > 0.1)
+    own = told("accuracy_in_context")
+    return [
+        Claim(
+            "figure 4, middle",
+            "Trained on outputs from the bigram, a model is less accurate on uniform ones than if trained on these.",
+            _verdict(worse),
+            f"tested on uniform outputs: {told(UNIFORM)}",
+        ),
+        Claim(
+            "figure 4, middle",
+            "Diverse training outputs cost little.",
+            _verdict(cost),
+            f"tested on their own kind: {own} (held if no more than 0.05 lower)",
+        ),
+        Claim(
+            "figure 4, middle",
+            "Diverse training outputs also help on tokens that never were outputs.",
+            _verdict(unseen),
+            f"tested on held-out outputs alone: {told(HELD_OUT)} (held if better, and above 0.1)",
+        ),
     ]
-    text = (
-        "Trained with outputs from the bigram, a model generalises worse to others; diverse outputs generalise better."
-    )
-    return Claim("figure 4, middle", text, _verdict(worse), "; ".join(rows))
 
 
 def _layers(curves: Curves) -> Claim:

@@ -122,7 +122,7 @@ def _data(birth: Birth, seed: int) -> list[Condition]:
 
 def _depth(birth: Birth, seed: int) -> list[Condition]:
     """The appendix: full transformers of one and of two layers."""
-    training = Training(steps=birth.steps, optimizer=AdamW(), seed=seed, probe_every=20, test_size=128)
+    training = Training(steps=birth.steps, batch=32, optimizer=AdamW(), seed=seed, probe_every=20, test_size=128)
     return [
         Condition(DEPTH, name, FullConfig(layers=layers, seed=seed), BigramTask(Chain.shakespeare()), training)
         for name, layers in (("one layer", 1), ("two layers", 2))

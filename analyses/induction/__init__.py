@@ -34,6 +34,7 @@ class Induction(ModelAnalysis):
         period: After how many tokens they repeat.
         heads: How many heads to look at.
         seed: Of the tokens.
+        layers: Which layers to skip and to run twice; None for all.
     """
 
     name: ClassVar[str] = "induction"
@@ -53,6 +54,9 @@ class Induction(ModelAnalysis):
     period: int = field(default=24, metadata={"help": "After how many tokens they repeat."})
     heads: int = field(default=4, metadata={"help": "How many heads to look at, 8 at most."})
     seed: int = field(default=0, metadata={"help": "Of the tokens."})
+    layers: tuple[int, ...] | None = field(
+        default=None, metadata={"help": "Which layers to skip and to run twice, such as 0,1; by default all."}
+    )
 
     def __post_init__(self) -> None:
         if self.sequences < 1 or not 1 <= self.heads <= 8 or self.seed < 0:
@@ -63,8 +67,9 @@ class Induction(ModelAnalysis):
 
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
         """The full model; each layer skipped, unless it is the only one; each layer run twice."""
-        skips = {WITHOUT.format(i): Skip(i, i) for i in range(n_layers) if n_layers > 1}
-        repeats = {TWICE.format(i): Duplicate(i, 2) for i in range(n_layers)}
+        layers = range(n_layers) if self.layers is None else self.layers
+        skips = {WITHOUT.format(i): Skip(i, i) for i in layers if n_layers > 1}
+        repeats = {TWICE.format(i): Duplicate(i, 2) for i in layers}
         return {FULL: HookSet(), **skips, **repeats}
 
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:

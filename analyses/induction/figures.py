@@ -26,7 +26,7 @@ def heads_figure(found: Findings) -> Figure:
     for ax, name in zip(panels, SCORES, strict=True):
         values = found.head_grid(name)
         layers, heads = ([str(i) for i in range(n)] for n in values.shape)
-        heatmap(drawing, ax, values, layers, heads, -1 if name == "copying" else 0, 1)
+        heatmap(drawing, ax, values, layers, heads, -1.0 if name == "copying" else 0.0, 1.0)
         ax.set_title(name.replace("_", " "), fontsize=10)
         ax.set_xlabel("head")
     panels[0].set_ylabel("layer")
@@ -89,14 +89,13 @@ def patterns_view(found: Findings) -> View:
 
 def layers_figure(found: Findings) -> Figure:
     """The score without each layer and with each twice."""
-    drawing, panels = axes(5.2 * len(found.measures), columns=len(found.measures))
+    drawing, panels = axes(1.6 + 4.0 * len(found.measures), columns=len(found.measures))
     layers = list(range(found.n_layers))
     for ax, name in zip(panels, found.measures, strict=True):
         ax.axhline(found.score(FULL, name), color="#555555", linewidth=0.9, linestyle="--", label=FULL)
         for i, (kind, label) in enumerate(((WITHOUT, "without it"), (TWICE, "with it twice"))):
-            known = [x for x in layers if kind.format(x) in found.labels]
-            ys = [found.score(kind.format(x), name) for x in known]
-            ax.plot(known, ys, linestyle="", label=label, **{**style(i), "markersize": 8})
+            scores = found.by_layer(kind, name)
+            ax.plot(list(scores), list(scores.values()), linestyle="", label=label, **{**style(i), "markersize": 8})
         ax.set_xticks(layers[:: 1 + len(layers) // _MOST_LAYERS_IN_WORDS])
         ax.set_xlabel("layer")
         ax.set_ylabel(name)

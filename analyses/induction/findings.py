@@ -93,15 +93,22 @@ class Findings:
         """In words, which layers the skill needs."""
         name = self.measures[-1]
         full = self.score(FULL, name)
-        skips = {x: self.score(WITHOUT.format(x), name) for x in range(self.n_layers) if self.n_layers > 1}
-        twice = {x: self.score(TWICE.format(x), name) for x in range(self.n_layers)}
         text = f"{name[0].upper()}{name[1:]}: {full:.3f}. "
+        skips, twice = self.by_layer(WITHOUT, name), self.by_layer(TWICE, name)
         if skips:
-            worst = min(skips, key=lambda x: skips[x])
-            text += f"It needs layer {worst} most: without it {skips[worst]:.3f} is left. "
-        best = max(twice, key=lambda x: twice[x])
-        frail = min(twice, key=lambda x: twice[x])
-        return text + f"Running layer {best} twice leaves {twice[best]:.3f}, layer {frail} twice {twice[frail]:.3f}."
+            order = sorted(skips, key=lambda x: skips[x])
+            left = ", ".join(f"without layer {x} {skips[x]:.3f} is left" for x in order[:2])
+            text += f"It needs layer {order[0]} most: {left}. "
+        if twice:
+            order = sorted(twice, key=lambda x: -twice[x])
+            ends = dict.fromkeys((order[0], order[-1]))
+            text += "Run twice, " + " and ".join(f"layer {x} leaves {twice[x]:.3f}" for x in ends) + "."
+        return text.strip()
+
+    def by_layer(self, kind: str, name: str) -> dict[int, float]:
+        """A score for each layer that something was done to; `kind` is one of `WITHOUT` and `TWICE`."""
+        labels = {x: kind.format(x) for x in range(self.n_layers)}
+        return {x: self.score(label, name) for x, label in labels.items() if label in self.labels}
 
 
 def head_name(layer: int, head: int) -> str:

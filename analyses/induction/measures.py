@@ -37,7 +37,9 @@ def measure(analysis: Induction, model: TransformerBridge, hook_set: HookSet, lo
     task = task_of(model)
     if task is not None:
         batch = task.batch(256, int(model.cfg.n_ctx), analysis.seed).to(model.cfg.device)
-        yield from _scores("its own task", model, hook_set, batch.tokens, batch.targets, batch.occurrences >= 2)
+        again, same = batch.occurrences >= 2, batch.tokens == batch.targets
+        yield from _scores("its own task", model, hook_set, batch.tokens, batch.targets, again)
+        yield from _scores("its own task where y ≠ x", model, hook_set, batch.tokens, batch.targets, again & ~same)
     if not look:
         return
     scores = head_scores(model, data, hook_set)

@@ -222,7 +222,7 @@ class _Run:
             self._keep(self.folder)
 
     def _seen(self) -> Row:
-        others = {name: observer.values()["accuracy_in_context"] for name, observer in self.others.items()}
+        others = {name: observer.accuracy() for name, observer in self.others.items()}
         return {"step": self.step, **self.observer.values(), **others}
 
     def finish(self) -> None:
@@ -267,9 +267,7 @@ def batch_loss(
 
     The second asks the last layer, and the unembedding, only where the loss is taken.
     """
-    if loss == "all":
-        return functional.cross_entropy(model(batch.tokens).flatten(0, 1), batch.targets.flatten())
-    where = batch.occurrences >= 2
+    where = torch.ones_like(batch.tokens, dtype=torch.bool) if loss == "all" else batch.occurrences >= 2
     if not bool(where.any()):
         return torch.zeros(())  # a small batch of short sequences: nothing to learn from
     return functional.cross_entropy(model.logits_at(batch.tokens, where), batch.targets[where])

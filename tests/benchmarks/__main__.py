@@ -1,4 +1,4 @@
-"""What is timed: ratios within one run, on Gemma-3-270M, 4 x 64 tokens. `make bench` prints them as a table.
+"""What is timed: ratios within one run, on toys and on Gemma-3-270M. `make bench` prints them as tables.
 
 Machines are noisy, so nothing here fails. Where two things are compared they take turns, and the median of the ratios
 is what counts.
@@ -20,6 +20,7 @@ from mechpaint.analyses.painters import suite
 from mechpaint.conductor import Conductor
 from mechpaint.hooks import Reroute, Skip
 from mechpaint.route import Route
+from tests.benchmarks import toy_data, toy_training
 
 EXTRAS = ("pairs", "repeat_sequence")  # not in the count of 1,748 layer calls
 
@@ -146,5 +147,14 @@ def main() -> None:
     Console().print(bench.table)
 
 
+def toys() -> None:
+    """The toy models: their data and their training."""
+    table = Table("what", "measured", "wanted", title="Toys, on one core")
+    for row in (*toy_data.rows(), *toy_training.rows()):
+        table.add_row(*row)
+    Console().print(table)
+
+
 if __name__ == "__main__":
+    toys()
     main()

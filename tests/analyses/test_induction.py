@@ -1,0 +1,125 @@
+"""The analysis `induction`: what it measures, against plain computations, and what its page says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import mechpaint as mp
+from mechpaint.analyses.induction import Induction, InductionError
+from mechpaint.analyses.induction.findings import Findings
+from mechpaint.hooks import Loop, ReadAttention, Skip
+from mechpaint.measured import MeasuredPlan
+from mechpaint.route import RouteError
+from mechpaint.running import run
+from mechpaint.subject import Subject
+from mechpaint.toy.bridging import as_bridge, task_of
+from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
+
+SMALL = Induction(sequences=8, period=12)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return mp.load("toy-induction")
+
+
+@pytest.fixture(scope="module")
+def plan(toy):
+    return MeasuredPlan.of(SMALL, Subject(toy, "toy-induction"))
+
+
+@pytest.fixture(scope="module")
+def finished(plan, tmp_path_factory):
+    return run(plan, tmp_path_factory.mktemp("runs"), "mechpaint analyze induction")
+
+
+@pytest.fixture(scope="module")
+def found(finished, plan):
+    return Findings(pd.read_parquet(finished.folder / "results.parquet"), plan.facts)
+
+
+@pytest.mark.parametrize(
+    ("label", "hook_set"), [("full model", None), ("without layer 0", Skip(0, 0)), ("layer 1 twice", Loop(1, 1, 2))]
+)
+def test_scores_are_those_of_a_plain_run(toy, found, label, hook_set):
+    batch = task_of(toy).batch(256, 64, seed=0)
+    with torch.no_grad(), mp.attach(toy, hook_set or mp.HookSet()):
+        right = toy(batch.tokens).argmax(-1) == batch.targets
+    again = batch.occurrences >= 2
+    assert found.score(label, "accuracy, its own task") == pytest.approx(float(right[again].double().mean()), abs=1e-3)
+    changed = right[again & (batch.tokens != batch.targets)]
+    expected = float(changed.double().mean())
+    assert found.score(label, "accuracy, its own task where y ≠ x") == pytest.approx(expected, abs=1e-3)
+
+
+def test_skipping_layer_0_destroys_the_head_and_looping_layer_1_does_not(found):
+    name = "accuracy, its own task where y ≠ x"
+    full = found.score("full model", name)
+    assert full > 0.95
+    assert found.score("without layer 0", name) < 0.25
+    assert found.score("without layer 1", name) < 0.05
+    assert found.score("layer 1 twice", name) > 0.5 * full
+
+
+def test_the_heads_are_what_the_paper_says(found):
+    assert found.heads()[0] == (1, 0)
+    assert found.head("previous_token", 0, 0) > 0.8
+    assert found.head("copying", 1, 0) > 0.95
+    assert found.best("previous_token").startswith("L0H0 (")
+
+
+def test_the_patterns_are_those_of_the_model(toy, found):
+    batch = task_of(toy).batch(256, 64, seed=0)
+    with torch.no_grad(), mp.attach(toy, ReadAttention()) as session:
+        toy(batch.tokens[:1])
+    for pattern, (name, stored) in zip(session["attention"].values(), found.patterns().items(), strict=True):
+        assert name in ("L0H0", "L1H0")
+        np.testing.assert_allclose(stored, pattern[0, 0], atol=1e-6)
+    assert "".join(found.tokens) == toy.to_string(batch.tokens[0])
+
+
+def test_the_page_has_figures_a_view_and_what_was_found(finished):
+    text = (finished.folder / "report.md").read_text()
+    for words in ("L1H0", "without layer 0", "layer 1 twice", "Figure 2", "needs layer"):
+        assert words in text
+    assert (finished.folder / "figures" / "figure-2.png").stat().st_size > 10_000
+    assert "CircuitsVis.render" in finished.page.read_text()
+
+
+def test_any_model_can_be_asked(llama, tmp_path):
+    """Without a tokenizer, with several heads, more layers, and no task of its own."""
+    plan = MeasuredPlan.of(Induction(sequences=4, period=8, heads=3), Subject(llama, "tiny"))
+    done = run(plan, tmp_path, "mechpaint analyze induction")
+    found = Findings(pd.read_parquet(done.folder / "results.parquet"), plan.facts)
+    assert found.measures == ["accuracy, repeated tokens"]
+    assert len(found.heads()) == 24
+    assert len(found.patterns()) == 3
+    assert all(token.isdigit() for token in found.tokens)
+    assert not np.isnan(found.head_grid("copying")).any()
+
+
+def test_it_runs_under_hooks_and_on_a_single_layer(toy, tmp_path):
+    with pytest.raises(RouteError, match="the route is empty"):  # nothing is left where layer 1 is skipped as well
+        MeasuredPlan.of(SMALL, Subject(toy, "toy", Skip(0, 0)))
+    chosen = Induction(sequences=8, period=12, layers=(0,))
+    hooked = MeasuredPlan.of(chosen, Subject(toy, "toy", Loop(1, 1, 2)))
+    assert [str(route) for route in hooked.facts.routes.values()] == ["0-1 1", "1x2", "0x2 1x2"]
+    run(hooked, tmp_path, "mechpaint analyze induction --layers 0")
+    alone = as_bridge(SimplifiedTransformer(SimplifiedConfig(layers=1)))
+    done = run(MeasuredPlan.of(SMALL, Subject(alone, "alone")), tmp_path, "mechpaint analyze induction")
+    assert "Run twice, layer 0 leaves" in (done.folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize("changed", [{"sequences": 0}, {"heads": 0}, {"heads": 9}, {"seed": -1}])
+def test_bad_settings_are_refused(changed):
+    with pytest.raises(InductionError, match="expected 1 sequence or more, 1 to 8 heads and a seed of 0 or more"):
+        Induction(**changed)
+
+
+def test_too_long_a_period_is_said_before_anything_is_kept(toy, tmp_path):
+    with pytest.raises(ValueError, match="cannot repeat 40 distinct tokens"):
+        run(MeasuredPlan.of(Induction(period=40), Subject(toy, "toy")), tmp_path, "")
+    assert not list(tmp_path.rglob("*.parquet"))
