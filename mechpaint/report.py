@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +124,8 @@ def _draw(figure: Figure, folder: Path) -> str:
     import matplotlib as mpl
 
     # Agg and SVG canvases are asked for by name: no window system is ever touched
-    with mpl.rc_context({"svg.hashsalt": figure.name}):
+    with mpl.rc_context({"svg.hashsalt": figure.name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # tokens in scripts that the font lacks are drawn as boxes
         svg = io.BytesIO()
         figure.drawing.savefig(svg, format="svg", metadata={"Date": None}, bbox_inches="tight")
         png = io.BytesIO()

@@ -43,7 +43,7 @@ class Birth(Experiment):
     }
 
     seeds: int = field(default=3, metadata={"help": "How many models of each kind."})
-    steps: int = field(default=300, metadata={"help": "Training steps in figure 3; figure 4 takes a third more."})
+    steps: int = field(default=300, metadata={"help": "How long each is trained, in steps."})
     freeze_until: int = field(default=100, metadata={"help": "Until which step a matrix is frozen in figure 3."})
 
     def __post_init__(self) -> None:

@@ -105,7 +105,7 @@ def _data(birth: Birth, seed: int) -> list[Condition]:
         "bigram outputs": replace(some, outputs="bigram"),
         "uniform outputs, some held out": some,
     }
-    training = Training(steps=birth.steps * 4 // 3, batch=32, loss="all", seed=seed, probe_every=20, test_size=128)
+    training = Training(steps=birth.steps, batch=32, loss="all", seed=seed, probe_every=20, test_size=128)
     also = {UNIFORM: usual, HELD_OUT: some.held_out_test()}
     return [
         Condition(
