@@ -11,8 +11,9 @@ session.route, session["attention"]
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mechpaint.lazy import on_first_use
 
 if TYPE_CHECKING:
     from mechpaint.conductor import CannotReroute
@@ -67,14 +68,4 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
-    # Public names are found on first use, so that `mechpaint --help` need not import torch.
-    if name not in _HOME:
-        raise AttributeError(f"module 'mechpaint' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"mechpaint.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -125,7 +125,7 @@ def _draw(figure: Figure, folder: Path) -> str:
 
     # Agg and SVG canvases are asked for by name: no window system is ever touched
     with mpl.rc_context({"svg.hashsalt": figure.name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # tokens in scripts that the font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # what the font lacks is drawn as a box
         svg = io.BytesIO()
         figure.drawing.savefig(svg, format="svg", metadata={"Date": None}, bbox_inches="tight")
         png = io.BytesIO()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import mechpaint
+import mechpaint.toy
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -32,12 +33,13 @@ def test_every_folder_of_code_is_a_listed_package():
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
 
 
-def test_public_names():
-    assert mechpaint.__all__ == sorted(mechpaint.__all__)
-    assert set(mechpaint.__all__) == set(mechpaint._HOME)
-    for name in mechpaint.__all__:
-        assert getattr(mechpaint, name).__name__ == name
-    assert set(mechpaint.__all__) <= set(dir(mechpaint))
+@pytest.mark.parametrize("package", [mechpaint, mechpaint.toy], ids=lambda package: package.__name__)
+def test_public_names(package):
+    assert package.__all__ == sorted(package.__all__)
+    assert set(package.__all__) == set(package._HOME)
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
+    assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mechpaint.nothing  # noqa: B018
     assert mechpaint.__version__ == PROJECT["project"]["version"]

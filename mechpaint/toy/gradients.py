@@ -113,7 +113,7 @@ def step(model: SimplifiedTransformer, matrix: Learned, batches: Iterable[ToyBat
         matrix: Which.
         batches: What the population is estimated from.
         sharpness: The learning rate is such that right answers score this much above the average on average, as in
-            `mechpaint.toy.construct`.
+            `mechpaint.toy.construct`; or below it, where that is what the gradient says. A gradient of zero stays zero.
     """
     weight = learned(model, matrix)
     gradient, count = torch.zeros_like(weight), 0
@@ -124,4 +124,6 @@ def step(model: SimplifiedTransformer, matrix: Learned, batches: Iterable[ToyBat
     with torch.no_grad():
         weight.copy_(-gradient / count)
         scores = memory_scores(model, matrix)
-        weight.mul_(sharpness / (scores.diagonal() - scores.mean(1)).mean())
+        margin = float((scores.diagonal() - scores.mean(1)).mean())
+        if margin:
+            weight.mul_(sharpness / abs(margin))

@@ -44,7 +44,7 @@ def test_everything_is_measured(table):
     assert curves.conditions(FREEZING) == ["nothing", "W_O^2", "W_K^2", "W_K^1", "W_K^1 and W_K^2"]
     assert len(curves.conditions(DATA)) == 6
     assert curves.conditions(DEPTH) == ["one layer", "two layers"]
-    assert curves.curve(DATA, "bigram outputs", "tested on held-out outputs").values.shape == (1, 3)
+    assert curves.curve(DATA, "bigram outputs", "tested on held-out outputs").values.shape == (1, 2)
 
 
 def test_nothing_that_is_frozen_moves(table):

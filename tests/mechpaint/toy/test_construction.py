@@ -98,6 +98,37 @@ def test_what_cannot_be_constructed_is_refused():
         construct(SimplifiedTransformer(SimplifiedConfig(positions="rotary")))
 
 
+def test_only_the_tokens_asked_for_are_stored():
+    model = _orthonormal()
+    construct(model, sharpness=7.0, tokens=(3, 1))
+    torch.testing.assert_close(
+        memory_scores(model, "W_K^2"), 7.0 * torch.diag(torch.tensor([0, 1.0, 0, 1, 0])), atol=1e-4, rtol=0
+    )
+    torch.testing.assert_close(memory_scores(model, "W_O^2"), 7.0 * torch.eye(5), atol=1e-4, rtol=0)
+    before = learned(model, "W_K^2").detach().clone()
+    mend_first_position(model, sharpness=7.0, tokens=(3, 1))
+    added = learned(model, "W_K^2").detach() - before
+    expected = [-7.0 * 8 if v in (3, 1) else 0.0 for v in range(5)]  # times √64
+    found = model.tok_embed.weight @ added @ model.pos.weight[0]
+    torch.testing.assert_close(found.detach(), torch.tensor(expected), atol=1e-3, rtol=0)
+
+
+def test_storing_only_the_triggers_leaves_less_cross_talk():
+    task = BigramTask(Chain.shakespeare())
+    batch = task.batch(64, 64, seed=1)
+    model = SimplifiedTransformer(SimplifiedConfig(dim=256))
+    construct(model)
+    every = _accuracy(model, batch)
+    construct(model, tokens=task.fixed_triggers)
+    assert _accuracy(model, batch) > every + 0.02
+
+
+@pytest.mark.parametrize("tokens", [(5,), (-1,), (1, 1), ()])
+def test_tokens_that_cannot_be_stored_are_refused(tokens):
+    with pytest.raises(ToyModelError, match="different numbers from 0 to 4, or None for all; got"):
+        construct(_orthonormal(), tokens=tokens)
+
+
 def test_memories_are_theirs_alone():
     model = _orthonormal()
     assert torch.linalg.matrix_rank(previous_token_memory(model, 1.0)) == 5  # pairs of 6 positions
@@ -158,9 +189,19 @@ def test_a_step_goes_down_the_gradient_of_all_batches_as_far_as_asked(matrix):
     (gradient,) = torch.autograd.grad(total, weight)
     step(model, matrix, batches, sharpness=5.0)
     scores = memory_scores(model, matrix)
-    assert float((scores.diagonal() - scores.mean(1)).mean()) == pytest.approx(5.0, rel=1e-3)
+    # above the average or, where the gradient says so, below it: in a random model it may
+    assert abs(float((scores.diagonal() - scores.mean(1)).mean())) == pytest.approx(5.0, rel=1e-3)
     cosine = functional.cosine_similarity(weight.detach().flatten(), gradient.flatten(), dim=0)
-    assert abs(float(cosine)) == pytest.approx(1.0, abs=1e-4)
+    assert float(cosine) == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_a_step_along_no_gradient_stores_nothing():
+    """Keys get none from an output matrix that is zero."""
+    task = BigramTask(Chain.zipf(9), triggers=3)
+    model = SimplifiedTransformer(SimplifiedConfig(vocabulary=9, dim=16, length=15))
+    zero(model)
+    step(model, "W_K^2", [task.batch(20, 15, seed=0)], sharpness=5.0)
+    assert not learned(model, "W_K^2").any()  # and not NaN, which is true
 
 
 def test_in_infinite_dimension_one_step_finds_the_output_memory():
