@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.analysis import Advance, Columns, Experiment, Record
 from mechpaint.errors import InputError
@@ -52,6 +52,12 @@ class Birth(Experiment):
                 "expected 1 seed or more, 20 steps or more, and freezing until a step before the last, got "
                 f"seeds={self.seeds}, steps={self.steps}, freeze_until={self.freeze_until}"
             )
+
+    def settings(self) -> dict[str, Any]:
+        """Its fields, and a digest of every condition: the results of others are not taken for these."""
+        from mechpaint.analyses.birth.conditions import digest
+
+        return {**super().settings(), "conditions": digest(self)}
 
     def trials(self) -> Mapping[str, int]:
         """One for every condition and seed; a tick is a training step."""

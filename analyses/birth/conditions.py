@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -52,6 +53,15 @@ def conditions(birth: Birth, seed: int) -> dict[str, Condition]:
     """Every condition for one seed, by its label."""
     made = [*_freezing(birth, seed), *_data(birth, seed), *_depth(birth, seed), _long(birth, seed)]
     return {f"{condition.group}: {condition.name}": condition for condition in made}
+
+
+def digest(birth: Birth) -> str:
+    """Twelve hexadecimal digits of everything that is trained, and how."""
+    told = [
+        (label, made.model, made.task.settings(), made.training, {name: t.settings() for name, t in made.also.items()})
+        for label, made in conditions(birth, 0).items()
+    ]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
 def measure(birth: Birth, name: str, seed: int, advance: Advance) -> list[Record]:

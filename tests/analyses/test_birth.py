@@ -68,6 +68,15 @@ def test_conditions_differ_in_what_they_say():
     assert len(conditions(Birth(), 0)) * 3 == len(Birth().trials())
 
 
+def test_other_conditions_are_another_run(monkeypatch):
+    from mechpaint.analyses.birth import conditions as module
+
+    before = Birth().settings()
+    assert Birth().settings() == before
+    monkeypatch.setattr(module, "_HELD_OUT_TOKENS", (1, 2))
+    assert Birth().settings() != before
+
+
 def test_the_page_has_the_claims_the_causal_table_and_the_figures(finished):
     text = (finished.folder / "report.md").read_text()
     for words in (
