@@ -2,13 +2,14 @@
 
 from mechpaint.analyses.birth import Birth
 from mechpaint.analyses.induction import Induction
+from mechpaint.analyses.memories import Memories
 from mechpaint.analyses.painters import Painters
 from mechpaint.plugins import Registry
 
-__all__ = ["Birth", "Induction", "Painters"]
+__all__ = ["Birth", "Induction", "Memories", "Painters"]
 
 
 def register(registry: Registry) -> None:
     """Make the built-in analyses known by their names."""
-    for analysis in (Painters, Induction, Birth):
+    for analysis in (Painters, Induction, Birth, Memories):
         registry.add_analysis(analysis)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mechpaint.analyses.induction import Induction
 
+_LOGITS_AT_ONCE = 2**26
 SCORES = ("previous_token", "prefix_matching", "duplicate_token", "copying")
 
 
@@ -74,7 +75,8 @@ def _scores(
     """Accuracy and loss (nats) where the next token is known from context. Logits are computed there alone."""
     route = hook_set.route(len(model.blocks))
     right, loss, count = 0.0, 0.0, 0
-    for rows in torch.arange(len(tokens)).split(8):
+    at_once = max(1, _LOGITS_AT_ONCE // (int(model.cfg.d_vocab) * tokens.shape[1]))
+    for rows in torch.arange(len(tokens)).split(at_once):
         ((_, logits),) = sweep(model, tokens[rows], [route], positions=where[rows])
         wanted = targets[rows][where[rows]]
         right += float((logits.argmax(-1) == wanted).sum())

@@ -43,17 +43,16 @@ def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Repor
 
 
 def _routes_table(found: Findings) -> Table:
-    names = [name for kind in ("accuracy", "loss") for name in _names(found, kind)]
+    def cell(label: str, name: str) -> str:
+        return f"{found.score(label, name):.3f} ({found.score(label, name.replace('accuracy', 'loss')):.2f})"
+
     rows = [
-        (label, str(found.facts.routes[label]), *(f"{found.score(label, name):.3f}" for name in names))
+        (label, str(found.facts.routes[label]), *(cell(label, name) for name in found.measures))
         for label in found.labels
     ]
-    caption = "Accuracy and loss (nats) where the next token can be known from context, on every route."
-    return Table("routes", "With layers skipped and repeated", caption, ("", "route", *names), rows)
-
-
-def _names(found: Findings, kind: str) -> list[str]:
-    return [name.replace("accuracy", kind) for name in found.measures]
+    columns = ("", "route", *(name.removeprefix("accuracy, ") for name in found.measures))
+    caption = "Accuracy, and in brackets loss (nats), where the next token can be known from context, on every route."
+    return Table("routes", "With layers skipped and repeated", caption, columns, rows)
 
 
 def _heads_table(found: Findings) -> Table:

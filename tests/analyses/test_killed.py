@@ -13,6 +13,10 @@ import pytest
 MAIN = [sys.executable, "-c", "from mechpaint.cli import main; main()", "analyze"]
 EXPERIMENTS = {
     "birth": ["birth", "--seeds", "1", "--steps", "40", "--freeze-until", "20"],
+    "memories": [
+        *("memories", "--seeds", "1", "--dims", "128,256", "--lengths", "64,128", "--step-dims", "128"),
+        *("--step-sequences", "1024", "--first-sequences", "4096"),
+    ],
 }
 KILLS = 4
 

@@ -1,0 +1,106 @@
+"""Memories written down, and found by gradient steps: "Birth of a Transformer" (arXiv 2306.00802), §4.2 and §6."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.analysis import Advance, Columns, Experiment, Record
+from mechpaint.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.report import Report
+
+__all__ = ["Memories", "MemoriesError"]
+
+
+class MemoriesError(InputError):
+    """Settings with which nothing can be constructed or measured."""
+
+
+@dataclass(frozen=True)
+class Memories(Experiment):
+    """Write an induction head down without training, and look for its memories in single gradient steps.
+
+    Args:
+        dims: Widths d of the residual stream: of the constructed heads, and after the first gradient step.
+        lengths: Lengths of the sequences that constructed heads are tested on. Gradient steps use the shortest.
+        seeds: How many models of each kind, each tested on sequences of its own.
+        sharpness: β of the constructed heads.
+        test_tokens: How many held-out tokens each model is tested on.
+        first_sequences: How many sequences the first gradient step is counted over.
+        step_dims: The widths of the models that take three gradient steps.
+        step_sequences: How many sequences each of the three is taken over.
+    """
+
+    name: ClassVar[str] = "memories"
+    question: ClassVar[str] = "Birth of a Transformer: is the head a sum of outer products, and do gradients find it?"
+    columns: ClassVar[Columns] = {
+        "kind": str,
+        "data": str,
+        "triggers": str,
+        "dim": int,
+        "length": int,
+        "variant": str,
+        "seed": int,
+        "sharpness": float,
+        "stage": str,
+        "probe": str,
+        "value": float,
+    }
+
+    dims: tuple[int, ...] = field(
+        default=(128, 256, 512, 1024), metadata={"help": "Widths of constructed heads, such as 128,512."}
+    )
+    lengths: tuple[int, ...] = field(
+        default=(64, 128, 256), metadata={"help": "Lengths to test them on. Gradient steps use the shortest."}
+    )
+    seeds: int = field(default=3, metadata={"help": "How many models of each kind."})
+    sharpness: float = field(default=30.0, metadata={"help": "By how much a constructed head's right answers score."})
+    test_tokens: int = field(default=16_384, metadata={"help": "Held-out tokens that each model is tested on."})
+    first_sequences: int = field(default=16_384, metadata={"help": "Sequences for the first gradient step alone."})
+    step_dims: tuple[int, ...] = field(
+        default=(128, 512), metadata={"help": "Widths of the models that take three gradient steps."}
+    )
+    step_sequences: int = field(default=4096, metadata={"help": "Sequences for each of these three steps."})
+
+    def __post_init__(self) -> None:
+        for name, least in (("dims", 2), ("lengths", 8), ("step_dims", 2)):
+            given: tuple[int, ...] = getattr(self, name)
+            if not given or min(given) < least or len(set(given)) < len(given):
+                raise MemoriesError(
+                    f"{name} must be one or more different numbers from {least} up, got "
+                    f"{', '.join(map(str, given)) or 'none'}"
+                )
+        for name in ("seeds", "first_sequences", "step_sequences"):
+            if getattr(self, name) < 1:
+                raise MemoriesError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.test_tokens < max(self.lengths):
+            raise MemoriesError(
+                f"test_tokens must hold a sequence of each length, so {max(self.lengths)} or more, got "
+                f"{self.test_tokens}"
+            )
+        if not 0 < self.sharpness < math.inf:
+            raise MemoriesError(f"sharpness must be a number above 0, such as 30, got {self.sharpness}")
+
+    def trials(self) -> Mapping[str, int]:
+        """One for every model that is constructed or takes steps, and for each kind of data; ticks are rough costs."""
+        from mechpaint.analyses.memories.trials import suite
+
+        return {label: trial.ticks for label, trial in suite(self).items()}
+
+    def measure(self, label: str, advance: Advance) -> Iterable[Record]:
+        """Carry out one trial."""
+        from mechpaint.analyses.memories.trials import suite
+
+        return suite(self)[label].measure(advance)
+
+    def report(self, table: pd.DataFrame) -> Report:
+        """What was written down and what was found, the paper's claims first."""
+        from mechpaint.analyses.memories.pages import report
+
+        return report(self, table)

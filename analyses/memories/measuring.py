@@ -1,0 +1,64 @@
+"""What a model with an induction head gets right, and why not the rest; and what its memories recall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mechpaint.toy.bigram_task import ToyBatch
+from mechpaint.toy.gradients import TOP_DOWN
+from mechpaint.toy.memories import Learned, memory_scores
+from mechpaint.toy.simplified import SimplifiedTransformer
+
+ACCURACY, CHANGED, REPEATS = "accuracy", "accuracy where the output differs", "repeats"
+OPENING, WRONG_OPENING, WRONG_OTHER = "opening", "wrong, opening", "wrong, other"
+RECALLS: Mapping[Learned, str] = {matrix: f"recall of {matrix}" for matrix in TOP_DOWN}
+
+
+@torch.no_grad()
+def accuracies(
+    model: SimplifiedTransformer, batches: Sequence[ToyBatch], advance: Callable[[], None] | None = None
+) -> dict[str, float]:
+    """At second and later occurrences of triggers; `advance` is called before each batch.
+
+    Returns:
+        `ACCURACY`, and `CHANGED` where the output is not the trigger itself, as it is in the share `REPEATS`. The
+        trigger is also the sequence's first token in the share `OPENING`; `WRONG_OPENING` is the share of all in which
+        it is and the answer is wrong, `WRONG_OTHER` that in which it is not and the answer is wrong.
+    """
+    found: list[Tensor] = []
+    for batch in batches:
+        if advance is not None:
+            advance()
+        where = batch.occurrences >= 2
+        right = model.logits_at(batch.tokens, where).argmax(-1) == batch.targets[where]
+        opens = (batch.tokens == batch.tokens[:, :1])[where]
+        same = (batch.tokens == batch.targets)[where]
+        found.append(torch.stack([right, opens, same]))
+    right, opens, same = torch.cat(found, 1)
+    shares = {
+        ACCURACY: right,
+        CHANGED: right[~same],
+        REPEATS: same,
+        OPENING: opens,
+        WRONG_OPENING: ~right & opens,
+        WRONG_OTHER: ~right & ~opens,
+    }
+    return {name: float(values.double().mean()) for name, values in shares.items()}
+
+
+def recalls(model: SimplifiedTransformer, batches: Sequence[ToyBatch]) -> dict[str, float]:
+    """How often the right answer scores highest in each memory: `RECALLS`.
+
+    W_O² and W_K¹ are asked for every token and position alike; W_K² for each token as often as the batches do, at
+    second and later occurrences of triggers.
+    """
+    asked = torch.cat([batch.tokens[batch.occurrences >= 2] for batch in batches])
+    values: dict[str, float] = {}
+    for matrix, name in RECALLS.items():
+        scores = memory_scores(model, matrix)
+        right = scores.argmax(-1) == torch.arange(len(scores))
+        values[name] = float((right[asked] if matrix == "W_K^2" else right).double().mean())
+    return values

@@ -1,0 +1,73 @@
+"""Where the sequences come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mechpaint.toy.bigram_task import BigramTask, ToyBatch
+from mechpaint.toy.chains import Chain
+
+REAL, UNIFORM = "real", "uniform"
+FIXED, RANDOM = "fixed", "random"
+VOCABULARY = 65
+
+_BATCH_TOKENS = 4096
+"""How many tokens go through a model together: few enough for the processor's cache."""
+_HELD_OUT = 1_000_000
+"""Added to a seed for held-out sequences."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of data.
+
+    Args:
+        data: `REAL` for the bigrams of tiny Shakespeare, `UNIFORM` for tokens that are all as likely.
+        triggers: `FIXED` for the five most frequent tokens, `RANDOM` for five of each sequence's own.
+    """
+
+    data: str
+    triggers: str
+
+    def __str__(self) -> str:
+        return f"{self.data} {self.triggers}"
+
+    @property
+    def described(self) -> str:
+        """For captions."""
+        return f"{self.data} bigrams, {self.triggers} triggers"
+
+    @property
+    def task(self) -> BigramTask:
+        """The in-context bigram task on 65 tokens."""
+        chain = Chain.uniform(VOCABULARY) if self.data == UNIFORM else Chain.shakespeare()
+        return BigramTask(chain, fixed=self.triggers == FIXED)
+
+    def sequences(
+        self, count: int, length: int, seed: int, advance: Callable[[], None] | None = None
+    ) -> Iterator[ToyBatch]:
+        """`count` sequences in batches, or a few more to fill the last; `advance` is called before each batch."""
+        task, size = self.task, batch_size(length)
+        for index in range(batches(count, length)):
+            if advance is not None:
+                advance()
+            yield task.batch(size, length, seed, index)
+
+    def held_out(self, tokens: int, length: int, seed: int) -> list[ToyBatch]:
+        """Batches of at least so many tokens, none of which `sequences` gives for any usual seed."""
+        return list(self.sequences(-(-tokens // length), length, _HELD_OUT + seed))
+
+
+def batch_size(length: int) -> int:
+    """How many sequences a batch has."""
+    return max(1, _BATCH_TOKENS // length)
+
+
+def batches(count: int, length: int) -> int:
+    """How many batches hold so many sequences."""
+    return -(-count // batch_size(length))
+
+
+SOURCES = (Source(UNIFORM, RANDOM), Source(REAL, RANDOM), Source(REAL, FIXED))
+"""What gradient steps are taken on: the theory's data, and the paper's."""
