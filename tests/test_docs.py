@@ -76,7 +76,8 @@ def test_the_example(capsys):
 
 
 def test_the_readme_names_files_that_are_there():
-    for text, folder in ((README, ROOT), ((ROOT / "docs" / "painters.md").read_text(), ROOT / "docs")):
+    pages = [((ROOT / "docs" / f"{name}.md").read_text(), ROOT / "docs") for name in ("painters", "birth", "speed")]
+    for text, folder in ((README, ROOT), *pages):
         for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", text):
             assert (folder / target).exists(), target
 

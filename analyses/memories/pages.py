@@ -121,7 +121,7 @@ def _construction_table(found: Found, analysis: Memories) -> Table:
         for dim in found.dims
     ]
     return Table(
-        "construction",
+        "table-construction",
         "The induction head written down",
         f"In-context accuracy as in the paper → with the first position mended; β = {analysis.sharpness:g}, real "
         f"bigrams, {found.seeds} random models each. Fixed triggers are the only tokens that W_K² stores.",
@@ -137,7 +137,7 @@ def _errors_table(found: Found) -> Table:
 
     rows = [(source.triggers, str(dim), *cells(source, dim)) for source in HEADS for dim in found.dims]
     return Table(
-        "errors",
+        "table-errors",
         "What remains wrong",
         "Shares of wrong answers where the trigger is also the first token of its sequence, and elsewhere; averaged "
         "over lengths.",
@@ -152,7 +152,7 @@ def _first_table(found: Found, analysis: Memories) -> Table:
         (source.data, source.triggers, *(spread(found.first_step(source, dim)) for dim in dims)) for source in SOURCES
     ]
     return Table(
-        "first-step",
+        "table-first-step",
         "One gradient step on W_O²",
         f"Its recall from the idealised start, counted over {analysis.first_sequences:,} sequences of "
         f"{found.step_length} tokens.",
@@ -176,7 +176,7 @@ def _steps_table(found: Found, analysis: Memories) -> Table:
         )
 
     return Table(
-        "steps",
+        "table-steps",
         "Three gradient steps",
         f"Over {analysis.step_sequences:,} sequences of {found.step_length} tokens: what each memory recalls after its "
         "own step; in-context accuracy after each where the output is not the trigger itself; then with all memories "
