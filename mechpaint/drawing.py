@@ -44,6 +44,12 @@ def legend(ax: Axes, columns: int = 4) -> None:
     ax.legend(fontsize=8, frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
 
+def shared_legend(drawing: Any, ax: Axes, columns: int = 4) -> None:
+    """One legend for panels that show the same, above them all: over one panel it would push the others away."""
+    handles, labels = ax.get_legend_handles_labels()
+    drawing.legend(handles, labels, fontsize=8, frameon=False, ncols=columns, loc="outside upper left")
+
+
 def heatmap(
     drawing: Any, ax: Axes, values: Any, rows: Sequence[str], columns: Sequence[str], low: float, high: float
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
 from mechpaint.analyses.birth.curves import Curve, Curves, spread
-from mechpaint.drawing import axes, legend, style
+from mechpaint.drawing import axes, legend, shared_legend, style
 from mechpaint.report import Figure
 
 if TYPE_CHECKING:
@@ -37,12 +37,11 @@ def _line(ax: Axes, curve: Curve, label: str, i: int, linestyle: str = "-") -> N
     ax.fill_between(curve.steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
 
 
-def _finish(panels: Sequence[Axes], names: Sequence[str], columns: int) -> None:
+def _finish(panels: Sequence[Axes], names: Sequence[str]) -> None:
     for ax, name in zip(panels, names, strict=True):
         ax.set_ylabel(name)
         ax.set_xlabel("training step")
         ax.set_xlim(0, None)
-    legend(panels[0], columns)
 
 
 def _freezing(curves: Curves, until: int) -> Figure:
@@ -59,7 +58,8 @@ def _freezing(curves: Curves, until: int) -> Figure:
             _line(ax, curves.curve(FREEZING, condition, probe), label, i)
         ax.axvline(until, color="#555555", linewidth=0.9, linestyle=":")
         ax.set_ylim(-0.02, 1.02)
-    _finish(panels, list(probes.values()), 3)
+    _finish(panels, list(probes.values()))
+    shared_legend(drawing, panels[0], 5)
     reached = {c: curves.curve(FREEZING, c, "accuracy_in_context") for c in curves.conditions(FREEZING)}
     ends = ", ".join(f"{c} {spread(curve.at(until))}" for c, curve in reached.items())
     caption = (
@@ -78,8 +78,9 @@ def _global_against_context(curves: Curves) -> Figure:
     panels[0].set_yscale("log")
     for i, (probe, label) in enumerate((("loss_bigram", "global tokens"), ("loss_in_context", "after triggers"))):
         _line(panels[1], curves.curve(DATA, usual, probe), label, i)
+    _finish(panels, ["KL divergence, nats", "loss, nats"])
+    legend(panels[0])
     legend(panels[1])
-    _finish(panels, ["KL divergence, nats", "loss, nats"], 2)
     known = curves.curve(DATA, usual, "kl_global")
     accuracy = curves.curve(DATA, usual, "accuracy_in_context")
     caption = (
@@ -96,7 +97,8 @@ def _slower(curves: Curves) -> Figure:
     shown = curves.conditions(DATA)[:4]
     for i, condition in enumerate(shown):
         _line(ax, curves.curve(DATA, condition, "accuracy_in_context"), condition, i)
-    _finish([ax], ["in-context accuracy"], 2)
+    _finish([ax], ["in-context accuracy"])
+    legend(ax, 2)
     ends = ", ".join(f"{c} {spread(curves.curve(DATA, c, 'accuracy_in_context').last)}" for c in shown)
     caption = f"In-context accuracy by kind of triggers; at the end: {ends}. {_BAND} Paper: figure 4, left and right."
     alt = "Line chart of in-context accuracy over training, a line for each kind of triggers."
@@ -110,7 +112,8 @@ def _outputs(curves: Curves) -> Figure:
         tests = (("accuracy_in_context", "own", "-"), (UNIFORM, "uniform", "--"), (HELD_OUT, "held out", ":"))
         for probe, test, line in tests:
             _line(ax, curves.curve(DATA, condition, probe), f"trained on {name}, tested on {test}", i, line)
-    _finish([ax], ["in-context accuracy"], 2)
+    _finish([ax], ["in-context accuracy"])
+    legend(ax, 2)
     gap = [spread(curves.curve(DATA, c, UNIFORM).last) for c in shown]
     caption = (
         "Models trained on outputs from the bigram or uniform ones, a fifth of the tokens never being one, tested "
@@ -127,7 +130,8 @@ def _positions(curves: Curves) -> Figure:
     for i, (probe, label) in enumerate((("recall_early", "positions 1 to 63"), ("recall_positions", "all 127"))):
         _line(ax, curves.curve(LENGTH, condition, probe), label, i)
     _line(ax, curves.curve(LENGTH, condition, "accuracy_in_context"), "in-context accuracy", 2, "--")
-    _finish([ax], ["recall of W_K¹, accuracy"], 3)
+    _finish([ax], ["recall of W_K¹, accuracy"])
+    legend(ax, 3)
     early, everywhere = (curves.curve(LENGTH, condition, p).last for p in ("recall_early", "recall_positions"))
     caption = (
         f"Sequences of 128 tokens: W_K¹ recalls {spread(early)} of the first 63 positions at the end, and "
@@ -142,7 +146,8 @@ def _depth(curves: Curves) -> Figure:
     for i, condition in enumerate(curves.conditions(DEPTH)):
         _line(ax, curves.curve(DEPTH, condition, "accuracy_in_context"), condition, i)
         _line(ax, curves.curve(DEPTH, condition, "accuracy_changed"), f"{condition}, where y differs from x", i, "--")
-    _finish([ax], ["in-context accuracy"], 2)
+    _finish([ax], ["in-context accuracy"])
+    legend(ax, 2)
     ends = [float(np.mean(curves.curve(DEPTH, c, "accuracy_in_context").last)) for c in curves.conditions(DEPTH)]
     caption = (
         f"Full transformers (layer norm, 2 heads, an MLP): one layer ends at {ends[0]:.3f}, two at {ends[1]:.3f}. Some "

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits import View, attention_view
-from mechpaint.drawing import axes, heatmap, legend, style
+from mechpaint.drawing import axes, heatmap, shared_legend, style
 from mechpaint.report import Figure
 
 if TYPE_CHECKING:
@@ -100,6 +100,6 @@ def layers_figure(found: Findings) -> Figure:
         ax.set_xlabel("layer")
         ax.set_ylabel(name)
         ax.set_ylim(-0.03, 1.03)
-    legend(panels[0], 3)
+    shared_legend(drawing, panels[0], 3)
     alt = "Accuracy without each layer and with each layer run twice, against the full model's."
     return Figure("layers", "Which layers it needs", found.needing(), alt, drawing)

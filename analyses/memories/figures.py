@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, MENDED
-from mechpaint.analyses.memories.found import HEADS, STAGES, Found, Values, extent, spread, width
-from mechpaint.analyses.memories.measuring import CHANGED, OPENING, RECALLS, WRONG_OPENING, WRONG_OTHER
+from mechpaint.analyses.memories.found import (
+    HEADS,
+    NAMES,
+    STAGES,
+    Found,
+    Values,
+    extent,
+    percent,
+    places,
+    spread,
+    width,
+)
+from mechpaint.analyses.memories.measuring import CHANGED
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import SOURCES, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import ALONE, SHARPENED
-from mechpaint.drawing import axes, legend, style
+from mechpaint.drawing import axes, legend, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.toy.gradients import TOP_DOWN
 
@@ -22,6 +33,7 @@ if TYPE_CHECKING:
 
 _BAND = "Lines are means over seeds, bands reach from the lowest to the highest."
 _DASHES = {CONSTRUCTED: "--", MENDED: "-"}
+_SHOWN = {CONSTRUCTED: "as in the paper", MENDED: "mended"}
 
 
 def figures(found: Found) -> list[Figure]:
@@ -36,11 +48,14 @@ def figures(found: Found) -> list[Figure]:
     ]
 
 
-def _line(ax: Axes, xs: Sequence[Any], values: Sequence[Values], label: str, i: int, linestyle: str = "-") -> None:
+def _line(
+    ax: Axes, xs: Sequence[Any], values: Sequence[Values], label: str, i: int, linestyle: str = "-", band: bool = True
+) -> None:
     look: dict[str, Any] = {**style(i), "linestyle": linestyle}
     ax.plot(xs, [own.mean() for own in values], label=label, linewidth=1.5, **look)
     low, high = [own.min() for own in values], [own.max() for own in values]
-    ax.fill_between(xs, low, high, color=look["color"], alpha=0.12, linewidth=0)
+    if band:
+        ax.fill_between(xs, low, high, color=look["color"], alpha=0.12, linewidth=0)
 
 
 def _widths(ax: Axes, dims: Sequence[int], name: str) -> None:
@@ -56,20 +71,19 @@ def _accuracy(found: Found) -> Figure:
         for i, length in enumerate(found.lengths):
             for stage in STAGES:
                 values = [found.head(source, dim, length, stage) for dim in found.dims]
-                _line(ax, found.dims, values, f"length {length}, {stage}", i, _DASHES[stage])
+                _line(ax, found.dims, values, f"length {length}, {_SHOWN[stage]}", i, _DASHES[stage], band=False)
         _widths(ax, found.dims, f"dimension d, {source.triggers} triggers")
-        ax.set_ylim(top=1.005)
+        ax.set_ylim(top=1.01)
     panels[0].set_ylabel("in-context accuracy")
-    legend(panels[0], 3)
-    first, last = found.dims[0], found.dims[-1]
+    shared_legend(drawing, panels[0], len(found.lengths))
     told = "; ".join(
-        f"{source.triggers} triggers {_over(found, source, first)} at d = {first}"
-        + (f", {_over(found, source, last)} at d = {last}" if last != first else "")
+        f"{source.triggers} triggers " + ", ".join(f"{_over(found, source, dim)} at d = {dim}" for dim in found.ends)
         for source in HEADS
     )
     caption = (
         "Heads written down without training; dashed as in the paper, solid with the first position mended. Over "
-        f"lengths, as in the paper → mended: {told}. {_BAND} Paper: §4.2."
+        f"lengths, as in the paper → mended: {told}. Means over seeds; the table above has how much they differ. "
+        "Paper: §4.2."
     )
     alt = "Two line charts of in-context accuracy against the dimension, a line a length, before and after mending."
     return Figure("construction", "The induction head written down", caption, alt, drawing)
@@ -81,42 +95,32 @@ def _over(found: Found, source: Source, dim: int) -> str:
     return " → ".join(extent(values) for values in means)
 
 
-def error_rates(found: Found, source: Source, dim: int, stage: str) -> tuple[Values, Values]:
-    """The shares of wrong answers where the trigger opens the sequence, and elsewhere; averaged over lengths."""
-    opening = found.over_lengths(source, dim, stage, OPENING)
-    return (
-        found.over_lengths(source, dim, stage, WRONG_OPENING) / opening,
-        found.over_lengths(source, dim, stage, WRONG_OTHER) / (1 - opening),
-    )
-
-
 def _errors(found: Found) -> Figure:
     drawing, panels = axes(10.0, columns=2)
-    names = ("the trigger opens the sequence", "it does not")
     for ax, source in zip(panels, HEADS, strict=True):
-        for stage in STAGES:
-            rates = [error_rates(found, source, dim, stage) for dim in found.dims]
-            for i, name in enumerate(names):
-                _line(ax, found.dims, [own[i] for own in rates], f"{name}, {stage}", i, _DASHES[stage])
+        for i, name in enumerate(("opening", "elsewhere")):
+            for stage in STAGES:
+                rates = [found.error_rates(source, dim, stage)[i] for dim in found.dims]
+                _line(ax, found.dims, rates, f"{name}, {_SHOWN[stage]}", i, _DASHES[stage], band=stage == CONSTRUCTED)
         _widths(ax, found.dims, f"dimension d, {source.triggers} triggers")
         ax.set_ylim(bottom=-0.01)
     panels[0].set_ylabel("share of wrong answers")
-    legend(panels[0], 2)
+    shared_legend(drawing, panels[0])
     last = found.dims[-1]
     told = "; ".join(_told_errors(found, source, last) for source in HEADS)
     caption = (
-        "Where constructed heads are wrong: at triggers that are also the first token of their sequence, and at all "
-        f"others, averaged over lengths. At d = {last}, {told}. What is left elsewhere is cross-talk. {_BAND}"
+        "Where constructed heads are wrong: at triggers that are also the first token of their sequence (“opening”), "
+        f"and at all others (“elsewhere”), averaged over lengths. At d = {last}, {told}. {_BAND}"
     )
     alt = "Two line charts of error rates against the dimension: at triggers that open the sequence, and at others."
-    return Figure("errors", "What remains wrong: the first position", caption, alt, drawing)
+    return Figure("errors", "What remains wrong, at the first position and elsewhere", caption, alt, drawing)
 
 
 def _told_errors(found: Found, source: Source, dim: int) -> str:
-    before, after = (error_rates(found, source, dim, stage) for stage in STAGES)
+    before, after = (found.error_rates(found, source, dim, stage) for stage in STAGES)
     return (
-        f"with {source.triggers} triggers, {spread(before[0])} of the former are wrong and {spread(before[1])} of the "
-        f"latter; with the first position mended {spread(after[0])} and {spread(after[1])}"
+        f"with {source.triggers} triggers, {percent(before[0])} are wrong opening and {percent(before[1])} elsewhere; "
+        f"mended, {percent(after[0])} and {percent(after[1])}"
     )
 
 
@@ -125,7 +129,7 @@ def _sharpness(found: Found) -> Figure:
     for i, source in enumerate(HEADS):
         for stage in STAGES:
             values = [found.scan(source, sharpness, stage) for sharpness in found.sharpnesses]
-            _line(ax, found.sharpnesses, values, f"{source.triggers} triggers, {stage}", i, _DASHES[stage])
+            _line(ax, found.sharpnesses, values, f"{source.triggers} triggers, {_SHOWN[stage]}", i, _DASHES[stage])
     ax.set_xscale("log")
     ax.set_xticks(found.sharpnesses, [f"{value:g}" for value in found.sharpnesses])
     ax.minorticks_off()
@@ -136,14 +140,10 @@ def _sharpness(found: Found) -> Figure:
         value: np.array([found.scan(source, value, CONSTRUCTED).mean() for source in HEADS])
         for value in found.sharpnesses
     }
-    best = max(float(own.mean()) for own in means.values())
-    enough = min(value for value, own in means.items() if own.mean() >= best - 0.01)
-    kept = np.concatenate([own for value, own in means.items() if value >= enough])
+    told = ", ".join(f"{extent(own)} at β = {value:g}" for value, own in means.items())
     caption = (
         f"Heads at d = {found.scanned_dim} and length {found.scanned_length} by the sharpness β, by which right "
-        f"answers score above others. β = {found.sharpnesses[0]:g} gives {extent(means[found.sharpnesses[0]])} as in "
-        f"the paper, and every β from {enough:g} on {extent(kept)}: neither the first position nor cross-talk is a "
-        f"matter of sharpness. {_BAND}"
+        f"answers score above others. As in the paper: {told}. {_BAND}"
     )
     alt = "Line chart of in-context accuracy against the sharpness of the memories, for fixed and random triggers."
     return Figure("sharpness", "How sharp the memories must be", caption, alt, drawing)
@@ -162,14 +162,13 @@ def _first_step(found: Found) -> Figure:
     ax.set_ylabel("recall of W_O²")
     legend(ax, 2)
     told = "; ".join(
-        f"{source.described} {spread(found.first_step(source, found.dims[0]))} at d = {found.dims[0]}"
-        + (f", {spread(found.first_step(source, found.dims[-1]))} at d = {found.dims[-1]}" if found.dims[1:] else "")
+        f"{source.described} " + ", ".join(f"{spread(found.first_step(source, d))} at d = {d}" for d in found.ends)
         for source in SOURCES
     )
     caption = (
         "The recall of W_O² after its first gradient step from the idealised start, in which all learned matrices are "
         "zero and the residual stream itself says nothing. In infinitely many dimensions it is "
-        f"{extent(np.array(limits))}; {told}. What the data say is the same in every dimension, so that all that is "
+        f"{extent(np.array(limits))}; {told}. What the data say is the same in every dimension: all that is "
         f"lacking is lost in cross-talk. {_BAND} Paper: §6."
     )
     alt = "Line chart of the recall of the output memory against the dimension, a line a kind of data, and the limit."
@@ -182,13 +181,13 @@ def _three_steps(found: Found) -> Figure:
     for ax, source in zip(panels, SOURCES, strict=True):
         for i, matrix in enumerate(TOP_DOWN):
             values = [found.own_recall(source, dim, matrix) for dim in found.step_dims]
-            _line(ax, xs, values, f"{matrix}", i)
+            _line(ax, xs, values, NAMES[matrix], i)
         ax.axhline(1 / VOCABULARY, color="#555555", linewidth=0.8, linestyle=":", label="chance")
-        ax.set_xticks(xs, ["∞" if dim == Setting.LIMIT else str(dim) for dim in found.step_dims])
+        ax.set_xticks(xs, [width(dim) for dim in found.step_dims])
         ax.set_xlabel(f"dimension d\n{source.described}")
         ax.set_ylim(-0.02, 1.03)
     panels[0].set_ylabel("recall after the memory's own step")
-    legend(panels[0])
+    shared_legend(drawing, panels[0])
     told = "; ".join(
         f"{source.described} {', '.join(spread(found.own_recall(source, Setting.LIMIT, m), 2) for m in TOP_DOWN)}"
         for source in SOURCES
@@ -198,7 +197,7 @@ def _three_steps(found: Found) -> Figure:
     caption = (
         "One small gradient step on each matrix, from top to bottom, from where all are zero. In infinitely many "
         f"dimensions (∞: a model whose vectors are exactly orthogonal) W_O², W_K² and W_K¹ recall: {told}. At "
-        f"d = {finite}, W_K¹ recalls {below}. {_BAND} Paper: §6."
+        f"d = {finite}, W_K¹ recalls {below}. Later steps do not change what earlier ones wrote. {_BAND} Paper: §6."
     )
     alt = "Three line charts, one a kind of data, of what three memories recall after their step, by dimension."
     return Figure("three-steps", "Three gradient steps, from top to bottom", caption, alt, drawing)
@@ -207,27 +206,24 @@ def _three_steps(found: Found) -> Figure:
 def _heads(found: Found) -> Figure:
     drawing, panels = axes(10.0, columns=2)
     stages = (*TOP_DOWN, SHARPENED, ALONE)
-    shown = (found.step_dims[-2], Setting.LIMIT)
-    for ax, dim in zip(panels, shown, strict=True):
+    for ax, dim in zip(panels, found.step_dims[-2:], strict=True):
         for i, source in enumerate(SOURCES):
             values = [found.steps(source, dim, stage, CHANGED) for stage in stages]
             _line(ax, range(len(stages)), values, source.described, i)
-        names = ["W_O² step", "W_K² step", "W_K¹ step", "sharpened", "associations\nalone"]
-        ax.set_xticks(range(len(stages)), names, fontsize=8)
-        ax.set_xlabel(f"{width(dim)} dimensions")
+        ax.set_xticks(range(len(stages)), [*NAMES.values(), "all\nsharp", "wanted\nalone"])
+        ax.set_xlabel(f"after the step on …, {places(dim)}")
         ax.set_ylim(-0.02, 1.03)
     panels[0].set_ylabel("in-context accuracy where y ≠ x")
-    legend(panels[0], 3)
+    shared_legend(drawing, panels[0])
     told = "; ".join(
         f"{source.described} {spread(found.steps(source, Setting.LIMIT, SHARPENED, CHANGED))} and "
         f"{spread(found.steps(source, Setting.LIMIT, ALONE, CHANGED))}"
         for source in SOURCES
     )
     caption = (
-        "In-context accuracy after each step where the output is not the trigger itself, which a head that looks for "
-        "its own token would repeat; then with all memories made as sharp as constructed ones; then with everything "
-        f"taken out of them but the associations {', '.join(RECALLS)} are asked for. In infinitely many dimensions the "
-        f"last two are: {told}. {_BAND}"
+        "In-context accuracy where the output y is not the trigger x itself: after each step; with all memories made "
+        "as sharp as constructed ones (“all sharp”); and with everything taken out of them but the associations that "
+        f"an induction head needs (“wanted alone”). In infinitely many dimensions the last two are: {told}. {_BAND}"
     )
     alt = "Two line charts of in-context accuracy after each of three steps and two changes, by kind of data."
     return Figure("heads", "Whether three steps make a head", caption, alt, drawing)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, CONSTRUCTION, MENDED, SHARPNESS
-from mechpaint.analyses.memories.measuring import ACCURACY, RECALLS
+from mechpaint.analyses.memories.measuring import ACCURACY, OPENING, RECALLS, WRONG_OPENING, WRONG_OTHER
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import FIXED, RANDOM, REAL, SOURCES, Source
 from mechpaint.analyses.memories.stepping import DOWN, FIRST_STEP, STEPS
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Values = Float[np.ndarray, " seed"]
+
+_TINY = 1e-12
 
 HEADS = (Source(REAL, FIXED), Source(REAL, RANDOM))
 """What constructed heads are tested on."""
@@ -48,6 +50,11 @@ class Found:
         self.scanned_dim, self.scanned_length = int(scanned["dim"].iloc[0]), int(scanned["length"].iloc[0])
         self.sharpnesses: list[float] = sorted(scanned["sharpness"].unique().tolist())
 
+    @property
+    def ends(self) -> list[int]:
+        """The smallest and the largest width, or the only one."""
+        return list(dict.fromkeys((self.dims[0], self.dims[-1])))
+
     def head(self, source: Source, dim: int, length: int, stage: str, probe: str = ACCURACY) -> Values:
         """A constructed head, `CONSTRUCTED` or `MENDED`."""
         return self._values(CONSTRUCTION, source, probe, dim=dim, length=length, stage=stage)
@@ -55,6 +62,13 @@ class Found:
     def over_lengths(self, source: Source, dim: int, stage: str, probe: str = ACCURACY) -> Values:
         """The same, averaged over lengths."""
         return np.mean([self.head(source, dim, length, stage, probe) for length in self.lengths], axis=0)
+
+    def error_rates(self, source: Source, dim: int, stage: str) -> tuple[Values, Values]:
+        """The shares of wrong answers where the trigger opens the sequence, and elsewhere; averaged over lengths."""
+        opening = self.over_lengths(source, dim, stage, OPENING)
+        wrong, other = (self.over_lengths(source, dim, stage, probe) for probe in (WRONG_OPENING, WRONG_OTHER))
+        # in a small test no trigger may open its sequence, or every one
+        return wrong / np.maximum(opening, _TINY), other / np.maximum(1 - opening, _TINY)
 
     def scan(self, source: Source, sharpness: float, stage: str) -> Values:
         """The accuracy of heads of one size at one sharpness."""
@@ -99,6 +113,11 @@ def spread(values: Values, digits: int = 3) -> str:
     return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
 
 
+def percent(values: Values) -> str:
+    """The mean over seeds in percent."""
+    return f"{100 * values.mean():.1f} %"
+
+
 def extent(values: Values, digits: int = 3) -> str:
     """The lowest and the highest of some values; one of them if they look the same."""
     low, high = f"{values.min():.{digits}f}", f"{values.max():.{digits}f}"
@@ -106,8 +125,17 @@ def extent(values: Values, digits: int = 3) -> str:
 
 
 def width(dim: int) -> str:
-    """A dimension, for people."""
-    return "infinitely many" if dim == Setting.LIMIT else str(dim)
+    """A dimension, as a head or an entry."""
+    return "∞" if dim == Setting.LIMIT else str(dim)
+
+
+def places(dim: int) -> str:
+    """A dimension, in a sentence."""
+    return "in infinitely many dimensions" if dim == Setting.LIMIT else f"at d = {dim}"
+
+
+NAMES = {"W_O^2": "W_O²", "W_K^2": "W_K²", "W_K^1": "W_K¹"}
+"""The matrices, for people, from the top down."""
 
 
 STAGES = (CONSTRUCTED, MENDED)

@@ -14,6 +14,7 @@ from mechpaint.toy.simplified import SimplifiedTransformer
 
 ACCURACY, CHANGED, REPEATS = "accuracy", "accuracy where the output differs", "repeats"
 OPENING, WRONG_OPENING, WRONG_OTHER = "opening", "wrong, opening", "wrong, other"
+SAYS_TRIGGER = "wrong, opening, says the trigger"
 RECALLS: Mapping[Learned, str] = {matrix: f"recall of {matrix}" for matrix in TOP_DOWN}
 
 
@@ -26,24 +27,26 @@ def accuracies(
     Returns:
         `ACCURACY`, and `CHANGED` where the output is not the trigger itself, as it is in the share `REPEATS`. The
         trigger is also the sequence's first token in the share `OPENING`; `WRONG_OPENING` is the share of all in which
-        it is and the answer is wrong, `WRONG_OTHER` that in which it is not and the answer is wrong.
+        it is and the answer is wrong, `SAYS_TRIGGER` that in which the wrong answer is the trigger itself, and
+        `WRONG_OTHER` that in which it is not and the answer is wrong.
     """
     found: list[Tensor] = []
     for batch in batches:
         if advance is not None:
             advance()
         where = batch.occurrences >= 2
-        right = model.logits_at(batch.tokens, where).argmax(-1) == batch.targets[where]
+        trigger, target = batch.tokens[where], batch.targets[where]
+        said = model.logits_at(batch.tokens, where).argmax(-1)
         opens = (batch.tokens == batch.tokens[:, :1])[where]
-        same = (batch.tokens == batch.targets)[where]
-        found.append(torch.stack([right, opens, same]))
-    right, opens, same = torch.cat(found, 1)
+        found.append(torch.stack([said == target, opens, target == trigger, said == trigger]))
+    right, opens, same, repeated = torch.cat(found, 1)
     shares = {
         ACCURACY: right,
         CHANGED: right[~same],
         REPEATS: same,
         OPENING: opens,
         WRONG_OPENING: ~right & opens,
+        SAYS_TRIGGER: ~right & opens & repeated,
         WRONG_OTHER: ~right & ~opens,
     }
     return {name: float(values.double().mean()) for name, values in shares.items()}

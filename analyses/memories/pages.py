@@ -8,11 +8,11 @@ import numpy as np
 
 from mechpaint.analyses.memories.claims import WORKS, accuracies, claims, lowest_working
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, MENDED
-from mechpaint.analyses.memories.figures import error_rates, figures
-from mechpaint.analyses.memories.found import HEADS, STAGES, Found, Values, extent, spread, width
-from mechpaint.analyses.memories.measuring import CHANGED, WRONG_OPENING, WRONG_OTHER
+from mechpaint.analyses.memories.figures import figures
+from mechpaint.analyses.memories.found import HEADS, NAMES, STAGES, Found, Values, extent, spread, width
+from mechpaint.analyses.memories.measuring import CHANGED, RECALLS, SAYS_TRIGGER, WRONG_OPENING, WRONG_OTHER
 from mechpaint.analyses.memories.records import Setting
-from mechpaint.analyses.memories.sources import SOURCES, Source
+from mechpaint.analyses.memories.sources import SOURCES, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import ALONE, ITSELF, SHARPENED
 from mechpaint.claims import claims_table, tally
 from mechpaint.report import Report, Table
@@ -33,15 +33,16 @@ def report(analysis: Memories, table: pd.DataFrame) -> Report:
         summary=[
             _written_down(found),
             _left(found),
-            _gradients(found),
+            _first(found),
+            _three(found),
             tally(tested, "“Birth of a Transformer” (arXiv 2306.00802)", "these settings"),
         ],
         sections=[
             claims_table(
                 tested,
                 f"Means over {found.seeds} seeds ± standard deviations, on held-out sequences; a recall is how often "
-                "the right answer scores highest. “Infinitely many dimensions” is computed in a model whose vectors "
-                "are exactly orthogonal.",
+                f"the right answer scores highest (chance: 1 in {VOCABULARY}). “Infinitely many dimensions” are "
+                "computed in a model whose vectors are exactly orthogonal.",
             ),
             _construction_table(found, analysis),
             _errors_table(found),
@@ -54,33 +55,34 @@ def report(analysis: Memories, table: pd.DataFrame) -> Report:
 
 
 def _written_down(found: Found) -> str:
-    first, last = found.dims[0], found.dims[-1]
-    at = f"{extent(np.array(accuracies(found, first)))} at d = {first}"
-    if last != first:
-        at += f" and {extent(np.array(accuracies(found, last)))} at d = {last}"
-    working = lowest_working(found)
+    at = " and ".join(f"{extent(np.array(accuracies(found, dim)))} at d = {dim}" for dim in found.ends)
+    first, working = found.dims[0], lowest_working(found)
+    recalls = np.array([found.over_lengths(s, first, CONSTRUCTED, r).mean() for s in HEADS for r in RECALLS.values()])
     reached = f"from d = {working} on it is {WORKS} or more at" if working else f"at no width is it {WORKS} at"
     return (
         "An induction head was written down, without any training, as three sums of outer products over random "
-        f"vectors, and tested on real bigrams with sequences of {_either(found.lengths)} tokens. It is right at "
-        f"{at} of the second and later occurrences of triggers (means over seeds); {reached} every length, with fixed "
-        "triggers and with random ones."
+        f"vectors, and tested on real bigrams with sequences of {_either(found.lengths)} tokens. Its accuracy at "
+        f"second and later occurrences of triggers is {at} (means over seeds); {reached} every length, with fixed "
+        f"triggers and with random ones. The recall of its memories says less: at d = {first} it is "
+        f"{extent(recalls, 2)} already."
     )
 
 
 def _left(found: Found) -> str:
     last = found.dims[-1]
-    opening, other = (_total(found, last, CONSTRUCTED, probe) for probe in (WRONG_OPENING, WRONG_OTHER))
-    left = _total(found, last, MENDED, WRONG_OPENING) + _total(found, last, MENDED, WRONG_OTHER)
+    opening, other, says = (
+        _total(found, last, CONSTRUCTED, probe) for probe in (WRONG_OPENING, WRONG_OTHER, SAYS_TRIGGER)
+    )
     wrong = opening + other
-    share = opening / wrong if wrong else 0.0
-    mostly = "What remains wrong is mostly the first position" if share > 0.5 else "What remains wrong is cross-talk"
+    left = _total(found, last, MENDED, WRONG_OPENING) + _total(found, last, MENDED, WRONG_OTHER)
+    mostly = "the first position" if opening > other else "cross-talk, more than the first position"
     return (
-        f"{mostly}: at d = {last}, {share:.0%} of all wrong answers are at triggers that are also the first token of "
-        "their sequence. That token has nothing before it and attends to itself, so layer 1 writes there that it "
-        "follows itself, and the second layer takes it for its own output. One more outer product, which keeps every "
-        f"stored token from looking at position 0, mends it: wrong answers go from {wrong:.4f} to {left:.4f} of all. "
-        "Everything else is cross-talk between vectors that are not quite orthogonal."
+        f"What remains wrong at d = {last} is {mostly}: {_share(opening, wrong)} of all wrong answers are at triggers "
+        "that are also the first token of their sequence. That token has nothing before it and attends to itself, so "
+        "layer 1 writes there that it follows itself, and the second layer takes it for its own output: "
+        f"{_share(says, opening)} of these answers are the trigger. One more outer product, which keeps every stored "
+        f"token from looking at position 0, mends it: wrong answers go from {wrong:.2%} to {left:.2%} of all. The rest "
+        "is cross-talk between vectors that are not quite orthogonal."
     )
 
 
@@ -88,26 +90,38 @@ def _total(found: Found, dim: int, stage: str, probe: str) -> float:
     return float(np.mean([found.over_lengths(source, dim, stage, probe) for source in HEADS]))
 
 
-def _gradients(found: Found) -> str:
-    limit = Setting.LIMIT
-    last, finite = found.dims[-1], found.step_dims[-2]
-    first = np.array([found.first_step(s, limit).mean() for s in SOURCES])
-    through = ", ".join(f"{found.first_step(s, last).mean():.2f} on {s.described}" for s in SOURCES)
-    three = "; ".join(
-        f"{', '.join(f'{found.own_recall(s, limit, m).mean():.2f}' for m in TOP_DOWN)} on {s.described}"
-        for s in SOURCES
-    )
-    below = ", ".join(f"{found.own_recall(s, finite, 'W_K^1').mean():.2f}" for s in SOURCES)
-    itself = np.array([found.steps(s, limit, "W_K^2", ITSELF).mean() for s in SOURCES])
-    sharp, alone = (np.array([found.steps(s, limit, stage, CHANGED).mean() for s in SOURCES])
-                    for stage in (SHARPENED, ALONE))  # fmt: skip
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.0%}" if whole else "none"
+
+
+def _first(found: Found) -> str:
+    limit = np.array([found.first_step(source, Setting.LIMIT).mean() for source in SOURCES])
+    last = found.dims[-1]
+    told = ", ".join(f"{found.first_step(source, last).mean():.2f} on {source.described}" for source in SOURCES)
     return (
-        f"In infinitely many dimensions the first gradient step on W_O² recalls {extent(first, 2)} of all outputs, on "
-        f"every kind of data; in {last} it recalls {through}. Three small steps from top to bottom store W_O², W_K² "
-        f"and W_K¹ with recalls of {three}, in infinitely many dimensions; in {finite}, W_K¹ is lost ({below}). Even "
-        f"in the limit they are no head yet, right at {extent(sharp, 2)} where the output is not the trigger itself: "
-        f"W_K² also stores, {extent(itself, 0)} times as strongly, that a token looks for itself. With everything but "
-        f"the wanted associations taken out, it is {extent(alone, 2)}."
+        f"The first gradient step on W_O² recalls {extent(limit, 2)} of all outputs in infinitely many dimensions, "
+        f"whatever the data. At d = {last} it recalls {told}: what is missing is hidden by cross-talk."
+    )
+
+
+def _three(found: Found) -> str:
+    limit, finite = Setting.LIMIT, found.step_dims[-2]
+
+    def told(dim: int) -> str:
+        recalls = {s: [f"{found.own_recall(s, dim, m).mean():.2f}" for m in TOP_DOWN] for s in SOURCES}
+        return "; ".join(f"{', '.join(values)} on {source.described}" for source, values in recalls.items())
+
+    def over(stage: str, probe: str, digits: int = 2) -> str:
+        return extent(np.array([found.steps(source, limit, stage, probe).mean() for source in SOURCES]), digits)
+
+    return (
+        "Three small gradient steps, from top to bottom, store W_O², W_K² and W_K¹ with these recalls in infinitely "
+        f"many dimensions: {told(limit)}. At d = {finite}: {told(finite)}. Recalls are not all that counts: W_K² also "
+        f"stores that a token looks for itself, and {over('W_K^2', ITSELF, 0)} times as strongly in infinitely many "
+        "dimensions. The head that three steps leave there is right at "
+        f"{over(SHARPENED, CHANGED)} of the places where the output is another token, even if all memories are made as "
+        f"sharp as constructed ones, and at {over(ALONE, CHANGED)} once everything but the wanted associations is "
+        "taken out of them."
     )
 
 
@@ -132,7 +146,7 @@ def _construction_table(found: Found, analysis: Memories) -> Table:
 
 def _errors_table(found: Found) -> Table:
     def cells(source: Source, dim: int) -> list[str]:
-        before, after = (error_rates(found, source, dim, stage) for stage in STAGES)
+        before, after = (found.error_rates(source, dim, stage) for stage in STAGES)
         return [spread(own) for own in (before[0], after[0], before[1], after[1])]
 
     rows = [(source.triggers, str(dim), *cells(source, dim)) for source in HEADS for dim in found.dims]
@@ -179,17 +193,18 @@ def _steps_table(found: Found, analysis: Memories) -> Table:
         "table-steps",
         "Three gradient steps",
         f"Over {analysis.step_sequences:,} sequences of {found.step_length} tokens: what each memory recalls after its "
-        "own step; in-context accuracy after each where the output is not the trigger itself; then with all memories "
-        "sharpened, and with the wanted associations alone. Last, how many times as strongly as its right answers "
-        "W_K² stores that a token looks for itself.",
+        "own step; in-context accuracy after each, where the output is not the trigger itself; then with all memories "
+        f"made sharp (β = {analysis.sharpness:g}), and with the wanted associations alone. Last, how many times as "
+        "strongly as its right answers W_K² stores that a token looks for itself; below 0, that it looks elsewhere. "
+        "Steps in the other order, larger ones and more sequences are for comparison.",
         (
             "steps",
             "data",
             "d",
-            *(f"{matrix} recall" for matrix in TOP_DOWN),
-            *(f"accuracy after {matrix}" for matrix in TOP_DOWN),
-            "sharpened",
-            "associations alone",
+            *(f"{name} recall" for name in NAMES.values()),
+            *(f"accuracy after {name}" for name in NAMES.values()),
+            "all sharp",
+            "wanted alone",
             "itself",
         ),
         [row(*each) for each in found.variants()],

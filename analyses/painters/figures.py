@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, count
-from mechpaint.drawing import COLOURS, axes, legend, style
+from mechpaint.drawing import COLOURS, axes, legend, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics import estimate
 
@@ -64,7 +64,7 @@ def _single_layers(curves: Curves) -> Figure:
         ax.set_xlabel(names[method])
         ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
     both[0].set_ylabel("perplexity of the right answers (log scale)")
-    legend(both[0])
+    shared_legend(drawing, both[0], 5)
     ratios = {x: curves.perplexity_ratio("skip_idx_layer", x) for x in range(curves.n_layers)}
     worst = sorted(ratios, key=lambda x: -ratios[x])[:3]
     mild = min(ratios, key=lambda x: ratios[x])
