@@ -117,10 +117,10 @@ def _errors(found: Found) -> Figure:
 
 
 def _told_errors(found: Found, source: Source, dim: int) -> str:
-    before, after = (found.error_rates(found, source, dim, stage) for stage in STAGES)
+    before, after = (found.error_rates(source, dim, stage) for stage in STAGES)
     return (
-        f"with {source.triggers} triggers, {percent(before[0])} are wrong opening and {percent(before[1])} elsewhere; "
-        f"mended, {percent(after[0])} and {percent(after[1])}"
+        f"with {source.triggers} triggers, {percent(before[0])} of the former are wrong and {percent(before[1])} of "
+        f"the latter; mended, {percent(after[0])} and {percent(after[1])}"
     )
 
 

@@ -81,8 +81,8 @@ def _left(found: Found) -> str:
         "that are also the first token of their sequence. That token has nothing before it and attends to itself, so "
         "layer 1 writes there that it follows itself, and the second layer takes it for its own output: "
         f"{_share(says, opening)} of these answers are the trigger. One more outer product, which keeps every stored "
-        f"token from looking at position 0, mends it: wrong answers go from {wrong:.2%} to {left:.2%} of all. The rest "
-        "is cross-talk between vectors that are not quite orthogonal."
+        f"token from looking at position 0, is the remedy: wrong answers go from {wrong:.2%} to {left:.2%} of all. "
+        "The rest is cross-talk between vectors that are not quite orthogonal."
     )
 
 
@@ -99,8 +99,8 @@ def _first(found: Found) -> str:
     last = found.dims[-1]
     told = ", ".join(f"{found.first_step(source, last).mean():.2f} on {source.described}" for source in SOURCES)
     return (
-        f"The first gradient step on W_O² recalls {extent(limit, 2)} of all outputs in infinitely many dimensions, "
-        f"whatever the data. At d = {last} it recalls {told}: what is missing is hidden by cross-talk."
+        f"The first gradient step on W_O² recalls {extent(limit, 2)} of all outputs in infinitely many dimensions. At "
+        f"d = {last} it recalls {told}: the difference is lost in cross-talk."
     )
 
 

@@ -47,12 +47,12 @@ class Source:
     def sequences(
         self, count: int, length: int, seed: int, advance: Callable[[], None] | None = None
     ) -> Iterator[ToyBatch]:
-        """`count` sequences in batches, or a few more to fill the last; `advance` is called before each batch."""
+        """`count` sequences in batches; `advance` is called before each."""
         task, size = self.task, batch_size(length)
         for index in range(batches(count, length)):
             if advance is not None:
                 advance()
-            yield task.batch(size, length, seed, index)
+            yield task.batch(min(size, count - index * size), length, seed, index)
 
     def held_out(self, tokens: int, length: int, seed: int) -> list[ToyBatch]:
         """Batches of at least so many tokens, none of which `sequences` gives for any usual seed."""
