@@ -45,5 +45,5 @@ def tally(claims: Sequence[Claim], paper: str, few: str) -> str:
     held, failed, open_ = (sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS)
     return (
         f"Of the {len(claims)} claims of {paper} that these runs can speak to, {held} held here, {failed} did not, and "
-        f"{open_} stay undecided at {few}."
+        f"{open_} {'stays' if open_ == 1 else 'stay'} undecided at {few}."
     )

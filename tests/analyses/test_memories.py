@@ -190,6 +190,9 @@ def test_in_the_limit_a_step_from_zero_is_the_counted_one():
 def test_only_wanted_associations_are_kept():
     model = limit_model(5, 6)
     construct(model, sharpness=7.0)
+    with torch.no_grad():  # wrong answers are answers too
+        learned(model, "W_O^2").add_(torch.outer(model.head.weight[1], model.last.attn.v(model.tok_embed.weight)[2]))
+        learned(model, "W_K^1").add_(torch.outer(model.pos.weight[3], model.pos.weight[0]))
     whole = {matrix: learned(model, matrix).detach().clone() for matrix in TOP_DOWN}
     assert own_token_margin(model, "W_K^2") == pytest.approx(0.0, abs=1e-5)
     embed, dim = model.tok_embed.weight, model.config.dim
@@ -226,6 +229,8 @@ def test_bottom_up_keys_get_no_gradient_in_the_limit(table):
     own = {matrix: rows[(rows["stage"] == matrix) & (rows["probe"] == name)] for matrix, name in RECALLS.items()}
     assert own["W_K^1"]["value"].tolist() == [pytest.approx(1 / 11)]  # all scores 0: only the first is right
     assert own["W_O^2"]["value"].item() > 3 / 65
+    first = rows[(rows["stage"] == "W_K^1") & (rows["probe"] == RECALLS["W_O^2"])]
+    assert first["value"].tolist() == [pytest.approx(1 / 65)]  # its turn comes last
     down = Found(table).own_recall(Source(UNIFORM, RANDOM), 0, "W_O^2")
     assert down[0] == own["W_O^2"]["value"].item()  # what is stored first is the same as what is stored last
 
