@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Bool
+
 from mechpaint.report import Table
 
 VERDICTS = ("held", "not held", "undecided")
@@ -25,6 +28,11 @@ class Claim:
     text: str
     verdict: str
     evidence: str
+
+
+def over_seeds(held: Sequence[bool] | Bool[np.ndarray, " model"]) -> str:
+    """The verdict where a claim was tested on several models: held for all, not held for any, or undecided."""
+    return "held" if all(held) else "undecided" if any(held) else "not held"
 
 
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:

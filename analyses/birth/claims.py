@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
 from mechpaint.analyses.birth.curves import Curve, Curves, passage, spread
-from mechpaint.claims import Claim
+from mechpaint.claims import Claim, over_seeds
 
 _RECALLS = {"W_O^2": "recall_output", "W_K^2": "recall_triggers", "W_K^1": "recall_positions"}
 _USUAL = "5 fixed triggers"
@@ -28,11 +26,6 @@ def claims(curves: Curves, until: int) -> list[Claim]:
         *_diverse(curves),
         _layers(curves),
     ]
-
-
-def _verdict(seeds: Sequence[bool] | Bool[np.ndarray, " seed"]) -> str:
-    """A claim held if it did for every seed, and did not if it did for none."""
-    return "held" if all(seeds) else "undecided" if any(seeds) else "not held"
 
 
 def _frozen(curves: Curves, until: int) -> list[Claim]:
@@ -54,31 +47,31 @@ def _frozen(curves: Curves, until: int) -> list[Claim]:
         Claim(
             "figure 3",
             "W_O² must be learned first: while it is frozen, nothing else is learned.",
-            _verdict(nothing),
+            over_seeds(nothing),
             f"at step {until} with W_O² frozen: {told('W_O^2')}; with nothing frozen: {told('nothing')}",
         ),
         Claim(
             "figure 3",
             "W_O² is learned before the keys: it can be while both are frozen.",
-            _verdict(alone),
+            over_seeds(alone),
             f"at step {until} with both keys frozen: {told(keys)}",
         ),
         Claim(
             "figure 3",
             "W_O² alone does not suffice.",
-            _verdict(short),
+            over_seeds(short),
             f"the same: accuracy {spread(at(keys, accuracy))} (held if under 0.5)",
         ),
         Claim(
             "figure 3",
             "W_K¹ is learned only through W_K².",
-            _verdict(second),
+            over_seeds(second),
             f"at step {until} with W_K² frozen: {told('W_K^2')}",
         ),
         Claim(
             "figure 3",
             "W_K² can be learned before W_K¹.",
-            _verdict(before),
+            over_seeds(before),
             f"at step {until} with W_K¹ frozen: {told('W_K^1')}",
         ),
     ]
@@ -90,7 +83,7 @@ def _order(curves: Curves) -> Claim:
     order = (passed["W_O^2"] <= passed["W_K^2"]) & (passed["W_K^2"] <= passed["W_K^1"])
     evidence = "; ".join(f"{name} at {passage(steps)}" for name, steps in passed.items())
     text = "Recall comes top-down, also where nothing is frozen: W_O², then W_K², then W_K¹."
-    return Claim("figure 3", text, _verdict(order), f"recall of one half, each seed: {evidence}")
+    return Claim("figure 3", text, over_seeds(order), f"recall of one half, each seed: {evidence}")
 
 
 def _early(curves: Curves) -> Claim:
@@ -104,7 +97,7 @@ def _early(curves: Curves) -> Claim:
         f"recall of one third, each seed: {passage(early.first(1 / 3))} against {passage(late.first(1 / 3))}"
     )
     text = "W_K¹ stores early positions much faster than late ones."
-    return Claim("figure 3", text, _verdict(early.first(1 / 3) < late.first(1 / 3)), evidence)
+    return Claim("figure 3", text, over_seeds(early.first(1 / 3) < late.first(1 / 3)), evidence)
 
 
 def _global_first(curves: Curves) -> Claim:
@@ -115,7 +108,7 @@ def _global_first(curves: Curves) -> Claim:
         f"{passage(context)} (held if twice as late)"
     )
     text = "Global bigrams are learned much sooner than the induction head."
-    return Claim("figure 4, left", text, _verdict(2 * known <= context), evidence)
+    return Claim("figure 4, left", text, over_seeds(2 * known <= context), evidence)
 
 
 def _slower(curves: Curves, text: str, condition: str) -> Claim:
@@ -125,7 +118,7 @@ def _slower(curves: Curves, text: str, condition: str) -> Claim:
         f"in-context accuracy of 0.75 at step {passage(late)}, against {passage(soon)}; at the end "
         f"{spread(other.last)}, against {spread(usual.last)}"
     )
-    return Claim("figure 4", text, _verdict(late > soon), evidence)
+    return Claim("figure 4", text, over_seeds(late > soon), evidence)
 
 
 def _diverse(curves: Curves) -> list[Claim]:
@@ -145,19 +138,19 @@ def _diverse(curves: Curves) -> list[Claim]:
         Claim(
             "figure 4, middle",
             "Trained on outputs from the bigram, a model is less accurate on uniform ones than if trained on these.",
-            _verdict(worse),
+            over_seeds(worse),
             f"tested on uniform outputs: {told(UNIFORM)}",
         ),
         Claim(
             "figure 4, middle",
             "Diverse training outputs cost little.",
-            _verdict(cost),
+            over_seeds(cost),
             f"tested on their own kind: {own} (held if no more than 0.05 lower)",
         ),
         Claim(
             "figure 4, middle",
             "Diverse training outputs also help on tokens that never were outputs.",
-            _verdict(unseen),
+            over_seeds(unseen),
             f"tested on held-out outputs alone: {told(HELD_OUT)} (held if better, and above 0.1)",
         ),
     ]
@@ -168,7 +161,7 @@ def _layers(curves: Curves) -> Claim:
     return Claim(
         "appendix",
         "One layer fails where two succeed.",
-        _verdict((one < 0.6) & (two > 0.95)),
+        over_seeds((one < 0.6) & (two > 0.95)),
         f"full transformers, at the end: one layer {spread(one, 3)}, two layers {spread(two, 3)} (held if under 0.6 "
         "and over 0.95)",
     )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechpaint.toy.construction import outer_products
+from mechpaint.toy.construction import mean_square, outer_products
 from mechpaint.toy.gradients import TOP_DOWN
 from mechpaint.toy.memories import Learned, learned, memory_scores
 from mechpaint.toy.simplified import SimplifiedTransformer
@@ -51,9 +51,4 @@ def keep_associations(model: SimplifiedTransformer) -> None:
         scores = memory_scores(model, matrix)
         left, right = sides[matrix]
         between = scores.T if matrix == "W_O^2" else scale * scores
-        learned(model, matrix).copy_(outer_products(left, between @ right) / (_size(left) * _size(right)))
-
-
-def _size(vectors: Float[Tensor, "n dim"]) -> float:
-    """The mean squared length."""
-    return float(vectors.square().sum(-1).mean())
+        learned(model, matrix).copy_(outer_products(left, between @ right) / (mean_square(left) * mean_square(right)))

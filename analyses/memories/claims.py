@@ -11,7 +11,7 @@ from mechpaint.analyses.memories.found import HEADS, NAMES, Found, Values, exten
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import RANDOM, REAL, SOURCES, UNIFORM, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import DOWN, MORE, UP
-from mechpaint.claims import Claim
+from mechpaint.claims import Claim, over_seeds
 from mechpaint.toy.gradients import TOP_DOWN
 
 WORKS = 0.95
@@ -75,7 +75,7 @@ def _cross_talk(found: Found) -> Claim | None:
     return Claim(
         "§4.2",
         "Random vectors are the more orthogonal the more dimensions there are, so that cross-talk dies out.",
-        _verdict(falling),
+        over_seeds(falling),
         f"wrong answers where the trigger does not open the sequence: {evidence}",
     )
 
@@ -85,7 +85,7 @@ def _first_step_limit(found: Found) -> Claim:
     return Claim(
         "§6, lemma",
         "The first gradient step on W_O² alone finds the output memory, in infinitely many dimensions.",
-        _verdict([value == 1 for value in values.values()]),
+        over_seeds([value == 1 for value in values.values()]),
         "recall: " + ", ".join(f"{source.described} {value:.3f}" for source, value in values.items()),
     )
 
@@ -100,7 +100,7 @@ def _first_step(found: Found, sources: Sequence[Source], where: str) -> Claim:
     return Claim(
         "§6, lemma",
         f"The first gradient step on W_O² finds it in finite dimension too, {where}.",
-        _verdict(seeds >= RECALLED),
+        over_seeds(seeds >= RECALLED),
         f"recall at d = {', '.join(map(str, found.dims))}: {told} (held if every model has {RECALLED} or more at "
         f"d = {largest})",
     )
@@ -143,7 +143,7 @@ def _order(found: Found) -> Claim:
     return Claim(
         "§6, figure 3",
         "The order matters: from the bottom up, a step on the keys finds nothing.",
-        _verdict([*nothing, found_down]),
+        over_seeds([*nothing, found_down]),
         f"recall after the memory's own step, uniform bigrams: {'; '.join(told)} (held if bottom-up is under four "
         f"times chance, {chance['W_K^2']:.3f}, and top-down in infinitely many dimensions over ten times)",
     )
@@ -151,8 +151,3 @@ def _order(found: Found) -> Claim:
 
 def _listed(values: Sequence[Values], names: Sequence[str] = TOP_DOWN) -> str:
     return ", ".join(f"{NAMES[name]} {spread(own)}" for name, own in zip(names, values, strict=True))
-
-
-def _verdict(seeds: Sequence[bool] | np.ndarray) -> str:
-    """A claim held if it did for every one, and did not if it did for none."""
-    return "held" if all(seeds) else "undecided" if any(seeds) else "not held"

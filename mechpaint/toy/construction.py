@@ -37,14 +37,14 @@ def induction_memory(model: SimplifiedTransformer, sharpness: float, tokens: Seq
     """
     embed, d, attn = model.tok_embed.weight, model.config.dim, model.first.attn
     again, stored = attn.o(attn.v(embed)), _tokens(model, tokens)
-    return sharpness * d**-0.5 / _size(again) * outer_products(embed[stored], again[stored])
+    return sharpness * d**-0.5 / mean_square(again) * outer_products(embed[stored], again[stored])
 
 
 def output_memory(model: SimplifiedTransformer, sharpness: float) -> Matrix:
     """W_O² = β/(mean|w_U|² mean|W_V² w_E|²) Σ_v w_U(v) (W_V² w_E(v))ᵀ: say the token that is attended to."""
     embed, unembed = model.tok_embed.weight, model.head.weight
     values = model.last.attn.v(embed)
-    return sharpness / (_size(unembed) * _size(values)) * outer_products(unembed, values)
+    return sharpness / (mean_square(unembed) * mean_square(values)) * outer_products(unembed, values)
 
 
 def first_position_memory(
@@ -105,6 +105,6 @@ def _tokens(model: SimplifiedTransformer, tokens: Sequence[int] | None) -> list[
     return stored
 
 
-def _size(vectors: Float[Tensor, "n dim"]) -> float:
+def mean_square(vectors: Float[Tensor, "n dim"]) -> float:
     """The mean squared length."""
     return float(vectors.square().sum(-1).mean())
