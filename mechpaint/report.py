@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 20
 """A longer table is folded, and opened by who wants it."""
+_MARKUP = r"[\\`*]|(?<!\w)_|_(?!\w)"
+"""What marks text up in Markdown. W_K and [0.1, 0.2] stay as they are."""
 _PROSE = 60
 """A table with a cell of more characters is for reading: on a narrow screen its cells stand below each other."""
 
@@ -216,7 +218,7 @@ def _markdown(report: Report, command: str) -> str:
     for section in report.sections:
         lines += [f"## {_text(section.title)}", "", _text(section.caption), ""]
         if isinstance(section, Figure):
-            lines += [f"![{_text(section.alt)}](figures/{section.name}.svg)", ""]
+            lines += [f"![{_alt(section.alt)}](figures/{section.name}.svg)", ""]
         elif isinstance(section, View):
             lines += [f"*In report.html, interactive:* {_text(section.alt)}", ""]
         else:
@@ -230,10 +232,15 @@ def _markdown(report: Report, command: str) -> str:
     return "\n".join([*lines, "## Reproduce it", "", f"{fence}\n{visible(command)}\n{fence}", ""])
 
 
-def _text(text: str) -> str:
-    """Text in a line of Markdown that is no markup, link or picture there."""
-    line = " ".join(visible(text).split("\n")).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"\](?=[(\[:])", r"]\\", line)  # [text](address), [text][name], [name]: address
+def _text(text: str, acts: str = _MARKUP + r"|(?<=\])[(\[:]") -> str:
+    """Text in a line of Markdown that is no markup there, nor a link or a picture."""
+    line = " ".join(visible(text).split("\n"))
+    return re.sub(acts, r"\\\g<0>", line).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _alt(text: str) -> str:
+    """The same between brackets."""
+    return _text(text, _MARKUP + r"|[\[\]]")
 
 
 def _row(cells: Sequence[str]) -> str:
