@@ -123,7 +123,9 @@ def test_headings_go_down_a_level_at_a_time_also_in_views(chromium, page):
         if value["name"] == "level"
     ]
     assert [name for name, level in told if level == 1] == ["A report"]
-    assert [name for name, level in told if level == 2] == [*(section.title for section in FULL), "Reproduce it"]
+    sections = [name for name, level in told if level == 2]
+    sections.remove("0.0")  # circuitsvis names the head that was chosen at this level
+    assert sections == [*(section.title for section in FULL), "Reproduce it"]
     assert len(told) > len(FULL) + 2
     assert all(after <= before + 1 for (_, before), (_, after) in pairwise(told))
 
