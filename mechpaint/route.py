@@ -187,7 +187,7 @@ class Route(Showing):
     def _shown(self) -> Shown:
         from mechpaint.circuits.routes import MOST_BOXES, route_diagram
 
-        calls = f"{self.layer_calls:,} layer calls; the model has {self.n_layers} layers"
+        calls = f"{self.layer_calls:,} layer call{'s' * (self.layer_calls > 1)}; the model has {self.n_layers} layers"
         picture = route_diagram(self) if len(self.steps) <= MOST_BOXES else None
         return Shown("Route", [("notation", str(self)), ("cost", calls)], picture=picture)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mechpaint.circuits.diagram import SOFT, Canvas, Diagram
+from mechpaint.circuits.diagram import SOFT, Canvas, Diagram, Length
 from mechpaint.errors import InputError
 from mechpaint.route import Route, Step
 
@@ -45,16 +45,17 @@ class Part:
 def parts(route: Route) -> tuple[Part, ...]:
     """A route with its loops found: wherever steps come again at once, they are one part."""
     found: list[Part] = []
-    steps = route.steps
+    numbers = {step: i for i, step in enumerate(dict.fromkeys(route.steps))}
+    steps = [numbers[step] for step in route.steps]  # which compare sooner
     at = 0
     while at < len(steps):
         length, times = _loop(steps, at)
-        found.append(Part(steps[at : at + length], times))
+        found.append(Part(route.steps[at : at + length], times))
         at += length * times
     return tuple(found)
 
 
-def _loop(steps: Sequence[Step], at: int) -> tuple[int, int]:
+def _loop(steps: Sequence[int], at: int) -> tuple[int, int]:
     """How long what begins here is, and how often it runs: what covers most, the shortest of these."""
     best = (1, 1)
     for length in range(1, (len(steps) - at) // 2 + 1):
@@ -87,7 +88,7 @@ def route_diagram(route: Route) -> Diagram:
     canvas = Canvas()
     width = max(_WIDTH, *(2 * _GAP + sum(p.width + _GAP for p in row) for row in rows))
     y = 12.0
-    ends: list[tuple[float, float]] = []
+    ends: list[tuple[Length, Length]] = []
     for row in rows:
         y += max(piece.up for piece in row)
         if ends:
@@ -108,10 +109,10 @@ def route_diagram(route: Route) -> Diagram:
 class _Piece:
     """Something on the line: how wide, how far up and down from the line, and how it is drawn from x on."""
 
-    width: float
-    up: float
-    down: float
-    draw: Callable[[Canvas, float, float], None]
+    width: Length
+    up: Length
+    down: Length
+    draw: Callable[[Canvas, Length, Length], None]
 
 
 def _pieces(found: Sequence[Part], n_layers: int) -> Iterator[_Piece]:
@@ -170,7 +171,7 @@ def _text_piece(text: str) -> _Piece:
     return _Piece(width, 10, 10, lambda canvas, x, y: canvas.text(x + width / 2, y, text, ink=SOFT))
 
 
-def _box(label: str, fill: str, width: float) -> _Piece:
+def _box(label: str, fill: str, width: Length) -> _Piece:
     return _Piece(
         width,
         _HEIGHT / 2,
@@ -188,7 +189,7 @@ def _group(step: Step, n_layers: int) -> _Piece:
     half = len(members) * pitch / 2
     fan, radius = 22, 11
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
+    def draw(canvas: Canvas, x: Length, y: Length) -> None:
         for i, layer in enumerate(members):
             middle = y - half + (i + 0.5) * pitch
             if layer is None:
@@ -212,7 +213,7 @@ def _looped(members: Sequence[_Piece], times: int) -> _Piece:
     up, down = max(piece.up for piece in members) + pad, max(piece.down for piece in members) + pad
     width = inner + 2 * pad
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
+    def draw(canvas: Canvas, x: Length, y: Length) -> None:
         canvas.frame(x, y - up, width, up + down)
         _draw_pieces(canvas, members, x + pad, y)
         top = y - up
@@ -242,13 +243,13 @@ def _rows(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
     yield row
 
 
-def _draw_row(canvas: Canvas, row: Sequence[_Piece], y: float) -> float:
+def _draw_row(canvas: Canvas, row: Sequence[_Piece], y: Length) -> Length:
     """Draw a row and give where it ends."""
     return _draw_pieces(canvas, row, _GAP + 8, y)
 
 
-def _draw_pieces(canvas: Canvas, pieces: Sequence[_Piece], x: float, y: float) -> float:
-    places: list[tuple[float, float]] = []
+def _draw_pieces(canvas: Canvas, pieces: Sequence[_Piece], x: Length, y: Length) -> Length:
+    places: list[tuple[Length, Length]] = []
     for piece in pieces:
         piece.draw(canvas, x, y)
         places.append((x, x + piece.width))
@@ -258,7 +259,7 @@ def _draw_pieces(canvas: Canvas, pieces: Sequence[_Piece], x: float, y: float) -
     return places[-1][1]
 
 
-def _turn(canvas: Canvas, end: tuple[float, float], between: float, y: float) -> None:
+def _turn(canvas: Canvas, end: tuple[Length, Length], between: Length, y: Length) -> None:
     """The line from the end of a row, between the rows, to the beginning of the next."""
     x, before = end
     left = 8
