@@ -5,7 +5,7 @@ After the drawings of the variants in "Transformer Layers as Painters" (arXiv 24
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -82,24 +82,60 @@ def route_diagram(route: Route) -> Diagram:
     Raises:
         DiagramError: More than 1,000 boxes, with loops drawn once.
     """
-    found = parts(route)
-    pieces = [_text_piece("embed"), *_pieces(found, route.n_layers), _text_piece("unembed")]
-    rows = list(_rows(pieces))
     canvas = Canvas()
-    width = max(_WIDTH, *(2 * _GAP + sum(p.width + _GAP for p in row) for row in rows))
-    y = 12.0
-    ends: list[tuple[Length, Length]] = []
+    width, bottom = _draw(canvas, route, 12)
+    return canvas.diagram(width, bottom, in_words(route))
+
+
+def routes_diagram(routes: Mapping[str, Route]) -> Diagram:
+    """Draw several routes, one under the other, each under its name.
+
+    Args:
+        routes: By name, at least one.
+
+    Raises:
+        DiagramError: No routes, or one that cannot be drawn.
+    """
+    if not routes:
+        raise DiagramError("there is nothing to draw: expected at least one route")
+    canvas = Canvas()
+    widest, y = 0.0, 10.0
+    for name, route in routes.items():
+        canvas.text(_GAP, y + 8, name, size=14, anchor="start")
+        width, y = _draw(canvas, route, y + 26)
+        widest = max(widest, width)
+    words = "; ".join(f"{name}: {route}" for name, route in routes.items())
+    return canvas.diagram(widest, y, f"Routes. {words}.")
+
+
+def in_words(route: Route) -> str:
+    """What a route does, as one would say it."""
+    said = [_part_in_words(part, route.n_layers) for part in _joined(parts(route))]
+    text = f"The route {route} of a model with {route.n_layers} layers: the embeddings, then {', then '.join(said)}."
+    gone = _never_run(route)
+    return text + (f" Never run: {_spans(gone)}." if gone else "")
+
+
+def _draw(canvas: Canvas, route: Route, y: Length) -> tuple[Length, Length]:
+    """Draw a route from the height y on; give its width and where it ends."""
+    pieces = [_text_piece("embed"), *_pieces(parts(route), route.n_layers), _text_piece("unembed")]
+    rows = list(_rows(pieces))
+    end: tuple[Length, Length] | None = None
     for row in rows:
-        y += max(piece.up for piece in row)
-        if ends:
-            _turn(canvas, ends[-1], y - max(piece.up for piece in row) - 8, y)
-        ends.append((_draw_row(canvas, row, y), y))
-        y += max(piece.down for piece in row) + _GAP
-    gone = sorted(set(range(route.n_layers)) - {visit.layer for visit in route.visits()})
+        line = y + max(piece.up for piece in row)
+        if end is not None:
+            _turn(canvas, end, y - 8, line)
+        end = (_draw_pieces(canvas, row, _GAP + 8, line), line)
+        y = line + max(piece.down for piece in row) + _GAP
+    gone = _never_run(route)
     if gone:
         canvas.text(_GAP, y + 4, f"never run: {_spans(gone)}", size=12, anchor="start", ink=SOFT)
         y += _GAP
-    return canvas.diagram(width, y + 4, _words(route, found, gone))
+    return max(_WIDTH, *(2 * _GAP + sum(p.width + _GAP for p in row) for row in rows)), y + 4
+
+
+def _never_run(route: Route) -> list[int]:
+    return sorted(set(range(route.n_layers)) - {visit.layer for visit in route.visits()})
 
 
 # ---- pieces --------------------------------------------------------------------------------------------------------
@@ -243,11 +279,6 @@ def _rows(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
     yield row
 
 
-def _draw_row(canvas: Canvas, row: Sequence[_Piece], y: Length) -> Length:
-    """Draw a row and give where it ends."""
-    return _draw_pieces(canvas, row, _GAP + 8, y)
-
-
 def _draw_pieces(canvas: Canvas, pieces: Sequence[_Piece], x: Length, y: Length) -> Length:
     places: list[tuple[Length, Length]] = []
     for piece in pieces:
@@ -273,13 +304,6 @@ def _shade(layer: int, n_layers: int) -> str:
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------
-
-
-def _words(route: Route, found: Sequence[Part], gone: Sequence[int]) -> str:
-    """The picture in words."""
-    said = [_part_in_words(part, route.n_layers) for part in _joined(found)]
-    text = f"The route {route} of a model with {route.n_layers} layers: the embeddings, then {', then '.join(said)}."
-    return text + (f" Never run: {_spans(gone)}." if gone else "")
 
 
 def _joined(found: Sequence[Part]) -> Iterator[Part]:

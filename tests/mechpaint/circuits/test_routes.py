@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mechpaint.circuits import DiagramError, route_diagram
+from mechpaint.circuits import DiagramError, route_diagram, routes_diagram
 from mechpaint.circuits.routes import parts
 from mechpaint.route import Route, Step
 
@@ -98,9 +98,7 @@ def test_the_words_say_the_same():
         "The route 0-3 (4-8)x3 11 of a model with 12 layers: the embeddings, then layers 0-3, then layers 4–8 in "
         "parallel, averaged, 3 times, then layer 11. Never run: 9–10."
     )
-    assert "layers 4–5, 9 in parallel, their updates added" in route_diagram(Route.parse("(4+5+9)", N)).alt.replace(
-        "layers 4–5", "layers 4–5"
-    )
+    assert "layers 4–5, 9 in parallel, their updates added" in route_diagram(Route.parse("(4+5+9)", N)).alt
 
 
 def test_large_models():
@@ -122,3 +120,15 @@ def test_saved(tmp_path):
     path = route_diagram(Route.identity(3)).save(tmp_path / "route.svg")
     assert ElementTree.parse(path).getroot().attrib["aria-label"].startswith("The route 0-2")
     assert [p.name for p in tmp_path.iterdir()] == ["route.svg"]
+
+
+def test_several_under_each_other():
+    routes = {"skip": Route.parse("0-3 9-11", N), "<loop>": Route.parse("0-3 (4-8)x3 9-11", N)}
+    diagram = routes_diagram(routes)
+    root = ElementTree.fromstring(diagram.svg)
+    texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    alone = [_drawn(route)[0] for route in routes.values()]
+    assert texts == ["skip", *alone[0], "<loop>", *alone[1]]
+    assert diagram.alt == "Routes. skip: 0-3 9-11; <loop>: 0-3 (4-8)x3 9-11."
+    with pytest.raises(DiagramError, match="nothing to draw"):
+        routes_diagram({})
