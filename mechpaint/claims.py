@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from mechpaint.report import Table
 
 VERDICTS = ("held", "not held", "undecided")
-SIGNS = dict(zip(VERDICTS, "✓✗?", strict=True))
+SIGNS = {"held": "✓", "not held": "✗", "undecided": "?"}
 
 
 @dataclass(frozen=True)

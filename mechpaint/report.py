@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from mechpaint.circuits import Script, View
+from mechpaint.circuits.view import Script, View
 from mechpaint.files import write_text, written
 from mechpaint.visible import visible
 
@@ -152,6 +152,7 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
     page = template.render(
         report=report,
         images=images,
+        read={view.name: _read(view) for view in views if view.rows},
         details=Table("settings", "Settings", "What it was run with.", ("setting", "value"), details),
         command=command,
         script=Script.of(views) if views else None,
@@ -159,6 +160,11 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"
+
+
+def _read(view: View) -> Table:
+    """What a view has for those who read rather than look."""
+    return Table(view.name, view.title, "The same, to be read.", view.columns, view.rows)
 
 
 def _kind(section: Section) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
+from mechpaint.headscores import head_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,11 +122,6 @@ class Findings:
 def skill(measure: str) -> str:
     """What a measure is the accuracy on."""
     return measure.removeprefix("accuracy, ")
-
-
-def head_name(layer: int, head: int) -> str:
-    """As everyone writes it: L1H0."""
-    return f"L{layer}H{head}"
 
 
 def _rows(table: Any, *columns: str) -> list[tuple[Any, ...]]:
