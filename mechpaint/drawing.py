@@ -52,7 +52,7 @@ def literal(text: str) -> str:
 
 def legend(ax: Axes, columns: int = 4) -> None:
     """Above the axes, where no line runs through it, in as few rows as `columns` allow, filled evenly."""
-    look = _legend(ax, columns, ax.get_position().width)
+    look = _legend(ax, columns, 1 / cast(Any, ax).get_gridspec().ncols)
     ax.legend(**look, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
 
