@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,11 +14,14 @@ from mechpaint.analyses.induction import Induction, InductionError
 from mechpaint.analyses.induction.findings import Findings
 from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.measured import MeasuredPlan
+from mechpaint.report import write_report
 from mechpaint.route import RouteError
 from mechpaint.running import run
 from mechpaint.subject import Subject
 from mechpaint.toy.bridging import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
+from tests.hostile import HOSTILE
+from tests.seen import check_page
 
 SMALL = Induction(sequences=8, period=12)
 
@@ -37,8 +42,13 @@ def finished(plan, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(finished, plan):
-    return Findings(pd.read_parquet(finished.folder / "results.parquet"), plan.facts)
+def table(finished):
+    return pd.read_parquet(finished.folder / "results.parquet")
+
+
+@pytest.fixture(scope="module")
+def found(table, plan):
+    return Findings(table, plan.facts)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +100,25 @@ def test_the_page_has_figures_a_view_and_what_was_found(finished):
     circuit = next(section for section in finished.report.sections if section.name == "circuit")
     assert "L1H0 gives, where a token comes again" in circuit.alt
     assert (finished.folder / "figures" / "circuit.svg").read_text() == circuit.drawing.svg
+
+
+def test_the_page_opens_in_a_browser(finished, chromium):
+    check_page(chromium, finished.page)
+
+
+def test_whatever_a_model_and_its_tokens_are_called_stays_text(table, plan, chromium, tmp_path):
+    texts = [text for text in HOSTILE if "\ud800" not in text]  # which no table can hold
+    renamed = table.copy()
+    places = renamed.index[renamed["kind"] == "token"][: len(texts)]
+    renamed.loc[places, "name"] = texts[: len(places)]
+    assert len(places) == len(texts)
+    facts = replace(plan.facts, name=texts[0])
+    page = write_report(SMALL.report(renamed, facts), tmp_path, [("model", texts[0])], f"mechpaint --model {texts[1]}")
+    check_page(chromium, page)
+    with chromium.open(page) as opened:
+        assert texts[0] in opened.page.title()
+        assert texts[1] in opened.page.locator("pre").text_content()
+        assert opened.page.locator("script").count() == 1
 
 
 def test_any_model_can_be_asked(llama, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,11 @@ from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import Curves
 from mechpaint.analyses.painters.pages import report
 from mechpaint.analysis import Results, TaskFacts
-from mechpaint.report import Figure
+from mechpaint.report import Figure, write_report
 from mechpaint.route import Route
+from mechpaint.visible import visible
+from tests.hostile import HOSTILE
+from tests.seen import check_page
 
 
 @pytest.mark.parametrize("n_layers", [5, 6, 18, 32])
@@ -178,6 +182,22 @@ def test_the_report_has_every_figure_and_says_what_they_show():
     assert list(median.get_xdata()) == [17 - 2 * n for n in range(9)]
     assert np.allclose(median.get_ydata()[:8], 0.55, atol=0.02)  # the ninth skips a single layer
     assert "layers 0, 17 and" in figures["figure-2"].caption
+
+
+def test_the_page_opens_in_a_browser(chromium, tmp_path):
+    """With tasks and a model of any name."""
+    names = next(iter(HOSTILE)), "\x1b[31m$x^2$ and $\\frac{$"
+    analysis, results = _results(_score)
+    renamed = dict(zip(("facts", "arithmetic"), names, strict=True))
+    tasks = tuple(replace(task, name=renamed[task.name]) for task in results.tasks)
+    records = results.records.assign(task=results.records["task"].map(renamed))
+    made = report(analysis, replace(results, records=records, tasks=tasks, model=names[0]))
+    page = write_report(made, tmp_path, [("model", names[0])], "mechpaint analyze painters")
+    check_page(chromium, page)
+    with chromium.open(page) as opened:
+        assert opened.page.title() == f"Layers as painters: {visible(names[0])}"
+        said = opened.page.locator("#scores ~ details thead th").all_text_contents()
+        assert said[-2:] == [visible(name) for name in names]
 
 
 def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
