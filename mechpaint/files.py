@@ -58,6 +58,7 @@ def written_folder(path: Path) -> Generator[Path]:
             for file in filter(Path.is_file, scratch.rglob("*")):
                 with file.open("rb+") as open_file:
                     os.fsync(open_file.fileno())
+                file.chmod(0o644)
             if path.exists():
                 path.rmdir()
             scratch.rename(path)

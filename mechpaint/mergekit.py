@@ -43,7 +43,7 @@ def _remarks(model: str, rearranged: Sequence[str]) -> list[str]:
         )
     if rearranged:
         remarks += [
-            f"mergekit cannot reorder {', '.join(rearranged)}. Where the number of layers changes it stops with an error;",
+            f"mergekit cannot reorder {', '.join(rearranged)}. Where the number of layers changes, it stops;",
             "where it stays, put the config.json beside this file in the place of the one that mergekit writes.",
         ]
     return remarks
