@@ -51,6 +51,11 @@ class Exported:
     tokens: int
     difference: float
 
+    @property
+    def agreement(self) -> str:
+        """How well the two agree, in words."""
+        return f"up to {self.difference:.2g}" if self.difference else "bit for bit"
+
 
 def export(
     model: TransformerBridge,
@@ -191,7 +196,7 @@ model = {kind}.from_pretrained("this folder")
 ```
 
 - Made by mechpaint {mechpaint.__version__}: {_code(made_by)}
-- Checked on {done.tokens} random tokens: the logits are those of the routed model, up to {done.difference:.2g}.
+- Checked on {done.tokens} random tokens: the logits are those of the routed model, {done.agreement}.
 - A layer that occurs several times has weights of its own each time.
 - `mergekit.yaml` says the same to mergekit.
 - The weights stand under the licence of the model that they were taken from.

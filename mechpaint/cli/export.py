@@ -80,6 +80,6 @@ def _print(done: Exported, as_json: bool) -> None:
         print(json.dumps(found, indent=2))  # noqa: T201
         return
     print(  # noqa: T201
-        f"{len(done.order)} layers along {done.route}; logits as the routed model's, up to {done.difference:.2g}\n"
+        f"{len(done.order)} layers along {done.route}; logits as the routed model's, {done.agreement}\n"
         f"checkpoint: {done.folder}"
     )
