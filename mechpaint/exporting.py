@@ -24,7 +24,7 @@ from mechpaint.route import Route, RouteError
 from mechpaint.sweeping import sweep
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    import transformers
 
 LONGEST_WINDOW = 1024
 """The check's tokens reach beyond sliding windows of this many tokens and less; settings are compared in any case."""
@@ -63,7 +63,7 @@ def export(
     out: str | Path,
     *,
     name: str | None = None,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: transformers.PreTrainedTokenizerBase | None = None,
     made_by: str = "mechpaint.export",
 ) -> Exported:
     """Write a checkpoint whose layers are a route, for plain transformers: no mechpaint, no hooks, no model code.
@@ -190,9 +190,9 @@ The layers of {_code(name)}, which has {done.route.n_layers}, in this order:
 It has no code of its own; transformers loads it as any other model:
 
 ```python
-from transformers import {kind}
+import transformers
 
-model = {kind}.from_pretrained("this folder")
+model = transformers.{kind}.from_pretrained("this folder")
 ```
 
 - Made by mechpaint {mechpaint.__version__}: {_code(made_by)}

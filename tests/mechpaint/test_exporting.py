@@ -400,7 +400,7 @@ def test_the_card_says_how_it_was_made(tmp_path):
     assert f"mechpaint {mp.__version__}: `` {made_by} ``" in card
     assert "    2 0\n" in card
     assert f"{done.tokens} random tokens" in card
-    assert "from transformers import LlamaForCausalLM" in card
+    assert "transformers.LlamaForCausalLM.from_pretrained(" in card
 
 
 def test_what_is_written_can_be_read_by_others(tmp_path):
