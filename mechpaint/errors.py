@@ -7,6 +7,7 @@
         CannotReroute     a model whose layers cannot run in another order, or that is attached already
         LoadError         no such model, device, dtype or tokenizer
         TaskError         no such task, no items, a source that cannot be read
+        PluginError       a plugin file that is not there, or in which something is wrong
         VariantError      an experiment that the paper does not define
         ViewError         an interactive view that would be drawn wrongly, or too slowly
         HeadScoreError    sequences that a model cannot take

@@ -15,6 +15,7 @@ from rich.progress import Progress, TaskID
 
 from mechpaint.plan import Cell, Plan
 from mechpaint.progress import progress
+from mechpaint.provenance import plugin_versions
 from mechpaint.report import Report, write_report
 from mechpaint.runs import RunFolder
 
@@ -51,7 +52,8 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
     began = time.monotonic()
-    folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema())
+    plugins = plugin_versions(plan.made_of())
+    folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugins)
     folder.begin({label: str(route) for label, route in plan.routes().items()})
     cells = plan.cells()
     missing = [cell for cell in cells if not folder.has(cell.name, cell.rows)]
@@ -65,7 +67,8 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
         else:
             _do_at_once(work, missing, at_once)
     report = plan.report(folder.collect([cell.name for cell in cells]))
-    page = write_report(report, folder.path, [*plan.details(), ("fingerprint", folder.path.name)], command)
+    details = [*plan.details(), *((f"plugin {name}", v) for name, v in plugins.items())]
+    page = write_report(report, folder.path, [*details, ("fingerprint", folder.path.name)], command)
     return Finished(folder.path, page, report, len(missing), time.monotonic() - began)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,17 +22,48 @@ import mechpaint
 from mechpaint.analysis import Analysis
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
+from mechpaint.cli.plugging import EPILOG, find_plugins, plain, plugins_command, take_plugins, warn
+from mechpaint.discovery import require_files
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.gemma import WeightsError
 from mechpaint.plugins import Registry, built_in
+from mechpaint.sources import PluginError
 
 _EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
 
 
+_WITH_PLUGINS = {"analyze", "list"}
+"""The commands that use the registry: plugins are imported for them, and for no others."""
+
+
 def run_app() -> None:
-    """Build the commands for what is registered, and run the one that was asked for."""
+    """Run the command that was asked for."""
+    files, arguments = take_plugins(sys.argv[1:])
     registry = built_in()
+    if _WITH_PLUGINS.intersection(arguments[:1]):
+        registry = _with_plugins(registry, files)
+    commands(registry, files)(arguments, prog_name="mechpaint")
+
+
+def _with_plugins(registry: Registry, files: Sequence[str]) -> Registry:
+    found = find_plugins(registry, files)
+    try:
+        require_files(found)
+    except PluginError as error:
+        _tell(error)
+        sys.exit(2)
+    warn(found)
+    return found.registry
+
+
+def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
+    """All commands, with one of `analyze` for each analysis that is registered.
+
+    Args:
+        registry: What there is.
+        files: The plugin files that were given.
+    """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     analyze = typer.Typer(
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
@@ -38,11 +71,12 @@ def run_app() -> None:
     for name, analysis in registry.analyses.items():
         common = kind_of(analysis).options(analysis)
         command = command_for(analysis, common, lambda made, options: _analyze(registry, made, options))
-        analyze.command(name, help=analysis.question, epilog=_EPILOG)(command)
+        analyze.command(name, help=escape(plain(analysis.question)), epilog=_EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.command("list")(_list_command(registry))
+    app.command("plugins", epilog=EPILOG)(plugins_command(registry, files))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG)(_common)
-    app(prog_name="mechpaint")
+    return app
 
 
 def _print_version(wanted: bool) -> bool:
@@ -56,8 +90,12 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE.py", help="Also load this plugin; may be given several times, and anywhere."),
+    ] = None,
 ) -> None:
-    """Options before any command."""
+    """Options before any command. `--plugin` is here for the help: it was taken before the commands were made."""
 
 
 def _list_command(registry: Registry) -> Any:
@@ -88,7 +126,7 @@ def _list(registry: Registry, as_json: bool) -> None:
 
 
 def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    return plain((thing.__doc__ or "").strip().partition("\n")[0])
 
 
 def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:
@@ -154,8 +192,10 @@ def _say(message: str) -> None:
     Console(stderr=True).print(message, highlight=False, soft_wrap=True)
 
 
-def _fail(error: Exception, status: int) -> NoReturn:
-    from rich.markup import escape
+def _tell(error: Exception) -> None:
+    _say(f"[red]error[/red]: {escape(plain(str(error)))}")
 
-    _say(f"[red]error[/red]: {escape(str(error))}")
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    _tell(error)
     raise typer.Exit(status)
