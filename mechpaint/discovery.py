@@ -6,15 +6,15 @@ behind, and everything else goes on. What became of each is kept, for `mechpaint
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mechpaint.plugins import NameTaken, Registry, built_in
@@ -27,8 +27,6 @@ VARIABLE = "MECHPAINT_PLUGINS"
 """The environment variable with the names of the plugins to load, separated by commas. Not set: all."""
 
 _LINES_OF_TRACEBACK = 12
-_MACHINERY = ("<frozen importlib", *(f"{Path(file).parent}{os.sep}" for file in (importlib.__file__, __file__)))
-"""Where a traceback has nothing to tell a plugin's author."""
 
 
 @dataclass(frozen=True)
@@ -207,14 +205,21 @@ def _brought(before: Registry, after: Registry) -> dict[str, tuple[str, ...]]:
 
 
 def _broken(source: Source, error: BaseException) -> Refused:
-    told = traceback.TracebackException.from_exception(error)
-    told.stack = traceback.StackSummary.from_list([f for f in told.stack if not f.filename.startswith(_MACHINERY)])
+    """What went wrong, and where: the traceback from the plugin's own code on, and the last line of that code."""
+    own = [at for at in _tracebacks(error) if at.tb_frame.f_globals["__name__"].partition(".")[0] == source.module]
+    told = traceback.TracebackException(type(error), error, own[0] if own else None)
     lines = "".join(told.format()).splitlines()[-_LINES_OF_TRACEBACK:]
     if isinstance(error, SyntaxError):
-        what, where = f"{type(error).__name__}: {error.msg}", (error.filename, error.lineno)
+        what, file, line = f"{type(error).__name__}: {error.msg}", error.filename, error.lineno
     else:
         what = traceback.format_exception_only(error)[0].splitlines()[0]
-        own = [frame for frame in told.stack if Path(frame.filename) == Path(source.place).resolve()] or told.stack
-        where = (own[-1].filename, own[-1].lineno) if own else (None, None)
-    place = f" ({Path(where[0]).name}, line {where[1]})" if where[0] else ""
+        file, line = (own[-1].tb_frame.f_code.co_filename, own[-1].tb_lineno) if own else (None, None)
+    place = f" ({Path(file).name}, line {line})" if file else ""
     return Refused("broken", f"{what}{place}", "\n".join(lines))
+
+
+def _tracebacks(error: BaseException) -> Iterator[TracebackType]:
+    at = error.__traceback__
+    while at is not None:
+        yield at
+        at = at.tb_next

@@ -21,7 +21,7 @@ def plugin_versions(things: Iterable[object]) -> dict[str, str]:
     others = [module for module in modules if module.partition(".")[0] not in ("mechpaint", "__main__")]
     if not others:
         return {}
-    packages = {source.place.partition(":")[0].partition(".")[0]: source.package for source in installed()}
+    packages = {source.module: source.package for source in installed()}
     found: dict[str, str] = {}
     for module in others:
         package = packages.get(module.partition(".")[0])

@@ -70,12 +70,14 @@ class Source:
     Args:
         name: The entry point's name, or the file's.
         place: What the entry point names, `module` or `module:object`; or the file's path as it was given.
+        module: The top-level module or package that it is.
         package: What brings the entry point; None for a file.
         load: Imports it, and gives what has the function `register`. It raises whatever the plugin does.
     """
 
     name: str
     place: str
+    module: str
     package: Package | None
     load: Callable[[], Any]
 
@@ -91,7 +93,9 @@ def installed() -> list[Source]:
 
 def from_file(path: str | Path) -> Source:
     """The plugin in a file."""
-    return Source(Path(path).name, str(path), None, partial(_import, Path(path)))
+    digest = hashlib.sha256(str(Path(path).resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
+    module = f"{FILE_PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', Path(path).stem)}_{digest}"
+    return Source(Path(path).name, str(path), module, None, partial(_import, Path(path), module))
 
 
 def _distributions() -> Iterator[metadata.Distribution]:
@@ -127,22 +131,19 @@ def _entry_points(distribution: metadata.Distribution) -> list[Source]:
         package = Package(name, version, tuple(distribution.requires or ()))
         points = [point for point in distribution.entry_points if point.group == GROUP]
     except Exception as error:  # as above
-        return [Source(name, "entry_points.txt", Package(name, version, ()), partial(_unreadable, error))]
-    return [Source(point.name, point.value, package, point.load) for point in points]
+        return [Source(name, "entry_points.txt", "", Package(name, version, ()), partial(_unreadable, error))]
+    return [Source(p.name, p.value, re.split(r"[.:\s]", p.value)[0], package, p.load) for p in points]
 
 
 def _unreadable(error: Exception) -> NoReturn:
     raise PluginError(f"its metadata cannot be read ({error}); install it again") from error
 
 
-def _import(path: Path) -> ModuleType:
+def _import(path: Path, name: str) -> ModuleType:
     if not path.is_file() or path.suffix != ".py":
         there = "no Python file (.py)" if path.exists() else "not there"
         raise PluginError(f"{str(path)!r} is {there}; expected a Python file with a function register(registry)")
-    path = path.resolve()
-    digest = hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:8]
-    name = f"{FILE_PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -110,7 +110,7 @@ def _list(registry: Registry, as_json: bool) -> None:
     from mechpaint.models import PRESETS
 
     found = {
-        "analyses": {name: analysis.question for name, analysis in registry.analyses.items()},
+        "analyses": {name: plain(analysis.question) for name, analysis in registry.analyses.items()},
         "tasks": {name: _first_line(task) for name, task in registry.tasks.items()},
         "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
         "models": {name: _first_line(make) for name, make in PRESETS.items()},

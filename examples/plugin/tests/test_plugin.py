@@ -1,13 +1,13 @@
 """The plugin's own tests: they need it installed, and no model."""
 
 import pytest
+from mechpaint_example import Rotate, Rotations, Weekdays
+
+from mechpaint import discovery
 from mechpaint.errors import InputError
 from mechpaint.hooktext import parse_hook_set
 from mechpaint.route import Route
 from mechpaint.tasks import TaskError
-from mechpaint_example import Rotate, Rotations, Weekdays
-
-from mechpaint import discovery
 
 
 class Words:
