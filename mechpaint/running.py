@@ -16,12 +16,13 @@ from rich.progress import Progress, TaskID
 from mechpaint.plan import Cell, Plan
 from mechpaint.progress import progress
 from mechpaint.provenance import plugin_versions
-from mechpaint.report import Report, write_report
+from mechpaint.report import Report, Table, write_report
 from mechpaint.runs import RunFolder
+from mechpaint.showing import Showing, Shown
 
 
 @dataclass(frozen=True)
-class Finished:
+class Finished(Showing):
     """A run that is done.
 
     Attributes:
@@ -37,6 +38,22 @@ class Finished:
     report: Report
     computed: int
     seconds: float
+
+    @property
+    def done(self) -> str:
+        """In words, what was computed now."""
+        if not self.computed:
+            return "all was computed before"
+        return f"{self.computed} cells computed in {self.seconds:.0f} s"
+
+    def _shown(self) -> Shown:
+        table = next((section for section in self.report.sections if isinstance(section, Table)), None)
+        facts = [
+            *(("", paragraph) for paragraph in self.report.summary),
+            ("done", self.done),
+            ("report", str(self.page)),
+        ]
+        return Shown(self.report.title, facts, table.columns if table else (), table.rows if table else ())
 
 
 def run(plan: Plan, out: Path, command: str) -> Finished:
@@ -67,9 +84,13 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
         else:
             _do_at_once(work, missing, at_once)
     report = plan.report(folder.collect([cell.name for cell in cells]))
-    details = [*plan.details(), *((f"plugin {name}", v) for name, v in plugins.items())]
-    page = write_report(report, folder.path, [*details, ("fingerprint", folder.path.name)], command)
+    page = write_report(report, folder.path, [*plan.details(), *_provenance(folder)], command)
     return Finished(folder.path, page, report, len(missing), time.monotonic() - began)
+
+
+def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
+    named = ", ".join(f"{name} {version}" for name, version in folder.versions.items())
+    return [("versions", named), ("fingerprint", folder.path.name)]
 
 
 class _Stopped(BaseException):

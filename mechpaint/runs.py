@@ -52,6 +52,7 @@ class RunFolder:
         self, out: Path, analysis: str, config: dict[str, Any], schema: Any, plugins: Mapping[str, str] = _NO_PLUGINS
     ) -> None:
         self.config = config
+        self.versions = versions(plugins)
         self.path = out / analysis / fingerprint(config, plugins)
         self._schema = schema
         self._plugins = plugins
@@ -147,9 +148,13 @@ def _column(field: Any, values: list[Any]) -> Any:
 
 def fingerprint(config: dict[str, Any], plugins: Mapping[str, str] = _NO_PLUGINS) -> str:
     """Sixteen hexadecimal digits of a SHA-256."""
-    versions = {**{name: version(name) for name in VERSIONS_THAT_MATTER}, **plugins}
-    text = json.dumps([_plain(config), versions], sort_keys=True)
+    text = json.dumps([_plain(config), versions(plugins)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions(plugins: Mapping[str, str] = _NO_PLUGINS) -> dict[str, str]:
+    """What the results depend on besides the configuration."""
+    return {**{name: version(name) for name in VERSIONS_THAT_MATTER}, **plugins}
 
 
 def environment(plugins: Mapping[str, str] = _NO_PLUGINS) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def test_the_example_is_run_and_its_version_recorded(environment, folder):
     run = environment.folder / shown["run"]
     assert json.loads((run / "env.json").read_text())["plugins"] == {"mechpaint-example": "0.1.0"}
     assert (run / "figures" / "scores.svg").exists()
-    assert "plugin mechpaint-example" in (run / "report.html").read_text()
+    assert "mechpaint-example 0.1.0" in (run / "report.html").read_text()
 
 
 def _blocks(language: str) -> list[str]:

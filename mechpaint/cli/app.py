@@ -22,16 +22,17 @@ import mechpaint
 from mechpaint.analysis import Analysis
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
-from mechpaint.cli.plugging import EPILOG, find_plugins, plain, plugins_command, take_plugins, warn
+from mechpaint.cli.plugging import EPILOG, find_plugins, plugins_command, take_plugins, warn
 from mechpaint.discovery import require_files
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.gemma import WeightsError
 from mechpaint.plugins import Registry, built_in
+from mechpaint.showing import Shown
 from mechpaint.sources import PluginError
+from mechpaint.visible import visible
 
 _EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
-
 
 _WITH_PLUGINS = {"analyze", "list"}
 """The commands that use the registry: plugins are imported for them, and for no others."""
@@ -71,7 +72,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     for name, analysis in registry.analyses.items():
         common = kind_of(analysis).options(analysis)
         command = command_for(analysis, common, lambda made, options: _analyze(registry, made, options))
-        analyze.command(name, help=escape(plain(analysis.question)), epilog=_EPILOG)(command)
+        analyze.command(name, help=escape(visible(analysis.question)), epilog=_EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.command("list")(_list_command(registry))
     app.command("plugins", epilog=EPILOG)(plugins_command(registry, files))
@@ -110,7 +111,7 @@ def _list(registry: Registry, as_json: bool) -> None:
     from mechpaint.models import PRESETS
 
     found = {
-        "analyses": {name: plain(analysis.question) for name, analysis in registry.analyses.items()},
+        "analyses": {name: visible(analysis.question) for name, analysis in registry.analyses.items()},
         "tasks": {name: _first_line(task) for name, task in registry.tasks.items()},
         "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
         "models": {name: _first_line(make) for name, make in PRESETS.items()},
@@ -126,7 +127,7 @@ def _list(registry: Registry, as_json: bool) -> None:
 
 
 def _first_line(thing: Any) -> str:
-    return plain((thing.__doc__ or "").strip().partition("\n")[0])
+    return visible((thing.__doc__ or "").strip().partition("\n")[0])
 
 
 def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:
@@ -172,16 +173,8 @@ def _print_finished(finished: Any, as_json: bool) -> None:
         print(json.dumps({"run": str(finished.folder), "report": str(finished.page), **summary}, indent=2))  # noqa: T201
         return
     for table in tables[:1]:
-        shown = Table(*table.columns, title=table.title, title_justify="left")
-        for row in table.rows:
-            shown.add_row(*row)
-        Console().print(shown)
-    done = (
-        f"{finished.computed} cells computed in {finished.seconds:.0f} s"
-        if finished.computed
-        else "all was computed before"
-    )
-    print(f"{done}\nreport: {finished.page}")  # noqa: T201
+        Console().print(Shown(table.title, (), table.columns, table.rows).rich())
+    print(f"{finished.done}\nreport: {finished.page}")  # noqa: T201
 
 
 def _command() -> str:
@@ -193,7 +186,7 @@ def _say(message: str) -> None:
 
 
 def _tell(error: Exception) -> None:
-    _say(f"[red]error[/red]: {escape(plain(str(error)))}")
+    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
 
 
 def _fail(error: Exception, status: int) -> NoReturn:

@@ -21,6 +21,7 @@ from mechpaint.cli.options import command_for
 from mechpaint.discovery import VARIABLE, Discovery, Loaded, NotChosen, Outcome, Plugin, Refused, chosen_by, discover
 from mechpaint.plugins import Registry
 from mechpaint.sources import PluginError
+from mechpaint.visible import visible
 
 EPILOG = (
     "Plugins are the entry points mechpaint.plugins of installed packages, and the files given with --plugin. "
@@ -96,7 +97,7 @@ def warn(found: Discovery) -> None:
 
 
 def _warn(message: str) -> None:
-    text = Text.assemble(("warning", "yellow"), ": ", plain(message), "; for more: mechpaint plugins")
+    text = Text.assemble(("warning", "yellow"), ": ", visible(message), "; for more: mechpaint plugins")
     Console(stderr=True).print(text, soft_wrap=True)
 
 
@@ -112,10 +113,10 @@ def _show(found: Discovery, as_json: bool) -> None:
         console.print("There are no plugins: no package has one, and none was given with --plugin.", highlight=False)
     for source, refused in found.refused():
         lines = [f"{source.name}: {refused.reason}", *(f"  {line}" for line in refused.traceback.splitlines())]
-        console.print(Text("\n" + "\n".join(map(plain, lines))), soft_wrap=True)
+        console.print(Text("\n" + "\n".join(map(visible, lines))), soft_wrap=True)
     for name in found.missing:
         there = ", ".join(plugin.source.name for plugin in found.plugins if plugin.source.package) or "none"
-        console.print(Text(plain(f"\n{VARIABLE} names {name}, and there is no such plugin; there are: {there}")))
+        console.print(Text(visible(f"\n{VARIABLE} names {name}, and there is no such plugin; there are: {there}")))
 
 
 def _table(found: Discovery) -> Table:
@@ -129,7 +130,7 @@ def _table(found: Discovery) -> Table:
 
 
 def _cell(text: str) -> Text:
-    return Text(plain(text), overflow="fold")
+    return Text(visible(text), overflow="fold")
 
 
 def _status(outcome: Outcome) -> str:
@@ -161,8 +162,3 @@ def _facts(plugin: Plugin) -> dict[str, Any]:
         "reason": refused and refused.reason,
         "traceback": refused and refused.traceback,
     }
-
-
-def plain(text: str) -> str:
-    r"""The same text, with what a terminal would obey, or show otherwise than it is, written out: `\x1b[2J`."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
