@@ -126,7 +126,7 @@ def discover(
                 loaded[source.name] = source
         plugins.append(Plugin(source, outcome))
     missing = (chosen or frozenset()) - {plugin.source.name for plugin in plugins}
-    for source in {Path(path).resolve(): from_file(path) for path in files}.values():
+    for source in {source.module: source for source in map(from_file, files)}.values():
         outcome, registry = _load(source, registry, check)
         plugins.append(Plugin(source, outcome))
     return Discovery(registry, tuple(plugins), tuple(sorted(missing)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ GROUP = "mechpaint.plugins"
 
 FILE_PREFIX = "mechpaint_plugin_"
 """What the names of modules made of files begin with."""
+
+_UNKNOWN = "unknown"
 
 
 class PluginError(InputError):
@@ -92,9 +95,10 @@ def installed() -> list[Source]:
 
 
 def from_file(path: str | Path) -> Source:
-    """The plugin in a file."""
-    digest = hashlib.sha256(str(Path(path).resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
-    module = f"{FILE_PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', Path(path).stem)}_{digest}"
+    """The plugin in a file. However its path is written, it is the same module."""
+    real = Path(os.path.realpath(path))
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:8]
+    module = f"{FILE_PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', real.stem)}_{digest}"
     return Source(Path(path).name, str(path), module, None, partial(_import, Path(path), module))
 
 
@@ -105,7 +109,9 @@ def _distributions() -> Iterator[metadata.Distribution]:
     seen: set[str] = set()
     for distribution in filter(_mentions_plugins, metadata.distributions()):
         name = canonicalize_name(_field(distribution, "Name"))
-        if name not in seen:
+        if name == _UNKNOWN:
+            yield distribution
+        elif name not in seen:
             yield next(iter(metadata.distributions(name=name)), distribution)
         seen.add(name)
 
@@ -120,9 +126,9 @@ def _mentions_plugins(distribution: metadata.Distribution) -> bool:
 def _field(distribution: metadata.Distribution, name: str) -> str:
     """A field of its metadata, which may be damaged."""
     try:
-        return str(distribution.metadata[name] or "unknown")
+        return str(distribution.metadata[name] or _UNKNOWN)
     except Exception:  # what importlib.metadata makes of that differs by version
-        return "unknown"
+        return _UNKNOWN
 
 
 def _entry_points(distribution: metadata.Distribution) -> list[Source]:
@@ -151,6 +157,6 @@ def _import(path: Path, name: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
     return module

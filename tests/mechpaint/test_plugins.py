@@ -220,6 +220,7 @@ def test_damaged_metadata_stops_nothing(site):
     site.install("odd-target", "", target="not a module!")
     site.install("odd-needs", "", requires=["mechpaint >>> 3"])
     site.distribution("nameless", "", "[mechpaint.plugins]\nnameless = nameless\n")
+    site.distribution("another", "", "[mechpaint.plugins]\nanother = another\n")
     (site.folder / "bytes-1.0.dist-info").mkdir()
     (site.folder / "bytes-1.0.dist-info" / "entry_points.txt").write_bytes(b"[mechpaint.plugins]\n\xff = \xff")
     found = discover(built_in())
@@ -229,6 +230,7 @@ def test_damaged_metadata_stops_nothing(site):
         "odd-target": "broken",
         "odd-needs": "broken",
         "nameless": "broken",
+        "another": "broken",
     }
     assert "metadata cannot be read" in outcomes(found)["no-target"].reason
 
@@ -353,8 +355,11 @@ def test_a_folder_is_no_plugin_file_and_a_file_twice_is_one(files, mechpaint, tm
     assert "is no Python file (.py)" in mechpaint("list", "--plugin", tmp_path).stderr
     (tmp_path / "mine.txt").write_text(good())
     assert "is no Python file (.py)" in mechpaint("list", "--plugin", tmp_path / "mine.txt").stderr
+    (tmp_path / "loop.py").symlink_to("loop.py")
+    assert "is not there" in mechpaint("list", "--plugin", tmp_path / "loop.py").stderr
     path = files(good())
-    assert mechpaint("list", "--plugin", path, "--plugin", path.parent / "." / path.name).returncode == 0
+    (tmp_path / "link.py").symlink_to(path)
+    assert mechpaint("list", "--plugin", path, "--plugin", tmp_path / "link.py").returncode == 0
     done = mechpaint("list", "--plugin")
     assert done.returncode == 2
     assert "requires an argument" in done.stderr
