@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from mechpaint.sources import FILE_PREFIX, installed
+from mechpaint.sources import DIGEST, installed
 
 
 def plugin_versions(things: Iterable[object]) -> dict[str, str]:
@@ -25,9 +24,10 @@ def plugin_versions(things: Iterable[object]) -> dict[str, str]:
     found: dict[str, str] = {}
     for module in others:
         package = packages.get(module.partition(".")[0])
-        path = getattr(sys.modules.get(module), "__file__", None)
         if package is not None:
             found[package.name] = package.version
-        elif path is not None and module.startswith(FILE_PREFIX):
-            found[Path(path).name] = "SHA-256 " + hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+        elif (digest := getattr(sys.modules.get(module), DIGEST, None)) is not None:
+            name = Path(str(sys.modules[module].__file__)).name
+            others_of_name = [found[name]] if name in found else []
+            found[name] = ", ".join([*others_of_name, f"SHA-256 {digest[:16]}"])
     return found

@@ -21,8 +21,8 @@ from mechpaint.errors import InputError
 GROUP = "mechpaint.plugins"
 """The entry points that name plugins."""
 
-FILE_PREFIX = "mechpaint_plugin_"
-"""What the names of modules made of files begin with."""
+DIGEST = "__mechpaint_sha256__"
+"""What a module that was made of a file has the SHA-256 of that file under, as it was then."""
 
 _UNKNOWN = "unknown"
 
@@ -98,7 +98,7 @@ def from_file(path: str | Path) -> Source:
     """The plugin in a file. However its path is written, it is the same module."""
     real = Path(os.path.realpath(path))
     digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:8]
-    module = f"{FILE_PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', real.stem)}_{digest}"
+    module = f"mechpaint_plugin_{re.sub(r'[^0-9A-Za-z_]', '_', real.stem)}_{digest}"
     return Source(Path(path).name, str(path), module, None, partial(_import, Path(path), module))
 
 
@@ -153,6 +153,7 @@ def _import(path: Path, name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    setattr(module, DIGEST, hashlib.sha256(path.read_bytes()).hexdigest())
     sys.modules[name] = module  # where dataclasses look annotations up
     try:
         spec.loader.exec_module(module)

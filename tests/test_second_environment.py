@@ -174,7 +174,7 @@ def test_every_command_of_the_guide_works(environment, wheels, folder, tmp_path)
         assert done.returncode == 0, (command, done.stderr)
         assert done.stderr.count("warning") == 0, (command, done.stderr)
     (page,) = {
-        path.parent for path in (tmp_path / "runs" / "lengths").rglob("report.html") if "fill(" in path.read_text()
+        path.parent for path in (tmp_path / "runs" / "lengths").rglob("report.html") if "duplicate(" in path.read_text()
     }
     assert json.loads((page / "env.json").read_text())["plugins"].keys() == {"mine.py"}
     (tmp_path / "session.py").write_text("\n".join([file, *session, "print(finished.report.sections[0].rows)"]))

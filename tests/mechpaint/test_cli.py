@@ -25,7 +25,8 @@ SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["list"], ["analyze", "--help"], ["analyze", "painters", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["list"], ["plugins"], ["analyze", "--help"], ["analyze", "painters", "--help"]],
 )
 def test_help_needs_no_torch(arguments):
     script = f"import sys; sys.argv = ['mechpaint', *{arguments!r}]\nfrom mechpaint.cli import main\n" + (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import sys
@@ -447,11 +448,13 @@ def test_a_session_has_what_the_command_line_has(site, files, monkeypatch):
 
 def test_the_versions_that_a_run_depends_on(site, files):
     site.install("one-of-them", good("One", "one"), version="3.1")
-    registry = discover(built_in(), [files(good("Two", "two"))]).registry
+    path = files(good("Two", "two"))
+    registry = discover(built_in(), [path]).registry
     of_package, of_file = registry.analyses["one"](), registry.hook_sets["two"](0)
     assert plugin_versions([of_package, registry.hook_sets["one"](1)]) == {"one-of-them": "3.1"}
     (digest,) = plugin_versions([of_file]).values()
-    assert digest.startswith("SHA-256 ")
+    assert digest == "SHA-256 " + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    path.write_text("edited since it was loaded")
     assert plugin_versions([of_file, of_package]) == {"one-of-them": "3.1", "mine.py": digest}
     assert plugin_versions([registry.analyses["painters"](), registry.hook_sets["skip"](0, 0), Gaze()]) == {}
 
