@@ -12,7 +12,7 @@ import torch
 import mechpaint as mp
 from mechpaint.analyses.induction import Induction, InductionError
 from mechpaint.analyses.induction.findings import Findings
-from mechpaint.hooks import Loop, ReadAttention, Skip
+from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.measured import MeasuredPlan
 from mechpaint.report import write_report
 from mechpaint.route import RouteError
@@ -97,6 +97,9 @@ def test_the_page_has_figures_a_view_and_what_was_found(finished):
         assert words in text
     assert (finished.folder / "figures" / "figure-2.png").stat().st_size > 10_000
     assert "CircuitsVis.render" in finished.page.read_text()
+    circuit = next(section for section in finished.report.sections if section.name == "circuit")
+    assert "L1H0 gives, where a token comes again" in circuit.alt
+    assert (finished.folder / "figures" / "circuit.svg").read_text() == circuit.drawing.svg
 
 
 def test_the_page_opens_in_a_browser(finished, chromium):
@@ -140,6 +143,13 @@ def test_it_runs_under_hooks_and_on_a_single_layer(toy, tmp_path):
     alone = as_bridge(SimplifiedTransformer(SimplifiedConfig(layers=1)))
     done = run(MeasuredPlan.of(SMALL, Subject(alone, "alone")), tmp_path, "mechpaint analyze induction")
     assert "Run twice, layer 0 leaves" in (done.folder / "report.md").read_text()
+    assert "circuit" not in [section.name for section in done.report.sections]
+
+
+def test_heads_side_by_side_are_no_circuit(toy, tmp_path):
+    chosen = Induction(sequences=4, period=8, layers=())
+    done = run(MeasuredPlan.of(chosen, Subject(toy, "toy", Average(0, 1))), tmp_path, "mechpaint analyze induction")
+    assert "circuit" not in [section.name for section in done.report.sections]
 
 
 @pytest.mark.parametrize("changed", [{"sequences": 0}, {"heads": 0}, {"heads": 9}, {"seed": -1}])

@@ -169,6 +169,9 @@ def test_the_report_has_every_figure_and_says_what_they_show():
     analysis, results = _results(_score)
     made = report(analysis, results)
     figures = {s.name: s for s in made.sections if isinstance(s, Figure)}
+    variants = figures.pop("variants")
+    assert "skip, 9 layers: 0-4 14-17;" in variants.alt
+    assert "looped parallel, 9 layers: 0-4 (5-13)x" in variants.alt
     assert list(figures) == ["figure-2", *(f"figure-{i}" for i in range(4, 10)), "figure-11", "figure-17"]
     for figure in figures.values():
         assert figure.alt
@@ -205,7 +208,7 @@ def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
     weak = Results(results.records.assign(score=0.0), results.routes, results.tasks, results.model, results.n_layers)
     page = report(analysis, weak)
     assert any("not clearly better than chance on facts, arithmetic" in w for w in page.warnings)
-    assert [s.name for s in page.sections if isinstance(s, Figure)] == ["figure-2"]
+    assert [s.name for s in page.sections if isinstance(s, Figure)] == ["variants", "figure-2"]
 
 
 def test_an_affected_layer_count_is_the_papers_axis():
