@@ -10,14 +10,16 @@ from jaxtyping import Float
 
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
-from mechpaint.circuits import View, attention_view
-from mechpaint.drawing import axes, heatmap, shared_legend, style
+from mechpaint.circuits import View, attention_view, induction_diagram
+from mechpaint.drawing import axes, heatmap, literal, shared_legend, style
 from mechpaint.report import Figure
+from mechpaint.tokentexts import seen
 
 if TYPE_CHECKING:
     from mechpaint.analyses.induction.findings import Findings
 
 _MOST_LAYERS_IN_WORDS = 30
+_MOST_CHARACTERS = 12
 
 
 def heads_figure(found: Findings) -> Figure:
@@ -37,6 +39,17 @@ def heads_figure(found: Findings) -> Figure:
     )
     alt = "Four heatmaps, layers by heads: previous-token, prefix-matching, duplicate-token and copying scores."
     return Figure("heads", "What every head does", caption, alt, drawing)
+
+
+def circuit_figure(found: Findings) -> Figure:
+    """The two heads that copy from context, and how strongly."""
+    diagram = induction_diagram(found.scores())
+    caption = (
+        "How a token is copied from context. The previous-token head leaves at b that a stood before it; the induction "
+        "head, where a comes again, finds that and attends to b. Lines are as thick as the attention is strong, on "
+        "random tokens that repeat. Paper: figure 1 of “Birth of a Transformer” (arXiv 2306.00802)."
+    )
+    return Figure("circuit", "The induction head", caption, diagram.alt, diagram)
 
 
 def patterns_figure(found: Findings) -> Figure:
@@ -61,15 +74,9 @@ def patterns_figure(found: Findings) -> Figure:
 def _pattern(ax: Any, pattern: Float[np.ndarray, "query key"], tokens: list[str]) -> None:
     ax.grid(False)
     ax.imshow(pattern, vmin=0, vmax=1, cmap="Blues")
-    shown = [_shown(token) for token in tokens]
+    shown = [literal(seen(token)[:_MOST_CHARACTERS]) for token in tokens]
     ax.set_xticks(range(len(shown)), shown, fontsize=6, rotation=90, family="DejaVu Sans")
     ax.set_yticks(range(len(shown)), shown, fontsize=6, family="DejaVu Sans")
-
-
-def _shown(token: str) -> str:
-    """A token that can be seen on an axis, and that is not taken for a formula."""
-    visible = token.replace("\n", "↵").replace(" ", "␣").replace("$", r"\$")
-    return "".join(c if c.isprintable() else "�" for c in visible)[:12]
 
 
 def patterns_view(found: Findings) -> View:

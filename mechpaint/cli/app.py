@@ -6,11 +6,10 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -20,21 +19,18 @@ from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
+from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
-from mechpaint.cli.plugging import EPILOG, find_plugins, plugins_command, take_plugins, warn
+from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
+from mechpaint.cli.telling import EPILOG, given_command, tell, told
 from mechpaint.discovery import require_files
-from mechpaint.errors import InputError
-from mechpaint.files import CannotWrite
-from mechpaint.gemma import WeightsError
 from mechpaint.plugins import Registry, built_in
 from mechpaint.showing import Shown
 from mechpaint.sources import PluginError
 from mechpaint.visible import visible
 
-_EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
-
-_WITH_PLUGINS = {"analyze", "list"}
+_WITH_PLUGINS = {"analyze", "export", "list"}
 """The commands that use the registry: plugins are imported for them, and for no others."""
 
 
@@ -52,7 +48,7 @@ def _with_plugins(registry: Registry, files: Sequence[str]) -> Registry:
     try:
         require_files(found)
     except PluginError as error:
-        _tell(error)
+        tell(error)
         sys.exit(2)
     warn(found)
     return found.registry
@@ -72,11 +68,12 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     for name, analysis in registry.analyses.items():
         common = kind_of(analysis).options(analysis)
         command = command_for(analysis, common, lambda made, options: _analyze(registry, made, options))
-        analyze.command(name, help=escape(visible(analysis.question)), epilog=_EPILOG)(command)
+        analyze.command(name, help=escape(visible(analysis.question)), epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
+    app.command("export", epilog=EPILOG)(export_command(registry))
     app.command("list")(_list_command(registry))
-    app.command("plugins", epilog=EPILOG)(plugins_command(registry, files))
-    app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG)(_common)
+    app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
+    app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
     return app
 
 
@@ -132,21 +129,14 @@ def _first_line(thing: Any) -> str:
 
 def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:
     """What `mechpaint analyze NAME` does, errors told in a line."""
-    try:
+    with told("what was done is kept; give the same command again to go on"):
         plan = kind_of(type(analysis)).plan(analysis, registry, options)
         if options["dry_run"]:
             _print_plan(plan.forecast(), options["json"])
             return
         from mechpaint.running import run
 
-        finished = run(plan, Path(options["out"]), _command())
-    except InputError as error:
-        _fail(error, 2)
-    except (CannotWrite, WeightsError) as error:
-        _fail(error, 1)
-    except KeyboardInterrupt:
-        _say("[red]interrupted[/red]: what was done is kept; give the same command again to go on")
-        raise typer.Exit(130) from None
+        finished = run(plan, Path(options["out"]), given_command())
     _print_finished(finished, options["json"])
 
 
@@ -175,20 +165,3 @@ def _print_finished(finished: Any, as_json: bool) -> None:
     for table in tables[:1]:
         Console().print(Shown(table.title, (), table.columns, table.rows).rich())
     print(f"{finished.done}\nreport: {finished.page}")  # noqa: T201
-
-
-def _command() -> str:
-    return shlex.join(["mechpaint", *sys.argv[1:]])
-
-
-def _say(message: str) -> None:
-    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
-
-
-def _tell(error: Exception) -> None:
-    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
-
-
-def _fail(error: Exception, status: int) -> NoReturn:
-    _tell(error)
-    raise typer.Exit(status)

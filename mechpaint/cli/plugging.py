@@ -23,7 +23,7 @@ from mechpaint.plugins import Registry
 from mechpaint.sources import PluginError
 from mechpaint.visible import visible
 
-EPILOG = (
+PLUGINS_EPILOG = (
     "Plugins are the entry points mechpaint.plugins of installed packages, and the files given with --plugin. "
     f"{VARIABLE}=a,b in the environment chooses among the former. Exit status: 0 all that were chosen are loaded, "
     "1 some are not."
