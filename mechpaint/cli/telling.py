@@ -43,6 +43,11 @@ def given_command() -> str:
     return shlex.join(["mechpaint", *sys.argv[1:]])
 
 
+def tell(error: Exception) -> None:
+    """Tell an error in a line."""
+    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
+
+
 def _say(message: str) -> None:
     Console(stderr=True).print(message, highlight=False, soft_wrap=True)
 
