@@ -29,8 +29,16 @@ _EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 fail
 
 
 def run_app() -> None:
-    """Build the commands for what is registered, and run the one that was asked for."""
-    registry = built_in()
+    """Run the command that was asked for."""
+    commands(built_in())(prog_name="mechpaint")
+
+
+def commands(registry: Registry) -> typer.Typer:
+    """All commands, with one of `analyze` for each analysis that is registered.
+
+    Args:
+        registry: What there is.
+    """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     analyze = typer.Typer(
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
@@ -42,7 +50,7 @@ def run_app() -> None:
     app.add_typer(analyze, name="analyze")
     app.command("list")(_list_command(registry))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG)(_common)
-    app(prog_name="mechpaint")
+    return app
 
 
 def _print_version(wanted: bool) -> bool:
