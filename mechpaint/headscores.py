@@ -77,7 +77,12 @@ class HeadScore:
 
 
 def head_name(layer: int, head: int) -> str:
-    """A head as everyone writes it: L1H0."""
+    """A head as everyone writes it: L1H0.
+
+    Args:
+        layer: Its layer, from 0.
+        head: Which head of that layer, from 0.
+    """
     return f"L{layer}H{head}"
 
 

@@ -77,3 +77,9 @@ def programs(language: str) -> Iterator[list[Block]]:
 def name(program: list[Block]) -> str:
     """What a test of it is called."""
     return str(program[0])
+
+
+def shows(printed: str, expected: str) -> bool:
+    """Whether that was printed; `…` stands for anything."""
+    pattern = ".*".join(map(re.escape, "\n".join(map(str.rstrip, expected.strip().splitlines())).split("…")))
+    return re.fullmatch(pattern, "\n".join(map(str.rstrip, printed.strip().splitlines())), re.S) is not None

@@ -8,14 +8,13 @@ be that. A block of the language `text` right after holds what is printed; `…`
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from types import ModuleType
 
 import pytest
 import torch
 
-from tests.docs.fences import ROOT, Block, name, programs
+from tests.docs.fences import ROOT, Block, name, programs, shows
 
 PROGRAMS = list(programs("python"))
 
@@ -79,12 +78,6 @@ def _said(line: str, after: int) -> str | None:
     except SyntaxError:
         return None
     return None if isinstance(found, ast.Name) else comment.removeprefix("#").strip()
-
-
-def shows(printed: str, expected: str) -> bool:
-    """Whether that was printed; `…` stands for anything."""
-    pattern = ".*".join(map(re.escape, "\n".join(map(str.rstrip, expected.strip().splitlines())).split("…")))
-    return re.fullmatch(pattern, "\n".join(map(str.rstrip, printed.strip().splitlines())), re.S) is not None
 
 
 def test_what_a_comment_says_is_compared():

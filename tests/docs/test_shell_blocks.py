@@ -4,6 +4,7 @@
                      the model, makes the plan and stops. In the default run a tiny model with as many layers stands in
                      for Gemma-3-270M, and tasks have four items; `-m ""` runs them on the real one too, as they are.
     python FILE      for real, with the same stand-in
+    python examples/export.py NAME   the notebook is there; the notebooks' own tests execute it
     git, cd          for real, with a small repository in the place of this one
     make TARGET      `make -n`: the target and all it needs are there
     pip install …    the extras are this project's, and files that are named are there
@@ -32,17 +33,16 @@ import pytest
 from mechpaint import models
 from mechpaint.cli import main
 from tests import tiny
-from tests.docs.fences import PAGES, ROOT, blocks_of
+from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 MINUTES = {"painters", "birth", "memories"}
 LANGUAGES = {"", "sh", "python", "text"}
 
 
-def _commands(path: Path) -> list[list[str]]:
-    """The words of every command of a page; comments and the ends of continued lines are not among them."""
-    blocks = [block for block in blocks_of(path) if block.language in ("", "sh")]
-    lines = "\n".join(block.text for block in blocks).replace("\\\n", " ").splitlines()
+def _commands(block: Block) -> list[list[str]]:
+    """The words of every command of a block; comments and the ends of continued lines are not among them."""
+    lines = block.text.replace("\\\n", " ").splitlines()
     return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
 
 
@@ -51,8 +51,10 @@ def _asks_gemma(words: list[str]) -> bool:
     return named or ("painters" in words and "--model" not in words) or any("examples/" in word for word in words)
 
 
-COMMANDS = {path: _commands(path) for path in PAGES}
-WITH_COMMANDS = [path for path, commands in COMMANDS.items() if commands]
+COMMANDS = {
+    page: [(block, _commands(block)) for block in blocks_of(page) if block.language in ("", "sh")] for page in PAGES
+}
+WITH_COMMANDS = [page for page, blocks in COMMANDS.items() if blocks]
 
 
 def _name(path: Path) -> str:
@@ -126,6 +128,10 @@ def _python(words: list[str], place: Place) -> None:
         assert importlib.util.find_spec(words[2]), words[2]
         return
     script = place.file(words[1])
+    if words[1] == "examples/export.py":
+        for name in words[3:]:
+            place.file(f"examples/{name}.ipynb")
+        return
     place.monkeypatch.setattr(sys, "argv", words[1:])
     runpy.run_path(str(script), run_name="__main__")
 
@@ -182,7 +188,7 @@ def carry_out(words: list[str], place: Place) -> None:
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=_name)
-def test_commands(page, place, stand_in, monkeypatch):
+def test_commands(page, place, stand_in, monkeypatch, capfd):
     def small():
         """A model that stands in for Gemma-3-270M."""
         return stand_in
@@ -192,11 +198,18 @@ def test_commands(page, place, stand_in, monkeypatch):
     for block in blocks_of(page):
         if block.title:
             (place.folder / block.title).write_text(block.text)
-    for words in COMMANDS[page]:
-        carry_out(words, place)
+    for block, commands in COMMANDS[page]:
+        capfd.readouterr()
+        for words in commands:
+            carry_out(words, place)
+        if block.output is not None:
+            assert shows(capfd.readouterr().out, block.output)
 
 
-ON_GEMMA = {page: [words for words in COMMANDS[page] if _asks_gemma(words)] for page in WITH_COMMANDS}
+ON_GEMMA = {
+    page: [words for _, commands in COMMANDS[page] for words in commands if _asks_gemma(words)]
+    for page in WITH_COMMANDS
+}
 
 
 @pytest.mark.gemma
