@@ -29,8 +29,12 @@ def _python(text):
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
-@pytest.mark.parametrize(("call", "notation"), re.findall(r"^\| `([A-Z].*?)` \| `([^`]*)`", README, re.M))
-def test_the_readmes_table_of_hook_sets(call, notation):
+PAINTERS = (ROOT / "docs" / "explanation" / "painters.md").read_text()
+TABLES = re.findall(r"\| `([A-Z][^`]*\))` \| `([^`]*)`", README + PAINTERS)
+
+
+@pytest.mark.parametrize(("call", "notation"), TABLES)
+def test_tables_of_hook_sets(call, notation):
     assert eval(call, dict(HOOKS)).route(18) == Route.parse(notation, 18)
 
 
