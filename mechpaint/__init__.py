@@ -1,12 +1,12 @@
 """Reroute, repeat, average and read the layers of transformers, as hook sets on TransformerLens models.
 
-    import mechpaint as mp
-    from mechpaint.hooks import Average, Loop, ReadAttention
+import mechpaint as mp
+from mechpaint.hooks import Average, Loop, ReadAttention
 
-    model = mp.load("gemma-3-270m")
-    with mp.attach(model, Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])) as session:
-        logits = model("The capital of France is")
-    session.route, session["attention"]
+model = mp.load("gemma-3-270m")
+with mp.attach(model, Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])) as session:
+    logits = model("The capital of France is")
+session.route, session["attention"]
 """
 
 from __future__ import annotations

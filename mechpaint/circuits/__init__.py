@@ -1,10 +1,10 @@
 """Circuits, to be looked at: attention patterns, tokens, routes and induction heads, in notebooks and reports.
 
-    from mechpaint import circuits
+from mechpaint import circuits
 
-    circuits.attention(model, "The cat sat. The cat", layers=[5])
-    circuits.token_losses(model, "The cat sat. The cat")
-    circuits.route_diagram(mp.Route.parse("0-3 (4-13)x3 14-17", n_layers=18))
+circuits.attention(model, "The cat sat. The cat", layers=[5])
+circuits.token_losses(model, "The cat sat. The cat")
+circuits.route_diagram(mp.Route.parse("0-3 (4-13)x3 14-17", n_layers=18))
 """
 
 from __future__ import annotations

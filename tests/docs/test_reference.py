@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 
 import griffe
 import pytest
@@ -106,7 +108,8 @@ def test_every_public_name_is_in_the_reference(site):
         assert anchor.replace("$", path) in _anchors(site / page), path
 
 
-def _anchors(page) -> set[str]:
+@cache
+def _anchors(page: Path) -> set[str]:
     found: set[str] = set()
 
     class Ids(HTMLParser):
