@@ -10,8 +10,9 @@
     pip install …    the extras are this project's, and files that are named are there
     python -m NAME   the module is there; the benchmarks that are started so take minutes
 
-The commands of a page run in order, in an empty folder that has the page's titled blocks as files. A block without a
-language is taken for commands.
+The commands of a page run in order, in an empty folder; a block with a title becomes the file of that name when it is
+its turn. A block of the language `text` right after commands holds what they print. A block without a language is taken
+for commands.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ LANGUAGES = {"", "sh", "python", "text"}
 
 def _commands(block: Block) -> list[list[str]]:
     """The words of every command of a block; comments and the ends of continued lines are not among them."""
+    if block.language not in ("", "sh"):
+        return []
     lines = block.text.replace("\\\n", " ").splitlines()
     return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
 
@@ -51,10 +54,8 @@ def _asks_gemma(words: list[str]) -> bool:
     return named or ("painters" in words and "--model" not in words) or any("examples/" in word for word in words)
 
 
-COMMANDS = {
-    page: [(block, _commands(block)) for block in blocks_of(page) if block.language in ("", "sh")] for page in PAGES
-}
-WITH_COMMANDS = [page for page, blocks in COMMANDS.items() if blocks]
+COMMANDS = {page: [words for block in blocks_of(page) for words in _commands(block)] for page in PAGES}
+WITH_COMMANDS = [page for page, commands in COMMANDS.items() if commands]
 
 
 def _name(path: Path) -> str:
@@ -198,18 +199,15 @@ def test_commands(page, place, stand_in, monkeypatch, capfd):
     for block in blocks_of(page):
         if block.title:
             (place.folder / block.title).write_text(block.text)
-    for block, commands in COMMANDS[page]:
         capfd.readouterr()
+        commands = _commands(block)
         for words in commands:
             carry_out(words, place)
-        if block.output is not None:
+        if commands and block.output is not None:
             assert shows(capfd.readouterr().out, block.output)
 
 
-ON_GEMMA = {
-    page: [words for _, commands in COMMANDS[page] for words in commands if _asks_gemma(words)]
-    for page in WITH_COMMANDS
-}
+ON_GEMMA = {page: [words for words in commands if _asks_gemma(words)] for page, commands in COMMANDS.items()}
 
 
 @pytest.mark.gemma
