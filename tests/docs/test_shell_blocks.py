@@ -7,7 +7,8 @@
     python examples/export.py NAME   the notebook is there; the notebooks' own tests execute it
     git, cd          for real, with a small repository in the place of this one
     make TARGET      `make -n`: the target and all it needs are there
-    pip install …    the extras are this project's, and files that are named are there
+    pip install …    the extras are this project's, and files that are named are there; another package's modules and
+                     entry points are found from then on
     python -m NAME   the module is there; the benchmarks that are started so take minutes
 
 The commands of a page run in order, in an empty folder; a block with a title becomes the file of that name when it is
@@ -27,7 +28,9 @@ import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +41,7 @@ from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 MINUTES = {"painters", "birth", "memories"}
-LANGUAGES = {"", "sh", "python", "text"}
+LANGUAGES = {"", "sh", "python", "text", "toml"}
 
 
 def _commands(block: Block) -> list[list[str]]:
@@ -168,7 +171,23 @@ def _pip(words: list[str], place: Place) -> None:
         what, extras = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", requirement).groups()
         assert set(extras.split(",") if extras else ()) <= EXTRAS, requirement
         home = ROOT if what == "." else place.file(what)
-        assert (home / "pyproject.toml").exists(), requirement
+        project = tomllib.loads((home / "pyproject.toml").read_text())["project"]
+        if home != ROOT:
+            _install(project, home, place)
+
+
+def _install(project: dict[str, Any], home: Path, place: Place) -> None:
+    """Have a package's modules and entry points found for the rest of the page, without a build."""
+    info = place.folder / "site" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    needs = [f"Requires-Dist: {one}" for one in project.get("dependencies", ())]
+    facts = ["Metadata-Version: 2.1", f"Name: {project['name']}", f"Version: {project['version']}", *needs]
+    (info / "METADATA").write_text("\n".join(facts) + "\n")
+    groups = project.get("entry-points", {}).items()
+    lines = [line for group, named in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    for folder in (info.parent, home / "src"):
+        place.monkeypatch.syspath_prepend(str(folder))
 
 
 KINDS: dict[str, Callable[[list[str], Place], None]] = {
@@ -183,9 +202,13 @@ KINDS: dict[str, Callable[[list[str], Place], None]] = {
 
 def carry_out(words: list[str], place: Place) -> None:
     """Carry out one command in the way of its kind."""
-    program = words[0].removeprefix(".venv/bin/")
-    assert program in KINDS, f"how is {shlex.join(words)!r} tested? Add its kind to {__name__}"
-    KINDS[program]([program, *words[1:]], place)
+    with pytest.MonkeyPatch.context() as for_this_one:
+        while re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            for_this_one.setenv(*words[0].split("=", 1))
+            words = words[1:]
+        program = words[0].removeprefix(".venv/bin/")
+        assert program in KINDS, f"how is {shlex.join(words)!r} tested? Add its kind to {__name__}"
+        KINDS[program]([program, *words[1:]], place)
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=_name)
@@ -236,4 +259,26 @@ def test_wrong_commands_fail(place):
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_blocks_are_of_a_language_that_is_tested(page):
-    assert {block.language for block in blocks_of(page)} <= LANGUAGES
+    for block in blocks_of(page):
+        assert block.language in LANGUAGES, block
+        if block.language == "toml":
+            tomllib.loads(block.text)
+
+
+def test_what_is_installed_is_found(place):
+    package = place.folder / "plug"
+    (package / "src").mkdir(parents=True)
+    (package / "src" / "plugged_in.py").write_text("told = 'yes'\n")
+    facts = 'name = "a-plug"\nversion = "1.0"\n[project.entry-points."some.group"]\nplug = "plugged_in:told"\n'
+    (package / "pyproject.toml").write_text(f"[project]\n{facts}")
+    carry_out(["pip", "install", "plug"], place)
+    (found,) = metadata.entry_points(group="some.group")
+    assert found.load() == "yes"
+    assert metadata.version("a-plug") == "1.0"
+
+
+def test_variables_are_set_for_one_command(place, capfd):
+    (place.folder / "say.py").write_text("import os\nprint(os.environ.get('SAID'))\n")
+    carry_out(["SAID=a=b", "python", "say.py"], place)
+    carry_out(["python", "say.py"], place)
+    assert capfd.readouterr().out == "a=b\nNone\n"

@@ -23,7 +23,6 @@ def opened(chromium, path, size, colours):
         assert not shown.said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 @pytest.mark.parametrize("name", SHOWN)
@@ -43,7 +42,6 @@ def test_pages(chromium, site, name, size, colours):
             page.screenshot(path=f"{folder}/{shot}")
 
 
-@pytest.mark.slow
 def test_the_search_works_from_disk(chromium, site):
     with opened(chromium, site / "index.html", DESK, "light") as page:
         page.click("input.md-search__input")
