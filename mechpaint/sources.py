@@ -13,7 +13,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import mechpaint
 from mechpaint.errors import InputError
@@ -29,6 +29,10 @@ _UNKNOWN = "unknown"
 
 class PluginError(InputError):
     """A plugin that was asked for and cannot be had: no such file, or something is wrong in it."""
+
+
+_Distribution: TypeAlias = Any
+"""importlib.metadata's, or, once that package is imported, importlib_metadata's, which shares no base with it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def from_file(path: str | Path) -> Source:
     return Source(Path(path).name, str(path), module, None, partial(_import, Path(path), module))
 
 
-def _distributions() -> Iterator[metadata.Distribution]:
+def _distributions() -> Iterator[_Distribution]:
     """Those that may have plugins. Of two with the same name the one that Python would import."""
     from packaging.utils import canonicalize_name
 
@@ -116,14 +120,14 @@ def _distributions() -> Iterator[metadata.Distribution]:
         seen.add(name)
 
 
-def _mentions_plugins(distribution: metadata.Distribution) -> bool:
+def _mentions_plugins(distribution: _Distribution) -> bool:
     try:
         return GROUP in (distribution.read_text("entry_points.txt") or "")
     except (OSError, ValueError):  # not a plugin's matter: pip says more of it
         return False
 
 
-def _field(distribution: metadata.Distribution, name: str) -> str:
+def _field(distribution: _Distribution, name: str) -> str:
     """A field of its metadata, which may be damaged."""
     try:
         return str(distribution.metadata[name] or _UNKNOWN)
@@ -131,14 +135,21 @@ def _field(distribution: metadata.Distribution, name: str) -> str:
         return _UNKNOWN
 
 
-def _entry_points(distribution: metadata.Distribution) -> list[Source]:
+def _entry_points(distribution: _Distribution) -> list[Source]:
     name, version = _field(distribution, "Name"), _field(distribution, "Version")
     try:
-        package = Package(name, version, tuple(distribution.requires or ()))
+        package = Package(name, version, _requires(distribution))
         points = [point for point in distribution.entry_points if point.group == GROUP]
     except Exception as error:  # as above
         return [Source(name, "entry_points.txt", "", Package(name, version, ()), partial(_unreadable, error))]
     return [Source(p.name, p.value, re.split(r"[.:\s]", p.value)[0], package, p.load) for p in points]
+
+
+def _requires(distribution: _Distribution) -> tuple[str, ...]:
+    try:
+        return tuple(distribution.requires or ())
+    except Exception:  # without metadata importlib_metadata raises, where importlib.metadata says nothing
+        return ()
 
 
 def _unreadable(error: Exception) -> NoReturn:

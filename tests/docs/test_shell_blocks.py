@@ -186,6 +186,9 @@ def _install(project: dict[str, Any], home: Path, place: Place) -> None:
     groups = project.get("entry-points", {}).items()
     lines = [line for group, named in groups for line in (f"[{group}]", *(f"{k} = {v}" for k, v in named.items()))]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    place.monkeypatch.setenv(
+        "MECHPAINT_PLUGINS", ",".join(project.get("entry-points", {}).get("mechpaint.plugins", ()))
+    )
     for folder in (info.parent, home / "src"):
         place.monkeypatch.syspath_prepend(str(folder))
 
