@@ -70,6 +70,16 @@ class HeadScore:
     prefix_matching: float
     copying: float
 
+    @property
+    def name(self) -> str:
+        """The head as everyone writes it: L1H0."""
+        return head_name(self.visit.layer, self.head)
+
+
+def head_name(layer: int, head: int) -> str:
+    """A head as everyone writes it: L1H0."""
+    return f"L{layer}H{head}"
+
 
 def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int = 0) -> Repeated:
     """Sequences of distinct random tokens that repeat once, with the model's beginning-of-sequence token if it has one.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from mechpaint.circuits import Script, View
+from mechpaint.circuits.view import Script, View
 from mechpaint.files import write_text, written
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
+from mechpaint.headscores import head_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,11 +110,6 @@ class Findings:
         """A score for each layer that something was done to; `kind` is one of `WITHOUT` and `TWICE`."""
         labels = {x: kind.format(x) for x in range(self.n_layers)}
         return {x: self.score(label, name) for x, label in labels.items() if label in self.labels}
-
-
-def head_name(layer: int, head: int) -> str:
-    """As everyone writes it: L1H0."""
-    return f"L{layer}H{head}"
 
 
 def _rows(table: Any, *columns: str) -> list[tuple[Any, ...]]:

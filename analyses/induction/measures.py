@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from mechpaint.analysis import Record
-from mechpaint.circuits import MOST_TOKENS
+from mechpaint.circuits.heads import MOST_TOKENS
 from mechpaint.headscores import HeadScore, Repeated, head_scores, repeated_tokens
 from mechpaint.hookset import HookSet
 from mechpaint.patterns import ATTENTION, Patterns
 from mechpaint.session import attach
 from mechpaint.sweeping import sweep
+from mechpaint.tokentexts import token_texts
 from mechpaint.toy.bridging import task_of
 
 if TYPE_CHECKING:
@@ -103,18 +104,10 @@ def _attention(
 ) -> Iterator[Record]:
     with torch.no_grad(), attach(model, hook_set + Patterns()) as session:
         model(tokens, return_type=None)
-    for place, text in enumerate(_texts(model, tokens[0])):
+    for place, text in enumerate(token_texts(model, tokens[0])):
         yield _record("token", text, float(tokens[0, place]), query=place)
     for score in heads:
         pattern = session[ATTENTION][score.visit][0, score.head]
         for query, row in enumerate(pattern.tolist()):
             for key, value in enumerate(row[: query + 1]):
                 yield _record("attention", "", value, score.visit.layer, score.head, query, key)
-
-
-def _texts(model: TransformerBridge, tokens: Int[Tensor, "position"]) -> list[str]:
-    """Each token as text; its number where the model has no tokenizer."""
-    tokenizer = model.tokenizer
-    if tokenizer is None:
-        return [str(int(token)) for token in tokens]
-    return [str(tokenizer.decode([int(token)])) for token in tokens]

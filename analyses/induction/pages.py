@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mechpaint.analyses.induction.figures import heads_figure, layers_figure, patterns_figure, patterns_view
-from mechpaint.analyses.induction.findings import Findings, head_name
+from mechpaint.analyses.induction.findings import Findings
 from mechpaint.analyses.induction.labels import FULL
 from mechpaint.analyses.induction.measures import SCORES
+from mechpaint.headscores import head_name
 from mechpaint.report import Report, Table
 
 if TYPE_CHECKING:

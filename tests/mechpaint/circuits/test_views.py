@@ -13,7 +13,8 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from mechpaint.circuits import MOST_HEADS, MOST_TOKENS, ViewError, attention_view
+from mechpaint.circuits import ViewError, attention_view
+from mechpaint.circuits.heads import MOST_HEADS, MOST_TOKENS
 from mechpaint.report import Report, Table, write_report
 
 HOSTILE = [
