@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,6 +24,7 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        # nor in a notebook, where rich would ask for ipywidgets, or take a kernel's colours for a terminal
+        console=Console(stderr=True, force_jupyter=False, force_terminal=sys.stderr.isatty()),
         transient=True,
     )
