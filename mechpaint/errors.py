@@ -9,6 +9,7 @@
         TaskError         no such task, no items, a source that cannot be read
         VariantError      an experiment that the paper does not define
         ViewError         an interactive view that would be drawn wrongly, or too slowly
+        DiagramError      a picture that nobody could read
         HeadScoreError    sequences that a model cannot take
         ChainError        no Markov chain: probabilities that do not sum to 1, a token without a successor
         BigramTaskError   no in-context bigram task: more triggers than tokens, sequences of one token

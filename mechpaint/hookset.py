@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mechpaint.errors import InputError
 from mechpaint.route import Route, Visit
+from mechpaint.showing import Showing, Shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +60,13 @@ class Reading:
     point: str
     layers: tuple[int, ...] | None = None
 
+    @property
+    def where(self) -> str:
+        """The layers in words."""
+        if self.layers is None:
+            return "every layer"
+        return f"layer{'s' * (len(self.layers) > 1)} {', '.join(map(str, self.layers))}"
+
     def visits(self, route: Route) -> tuple[Visit, ...]:
         """The visits that are read on a route.
 
@@ -77,7 +85,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class HookSet:
+class HookSet(Showing):
     """The base of every hook set; by itself it changes and reads nothing, and adding it changes nothing.
 
     Subclasses are frozen dataclasses that override one method or more. Their text form is the class's name in snake
@@ -128,6 +136,11 @@ class HookSet:
         from mechpaint.hookpoints import plain_hooks
 
         return plain_hooks(self, model, store)
+
+    def _shown(self) -> Shown:
+        rows = [(str(part), (type(part).__doc__ or "").strip().split("\n")[0]) for part in self.parts()]
+        reads = [(f"keeps {reading.key!r}", f"{reading.point} of {reading.where}") for reading in self.reads()]
+        return Shown("Hook set", reads, ("part", "what it does"), rows or [("", "changes and reads nothing")])
 
     @classmethod
     def text_name(cls) -> str:

@@ -19,6 +19,7 @@ from itertools import pairwise
 from typing import Literal, NoReturn, TypeAlias
 
 from mechpaint.errors import InputError
+from mechpaint.showing import Showing, Shown
 
 Merge: TypeAlias = Literal["mean", "sum"]
 
@@ -67,7 +68,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Route(Showing):
     """The steps that take the embeddings to the final residual stream of a model with `n_layers` layers.
 
     Immutable and hashable; two routes are equal exactly when they run the same steps.
@@ -182,6 +183,13 @@ class Route:
         if first > last:
             raise RouteError(f"a range goes from its first to its last layer, got {first} to {last}")
         return range(first, last + 1)
+
+    def _shown(self) -> Shown:
+        from mechpaint.circuits.routes import MOST_BOXES, route_diagram
+
+        calls = f"{self.layer_calls:,} layer call{'s' * (self.layer_calls > 1)}; the model has {self.n_layers} layers"
+        picture = route_diagram(self) if len(self.steps) <= MOST_BOXES else None
+        return Shown("Route", [("notation", str(self)), ("cost", calls)], picture=picture)
 
     def __str__(self) -> str:
         return " ".join(_words(self.steps))

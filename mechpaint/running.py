@@ -15,12 +15,13 @@ from rich.progress import Progress, TaskID
 
 from mechpaint.plan import Cell, Plan
 from mechpaint.progress import progress
-from mechpaint.report import Report, write_report
+from mechpaint.report import Report, Table, write_report
 from mechpaint.runs import RunFolder
+from mechpaint.showing import Showing, Shown
 
 
 @dataclass(frozen=True)
-class Finished:
+class Finished(Showing):
     """A run that is done.
 
     Attributes:
@@ -36,6 +37,22 @@ class Finished:
     report: Report
     computed: int
     seconds: float
+
+    @property
+    def done(self) -> str:
+        """In words, what was computed now."""
+        if not self.computed:
+            return "all was computed before"
+        return f"{self.computed} cells computed in {self.seconds:.0f} s"
+
+    def _shown(self) -> Shown:
+        table = next((section for section in self.report.sections if isinstance(section, Table)), None)
+        facts = [
+            *(("", paragraph) for paragraph in self.report.summary),
+            ("done", self.done),
+            ("report", str(self.page)),
+        ]
+        return Shown(self.report.title, facts, table.columns if table else (), table.rows if table else ())
 
 
 def run(plan: Plan, out: Path, command: str) -> Finished:

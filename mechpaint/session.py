@@ -12,9 +12,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.conductor import Conductor, Recording
 from mechpaint.hookset import Hook, HookFunction, HookSet, HookSetError, Store
 from mechpaint.route import Route, Visit
+from mechpaint.showing import Showing, Shown
 
 
-class Session:
+class Session(Showing):
     """What `attach` gives: the route that the model runs, and what was read in its last forward pass.
 
     `session["attention"]` maps each `Visit` to what was read there; the keys are those of the hook sets that read.
@@ -35,6 +36,15 @@ class Session:
     def keys(self) -> tuple[str, ...]:
         """What this session reads."""
         return tuple(self._store)
+
+    def _shown(self) -> Shown:
+        shown = self.route._shown()  # pyright: ignore[reportPrivateUsage]
+        rows = [
+            (key, str(len(read)), " ".join(map(str, next(iter(read.values())).shape)) if read else "not run yet")
+            for key, read in self._store.items()
+        ]
+        facts = [("hook set", str(self.hook_set)), *shown.facts]
+        return Shown("Session", facts, ("read", "visits", "shape of the first"), rows, shown.picture)
 
     def __repr__(self) -> str:
         return f'Session("{self.route}", reads: {", ".join(self._store) or "nothing"})'

@@ -14,6 +14,7 @@ from mechpaint.conductor import Conductor, Recording, Residual
 from mechpaint.merge import Merger
 from mechpaint.prefixtree import Node, PrefixTree
 from mechpaint.route import Route, RouteError
+from mechpaint.showing import Showing, Shown
 
 Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
 
@@ -21,7 +22,7 @@ _TAIL_BYTES = 2**27
 """How large a block of logits may be that is computed at once for several routes; a single route's may be larger."""
 
 
-class Sweep:
+class Sweep(Showing):
     """Runs routes that share work. Iterate over it for `(route, logits)`, in the order in which they are done.
 
     Args:
@@ -66,6 +67,12 @@ class Sweep:
 
     def __len__(self) -> int:
         return len(self._tree.routes)
+
+    def _shown(self) -> Shown:
+        shared = f"{self.layer_calls:,}; every route by itself would take {self.layer_calls_unshared:,}"
+        facts = [("routes", f"{len(self):,}"), ("layer calls", shared)]
+        rows = [(str(route), f"{route.layer_calls:,}") for route in self._tree.routes]
+        return Shown("Sweep", facts, ("route", "layer calls alone"), rows)
 
     def __iter__(self) -> Iterator[tuple[Route, Float[Tensor, "*positions vocab"]]]:
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []

@@ -44,6 +44,19 @@ def test_the_readmes_counts():
     assert f"# ({tree.layer_calls}, {tree.layer_calls_unshared})" in README
 
 
+def test_the_readmes_picture_of_routes():
+    """Drawn again: `python -m tests.test_docs` writes it."""
+    assert (ROOT / "docs" / "figures" / "routes.svg").read_text() == _picture_of_routes().svg
+
+
+def _picture_of_routes():
+    (block,) = [block for block in _python(README) if "routes_diagram" in block]
+    names = dict(HOOKS)
+    *before, last = block.strip().splitlines()
+    exec("\n".join(before), names)
+    return eval(last, names)
+
+
 def test_the_readmes_toys():
     (block,) = [block for block in _python(README) if "toy.train" in block]
     names: dict = {}
@@ -135,3 +148,7 @@ def test_the_experiment_of_contributing(tmp_path, monkeypatch):
     start = torch.randn(8, generator=torch.Generator().manual_seed(0)).square().sum().item()
     for rate, loss in table.rows:
         assert float(loss) == pytest.approx(start * (1 - 2 * float(rate)) ** 18, rel=0.01)
+
+
+if __name__ == "__main__":
+    _picture_of_routes().save(ROOT / "docs" / "figures" / "routes.svg")

@@ -34,7 +34,9 @@ def test_every_folder_of_code_is_a_listed_package():
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
 
 
-@pytest.mark.parametrize("package", [mechpaint, mechpaint.circuits, mechpaint.toy], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [mechpaint, mechpaint.circuits, mechpaint.toy], ids=lambda package: package.__name__
+)
 def test_public_names(package):
     assert package.__all__ == sorted(package.__all__)
     assert set(package.__all__) == set(package._HOME)

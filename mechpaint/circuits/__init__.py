@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mechpaint.circuits.frame import Views
     from mechpaint.circuits.heads import attention, attention_heatmap, attention_view
     from mechpaint.circuits.induction import induction_diagram
-    from mechpaint.circuits.routes import DiagramError, route_diagram
+    from mechpaint.circuits.routes import DiagramError, route_diagram, routes_diagram
     from mechpaint.circuits.tokens import Tokens, token_losses, token_probabilities
     from mechpaint.circuits.view import View, ViewError
 
@@ -34,6 +34,7 @@ _HOME = {
     "attention_view": "heads",
     "induction_diagram": "induction",
     "route_diagram": "routes",
+    "routes_diagram": "routes",
     "token_losses": "tokens",
     "token_probabilities": "tokens",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "attention_view",
     "induction_diagram",
     "route_diagram",
+    "routes_diagram",
     "token_losses",
     "token_probabilities",
 ]

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TypeAlias
 
 from mechpaint.files import write_text
+
+Length: TypeAlias = int | float
+"""Pixels."""
 
 INK = "#1c1e21"
 SOFT = "#6b7280"
@@ -53,48 +57,48 @@ class Canvas:
     def __init__(self) -> None:
         self._drawn: list[str] = []
 
-    def box(self, x: float, y: float, width: float, height: float, fill: str, label: str) -> None:
+    def box(self, x: Length, y: Length, width: Length, height: Length, fill: str, label: str) -> None:
         """A box with its upper left corner at x, y, and a label in its middle."""
         self._drawn.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5" fill="{fill}" stroke="{INK}"/>'
         )
         self.text(x + width / 2, y + height / 2, label)
 
-    def frame(self, x: float, y: float, width: float, height: float) -> None:
+    def frame(self, x: Length, y: Length, width: Length, height: Length) -> None:
         """A dashed frame around what belongs together."""
         self._drawn.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="8" fill="none" stroke="{SOFT}" '
             'stroke-dasharray="4 3"/>'
         )
 
-    def node(self, x: float, y: float, radius: float, label: str) -> None:
+    def node(self, x: Length, y: Length, radius: Length, label: str) -> None:
         """A circle around x, y with a label."""
         self._drawn.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" fill="#fff" stroke="{INK}"/>')
         self.text(x, y, label, size=12)
 
-    def text(self, x: float, y: float, text: str, size: float = 13, anchor: str = "middle", ink: str = INK) -> None:
+    def text(self, x: Length, y: Length, text: str, size: Length = 13, anchor: str = "middle", ink: str = INK) -> None:
         """Text around the height y."""
         self._drawn.append(
             f'<text x="{x:g}" y="{y:g}" dy="0.35em" font-size="{size:g}" text-anchor="{anchor}" fill="{ink}">'
             f"{escape(_visible(text))}</text>"
         )
 
-    def path(self, d: str, width: float = 1.4, ink: str = INK, fill: str = "none", opacity: float = 1) -> None:
+    def path(self, d: str, width: Length = 1.4, ink: str = INK, fill: str = "none", opacity: Length = 1) -> None:
         """A line, as SVG writes paths."""
         self._drawn.append(
             f'<path d="{d}" fill="{fill}" stroke="{ink}" stroke-width="{width:.3g}" stroke-opacity="{opacity:.3g}"/>'
         )
 
-    def arrow(self, x: float, y: float, to_x: float) -> None:
+    def arrow(self, x: Length, y: Length, to_x: Length) -> None:
         """A line to the right with a head at its end."""
         self.path(f"M{x:g} {y:g}H{to_x - 5:g}")
         self.head(to_x, y)
 
-    def head(self, x: float, y: float, ink: str = INK) -> None:
+    def head(self, x: Length, y: Length, ink: str = INK) -> None:
         """An arrow's head that points right."""
         self._drawn.append(f'<path d="M{x:g} {y:g}l-7 -4v8z" fill="{ink}"/>')
 
-    def diagram(self, width: float, height: float, alt: str) -> Diagram:
+    def diagram(self, width: Length, height: Length, alt: str) -> Diagram:
         """What was drawn, on white: in a dark page, too, lines stay dark and boxes light."""
         drawn = "".join(self._drawn)
         style = f"width:100%;min-width:{min(width, 560):g}px;max-width:{width:g}px;height:auto"

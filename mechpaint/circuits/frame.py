@@ -11,9 +11,9 @@ import base64
 import gzip
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 
 from mechpaint.circuits.view import View, calls, library, source_of
+from mechpaint.showing import safe
 
 _HEAD, _TOKEN, _MOST = 460, 16, 900  # pixels
 
@@ -33,7 +33,7 @@ class Views:
         """The frame: an `<iframe>` that may run scripts of its own and nothing else."""
         title = "; ".join(view.title for view in self.views)
         return (
-            f'<iframe sandbox="allow-scripts" title="{_attribute(title)}" srcdoc="{_attribute(self.page)}" '
+            f'<iframe sandbox="allow-scripts" title="{safe(title)}" srcdoc="{safe(self.page)}" '
             f'style="width:100%;height:{self._height()}px;border:1px solid #c9ced6;border-radius:8px;'
             'resize:vertical"></iframe>'
         )
@@ -46,9 +46,9 @@ class Views:
         """A page of HTML that needs nothing else, as it stands in the frame."""
         script = _unpacking(calls(self.views))
         shown = "".join(
-            f"<section><h3>{_attribute(view.title)}</h3>"
-            f'<div class="view" id="view-{view.name}" role="img" aria-label="{_attribute(view.alt)}">'
-            f"{_attribute(view.alt)}</div><p>{_attribute(view.caption)}</p></section>"
+            f"<section><h3>{safe(view.title)}</h3>"
+            f'<div class="view" id="view-{view.name}" role="img" aria-label="{safe(view.alt)}">'
+            f"{safe(view.alt)}</div><p>{safe(view.caption)}</p></section>"
             for view in self.views
         )
         return (
@@ -67,11 +67,6 @@ _STYLE = (
     "h3{font-size:1rem;margin:.4rem 0}.view h2,.view h3{font-size:.95rem}"
     ".view h4{font-size:.65rem;line-height:1.2}.view{overflow-x:auto}.view div:has(>canvas){width:100%!important}"
 )
-
-
-def _attribute(text: str) -> str:
-    """Text as it can stand in an element and in an attribute; lone halves of characters would not be UTF-8."""
-    return escape(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mechpaint.circuits.diagram import SOFT, Canvas, Diagram
+from mechpaint.circuits.diagram import SOFT, Canvas, Diagram, Length
 from mechpaint.circuits.view import ViewError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def induction_diagram(scores: Sequence[HeadScore]) -> Diagram:
     return canvas.diagram(760, 290, alt)
 
 
-def _edge(canvas: Canvas, start: tuple[float, float], end: tuple[float, float], strength: float, ink: str) -> None:
+def _edge(canvas: Canvas, start: tuple[Length, Length], end: tuple[Length, Length], strength: float, ink: str) -> None:
     (x, y), (to_x, to_y) = start, end
     canvas.path(
         f"M{x:g} {y:g}C{x:g} {to_y:g} {x:g} {to_y:g} {to_x - 4:g} {to_y:g}",

@@ -5,11 +5,11 @@ After the drawings of the variants in "Transformer Layers as Painters" (arXiv 24
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mechpaint.circuits.diagram import SOFT, Canvas, Diagram
+from mechpaint.circuits.diagram import SOFT, Canvas, Diagram, Length
 from mechpaint.errors import InputError
 from mechpaint.route import Route, Step
 
@@ -45,16 +45,17 @@ class Part:
 def parts(route: Route) -> tuple[Part, ...]:
     """A route with its loops found: wherever steps come again at once, they are one part."""
     found: list[Part] = []
-    steps = route.steps
+    numbers = {step: i for i, step in enumerate(dict.fromkeys(route.steps))}
+    steps = [numbers[step] for step in route.steps]  # which compare sooner
     at = 0
     while at < len(steps):
         length, times = _loop(steps, at)
-        found.append(Part(steps[at : at + length], times))
+        found.append(Part(route.steps[at : at + length], times))
         at += length * times
     return tuple(found)
 
 
-def _loop(steps: Sequence[Step], at: int) -> tuple[int, int]:
+def _loop(steps: Sequence[int], at: int) -> tuple[int, int]:
     """How long what begins here is, and how often it runs: what covers most, the shortest of these."""
     best = (1, 1)
     for length in range(1, (len(steps) - at) // 2 + 1):
@@ -81,24 +82,60 @@ def route_diagram(route: Route) -> Diagram:
     Raises:
         DiagramError: More than 1,000 boxes, with loops drawn once.
     """
-    found = parts(route)
-    pieces = [_text_piece("embed"), *_pieces(found, route.n_layers), _text_piece("unembed")]
-    rows = list(_rows(pieces))
     canvas = Canvas()
-    width = max(_WIDTH, *(2 * _GAP + sum(p.width + _GAP for p in row) for row in rows))
-    y = 12.0
-    ends: list[tuple[float, float]] = []
+    width, bottom = _draw(canvas, route, 12)
+    return canvas.diagram(width, bottom, in_words(route))
+
+
+def routes_diagram(routes: Mapping[str, Route]) -> Diagram:
+    """Draw several routes, one under the other, each under its name.
+
+    Args:
+        routes: By name, at least one.
+
+    Raises:
+        DiagramError: No routes, or one that cannot be drawn.
+    """
+    if not routes:
+        raise DiagramError("there is nothing to draw: expected at least one route")
+    canvas = Canvas()
+    widest, y = 0.0, 10.0
+    for name, route in routes.items():
+        canvas.text(_GAP, y + 8, name, size=14, anchor="start")
+        width, y = _draw(canvas, route, y + 26)
+        widest = max(widest, width)
+    words = "; ".join(f"{name}: {route}" for name, route in routes.items())
+    return canvas.diagram(widest, y, f"Routes. {words}.")
+
+
+def in_words(route: Route) -> str:
+    """What a route does, as one would say it."""
+    said = [_part_in_words(part, route.n_layers) for part in _joined(parts(route))]
+    text = f"The route {route} of a model with {route.n_layers} layers: the embeddings, then {', then '.join(said)}."
+    gone = _never_run(route)
+    return text + (f" Never run: {_spans(gone)}." if gone else "")
+
+
+def _draw(canvas: Canvas, route: Route, y: Length) -> tuple[Length, Length]:
+    """Draw a route from the height y on; give its width and where it ends."""
+    pieces = [_text_piece("embed"), *_pieces(parts(route), route.n_layers), _text_piece("unembed")]
+    rows = list(_rows(pieces))
+    end: tuple[Length, Length] | None = None
     for row in rows:
-        y += max(piece.up for piece in row)
-        if ends:
-            _turn(canvas, ends[-1], y - max(piece.up for piece in row) - 8, y)
-        ends.append((_draw_row(canvas, row, y), y))
-        y += max(piece.down for piece in row) + _GAP
-    gone = sorted(set(range(route.n_layers)) - {visit.layer for visit in route.visits()})
+        line = y + max(piece.up for piece in row)
+        if end is not None:
+            _turn(canvas, end, y - 8, line)
+        end = (_draw_pieces(canvas, row, _GAP + 8, line), line)
+        y = line + max(piece.down for piece in row) + _GAP
+    gone = _never_run(route)
     if gone:
         canvas.text(_GAP, y + 4, f"never run: {_spans(gone)}", size=12, anchor="start", ink=SOFT)
         y += _GAP
-    return canvas.diagram(width, y + 4, _words(route, found, gone))
+    return max(_WIDTH, *(2 * _GAP + sum(p.width + _GAP for p in row) for row in rows)), y + 4
+
+
+def _never_run(route: Route) -> list[int]:
+    return sorted(set(range(route.n_layers)) - {visit.layer for visit in route.visits()})
 
 
 # ---- pieces --------------------------------------------------------------------------------------------------------
@@ -108,10 +145,10 @@ def route_diagram(route: Route) -> Diagram:
 class _Piece:
     """Something on the line: how wide, how far up and down from the line, and how it is drawn from x on."""
 
-    width: float
-    up: float
-    down: float
-    draw: Callable[[Canvas, float, float], None]
+    width: Length
+    up: Length
+    down: Length
+    draw: Callable[[Canvas, Length, Length], None]
 
 
 def _pieces(found: Sequence[Part], n_layers: int) -> Iterator[_Piece]:
@@ -170,7 +207,7 @@ def _text_piece(text: str) -> _Piece:
     return _Piece(width, 10, 10, lambda canvas, x, y: canvas.text(x + width / 2, y, text, ink=SOFT))
 
 
-def _box(label: str, fill: str, width: float) -> _Piece:
+def _box(label: str, fill: str, width: Length) -> _Piece:
     return _Piece(
         width,
         _HEIGHT / 2,
@@ -188,7 +225,7 @@ def _group(step: Step, n_layers: int) -> _Piece:
     half = len(members) * pitch / 2
     fan, radius = 22, 11
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
+    def draw(canvas: Canvas, x: Length, y: Length) -> None:
         for i, layer in enumerate(members):
             middle = y - half + (i + 0.5) * pitch
             if layer is None:
@@ -212,7 +249,7 @@ def _looped(members: Sequence[_Piece], times: int) -> _Piece:
     up, down = max(piece.up for piece in members) + pad, max(piece.down for piece in members) + pad
     width = inner + 2 * pad
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
+    def draw(canvas: Canvas, x: Length, y: Length) -> None:
         canvas.frame(x, y - up, width, up + down)
         _draw_pieces(canvas, members, x + pad, y)
         top = y - up
@@ -242,13 +279,8 @@ def _rows(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
     yield row
 
 
-def _draw_row(canvas: Canvas, row: Sequence[_Piece], y: float) -> float:
-    """Draw a row and give where it ends."""
-    return _draw_pieces(canvas, row, _GAP + 8, y)
-
-
-def _draw_pieces(canvas: Canvas, pieces: Sequence[_Piece], x: float, y: float) -> float:
-    places: list[tuple[float, float]] = []
+def _draw_pieces(canvas: Canvas, pieces: Sequence[_Piece], x: Length, y: Length) -> Length:
+    places: list[tuple[Length, Length]] = []
     for piece in pieces:
         piece.draw(canvas, x, y)
         places.append((x, x + piece.width))
@@ -258,7 +290,7 @@ def _draw_pieces(canvas: Canvas, pieces: Sequence[_Piece], x: float, y: float) -
     return places[-1][1]
 
 
-def _turn(canvas: Canvas, end: tuple[float, float], between: float, y: float) -> None:
+def _turn(canvas: Canvas, end: tuple[Length, Length], between: Length, y: Length) -> None:
     """The line from the end of a row, between the rows, to the beginning of the next."""
     x, before = end
     left = 8
@@ -272,13 +304,6 @@ def _shade(layer: int, n_layers: int) -> str:
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------
-
-
-def _words(route: Route, found: Sequence[Part], gone: Sequence[int]) -> str:
-    """The picture in words."""
-    said = [_part_in_words(part, route.n_layers) for part in _joined(found)]
-    text = f"The route {route} of a model with {route.n_layers} layers: the embeddings, then {', then '.join(said)}."
-    return text + (f" Never run: {_spans(gone)}." if gone else "")
 
 
 def _joined(found: Sequence[Part]) -> Iterator[Part]:

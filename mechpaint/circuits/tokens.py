@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from mechpaint.circuits.view import ViewError
 from mechpaint.hookset import HookSet
 from mechpaint.session import attach
+from mechpaint.showing import safe
 from mechpaint.tokentexts import one_row, token_texts
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class Tokens:
     def html(self) -> str:
         """A `<figure>`: every token with its value, so that nothing depends on seeing colours."""
         shown = "".join(
-            f'<span style="{_TOKEN};background:{self._shade(value)}" title="{_safe(repr(token))}">'
-            f'<span style="white-space:pre">{_safe(_seen(token))}</span><br><small>{_digits(value)}</small></span>'
+            f'<span style="{_TOKEN};background:{self._shade(value)}" title="{safe(repr(token))}">'
+            f'<span style="white-space:pre">{safe(_seen(token))}</span><br><small>{_digits(value)}</small></span>'
             for token, value in zip(self.tokens, self.values, strict=True)
         )
         return (
             f'<figure style="margin:.5rem 0;padding:.6rem;background:#fff;color:#1c1e21;border-radius:8px;'
-            f'line-height:1.15"><div>{shown}</div><figcaption style="padding-top:.4rem">{_safe(self.what)}: '
+            f'line-height:1.15"><div>{shown}</div><figcaption style="padding-top:.4rem">{safe(self.what)}: '
             f"white is 0, darkest {_digits(self.most)}.</figcaption></figure>"
         )
 
@@ -143,7 +143,3 @@ def _seen(token: str) -> str:
     """A token with its blanks and breaks made visible."""
     visible = token.replace(" ", "·").replace("\n", "↵").replace("\t", "→")
     return "".join(c if c.isprintable() else "�" for c in visible) or "∅"
-
-
-def _safe(text: str) -> str:
-    return escape(text.encode("utf-8", "replace").decode("utf-8"))

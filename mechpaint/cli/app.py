@@ -24,6 +24,7 @@ from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.gemma import WeightsError
 from mechpaint.plugins import Registry, built_in
+from mechpaint.showing import Shown
 
 _EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
 
@@ -134,16 +135,8 @@ def _print_finished(finished: Any, as_json: bool) -> None:
         print(json.dumps({"run": str(finished.folder), "report": str(finished.page), **summary}, indent=2))  # noqa: T201
         return
     for table in tables[:1]:
-        shown = Table(*table.columns, title=table.title, title_justify="left")
-        for row in table.rows:
-            shown.add_row(*row)
-        Console().print(shown)
-    done = (
-        f"{finished.computed} cells computed in {finished.seconds:.0f} s"
-        if finished.computed
-        else "all was computed before"
-    )
-    print(f"{done}\nreport: {finished.page}")  # noqa: T201
+        Console().print(Shown(table.title, (), table.columns, table.rows).rich())
+    print(f"{finished.done}\nreport: {finished.page}")  # noqa: T201
 
 
 def _command() -> str:

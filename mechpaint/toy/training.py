@@ -22,6 +22,7 @@ from torch.nn import functional
 from mechpaint.errors import InputError
 from mechpaint.files import write_text
 from mechpaint.progress import progress
+from mechpaint.showing import Showing, Shown
 from mechpaint.toy.bigram_task import BigramTask, ToyBatch
 from mechpaint.toy.freezing import Freeze, FreezingSchedule
 from mechpaint.toy.full import FullTransformer
@@ -30,7 +31,10 @@ from mechpaint.toy.simplified import SimplifiedTransformer
 from mechpaint.toy.storing import fill, load_tensors, save, save_tensors
 
 Row: TypeAlias = dict[str, int | float]
+
 Advance: TypeAlias = Callable[[int], None]
+
+_PROBES_SHOWN = 6
 
 
 class TrainingError(InputError):
@@ -114,7 +118,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class History:
+class History(Showing):
     """What the probes saw.
 
     Attributes:
@@ -131,6 +135,13 @@ class History:
     def first(self, name: str, value: float) -> int | None:
         """The first probed step at which a value was reached; None if it never was."""
         return next((int(row["step"]) for row in self.rows if row[name] >= value), None)
+
+    def _shown(self) -> Shown:
+        chosen = self.rows[:: max(1, -(-len(self.rows) // _PROBES_SHOWN))]
+        chosen = (*chosen, self.rows[-1]) if self.rows and chosen[-1] is not self.rows[-1] else chosen
+        names = [name for name in self.rows[0] if name != "step"] if self.rows else []
+        rows = [(name.replace("_", " "), *(f"{row[name]:.3f}" for row in chosen)) for name in names]
+        return Shown("What the probes saw", (), ("at step", *(f"{row['step']:g}" for row in chosen)), rows)
 
 
 def train(
