@@ -24,7 +24,8 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        # nor in a notebook, where rich would ask for ipywidgets, or take a kernel's colours for a terminal
-        console=Console(stderr=True, force_jupyter=False, force_terminal=sys.stderr.isatty()),
+        # in a notebook rich would ask for ipywidgets, and take a kernel that can show colours for a terminal
+        console=Console(stderr=True, force_jupyter=False),
+        disable=not sys.stderr.isatty(),
         transient=True,
     )
