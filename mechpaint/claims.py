@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from mechpaint.report import Table
 
 VERDICTS = ("held", "not held", "undecided")
+SIGNS = {"held": "✓", "not held": "✗", "undecided": "?"}
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ def over_seeds(held: Sequence[bool] | Bool[np.ndarray, " model"]) -> str:
 
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:
     """The claims one by one; `caption` says what the figures are and when a claim held."""
-    rows = [(claim.text, claim.where, claim.verdict, claim.evidence) for claim in claims]
-    columns = ("claim", "paper", "here", "figures")
-    return Table("claims", "What the paper claims, and what held here", caption, columns, rows)
+    rows = [(claim.text, claim.verdict, claim.where, claim.evidence) for claim in claims]
+    columns = ("claim", "here", "paper", "figures")
+    return Table("claims", "What the paper claims, and what held here", caption, columns, rows, SIGNS)
 
 
 def tally(claims: Sequence[Claim], paper: str, few: str) -> str:
@@ -50,8 +51,19 @@ def tally(claims: Sequence[Claim], paper: str, few: str) -> str:
         paper: Its title and number.
         few: What there is too little of where a claim is undecided, such as "this number of items".
     """
-    held, failed, open_ = (sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS)
+    held, failed, open_ = _counts(claims)
     return (
         f"Of the {len(claims)} claims of {paper} that these runs can speak to, {held} held here, {failed} did not, and "
         f"{open_} {'stays' if open_ == 1 else 'stay'} undecided at {few}."
     )
+
+
+def tally_highlights(claims: Sequence[Claim]) -> list[tuple[str, str]]:
+    """The same as highlights: how many of the claims held, did not, and stay undecided."""
+    names = ("claims that held", "that did not", "undecided")
+    signed = zip(names, SIGNS.values(), _counts(claims), strict=True)
+    return [(name, f"{sign} {count} of {len(claims)}") for name, sign, count in signed]
+
+
+def _counts(claims: Sequence[Claim]) -> list[int]:
+    return [sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from mechpaint.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,15 +42,33 @@ def style(i: int) -> dict[str, Any]:
     return {"color": COLOURS[i % len(COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 5}
 
 
+def literal(text: str) -> str:
+    """A name as it can stand in a drawing: all of it seen, and none of it taken for a formula."""
+    return visible(text).replace("$", r"\$")
+
+
 def legend(ax: Axes, columns: int = 4) -> None:
-    """Above the axes, where no line runs through it."""
-    ax.legend(fontsize=8, frameon=False, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+    """Above the axes, where no line runs through it, in as few rows as `columns` allow, filled evenly."""
+    look = _legend(ax, columns)
+    ax.legend(**look, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
 
 def shared_legend(drawing: Any, ax: Axes, columns: int = 4) -> None:
     """One legend for panels that show the same, above them all: over one panel it would push the others away."""
+    drawing.legend(**_legend(ax, columns), loc="outside upper left")
+
+
+def _legend(ax: Axes, columns: int) -> dict[str, Any]:
     handles, labels = ax.get_legend_handles_labels()
-    drawing.legend(handles, labels, fontsize=8, frameon=False, ncols=columns, loc="outside upper left")
+    rows = max(1, math.ceil(len(labels) / columns))
+    evenly = math.ceil(len(labels) / rows)
+    return {
+        "handles": handles,
+        "labels": [literal(label) for label in labels],
+        "fontsize": 8.5,
+        "frameon": False,
+        "ncols": max(1, evenly),
+    }
 
 
 def heatmap(
@@ -69,11 +90,14 @@ def heatmap(
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     if len(rows) * len(columns) <= 120:
-        middle = (low + high) / 2
         for y in range(len(rows)):
             for x in range(len(columns)):
                 value = float(values[y][x])
-                ax.text(
-                    x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color="w" if value > middle else "k"
-                )
+                ax.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8.5, color=_ink(image, value))
     drawing.colorbar(image, ax=ax, shrink=0.8)
+
+
+def _ink(image: Any, value: float) -> str:
+    """Black or white, whichever is read better on the shade of a value: at 0.18 of white's luminance both are alike."""
+    red, green, blue, _ = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in image.to_rgba(value))
+    return "k" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "w"

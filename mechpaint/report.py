@@ -1,20 +1,34 @@
-"""Reports: figures as files, and one page of HTML that needs nothing else. Only a page with views runs a script."""
+"""Reports: figures as files, and one page of HTML that needs nothing else. Only a page with views runs a script.
+
+Whatever a report says stays text. The page escapes it; `report.md` keeps it from becoming markup or a link; a cell that
+a spreadsheet would take for a formula has an apostrophe before it in `tables/*.csv`; characters that would act instead
+of being seen are pictures (`mechpaint.visible`). `results.parquet` has the data as they are.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mechpaint.circuits.view import Script, View
 from mechpaint.files import write_text, written
+from mechpaint.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
+
+_MOST_ROWS = 20
+"""A longer table is folded, and opened by who wants it."""
+_MARKUP = r"[\\`*]|(?<!\w)_|_(?!\w)"
+"""What marks text up in Markdown. W_K and [0.1, 0.2] stay as they are."""
+_PROSE = 60
+"""A table with a cell of more characters is for reading: on a narrow screen its cells stand below each other."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +36,7 @@ class Figure:
     """A drawing with what it says.
 
     Args:
-        name: Its file name without an ending.
+        name: Its file name without an ending: letters, digits and hyphens.
         title: A heading.
         caption: What was found; shown under it.
         alt: What it shows, for those who do not see it.
@@ -41,11 +55,12 @@ class Table:
     """Rows of text under column heads.
 
     Args:
-        name: Its file name without an ending.
+        name: Its file name without an ending: letters, digits and hyphens.
         title: A heading.
         caption: What is in it.
         columns: The heads.
         rows: As many cells as heads.
+        signs: For cells that say just this, a sign to find them by in the page. The words say it all without.
     """
 
     name: str
@@ -53,6 +68,17 @@ class Table:
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    signs: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def long(self) -> bool:
+        """Whether it has more rows than one reads."""
+        return len(self.rows) > _MOST_ROWS
+
+    @property
+    def prose(self) -> bool:
+        """Whether its cells are read rather than compared."""
+        return any(len(cell) > _PROSE for row in self.rows for cell in row)
 
 
 Section: TypeAlias = "Figure | Table | View"
@@ -67,18 +93,33 @@ class Report:
         summary: Paragraphs that come first.
         sections: Figures, tables and views, in order, each with a name of its own.
         warnings: What a reader must know before believing it.
+        highlights: What was found in a few words each, as pairs of a name and a value.
     """
 
     title: str
     summary: Sequence[str]
     sections: Sequence[Section]
     warnings: Sequence[str] = field(default_factory=tuple[str, ...])
+    highlights: Sequence[tuple[str, str]] = field(default_factory=tuple[tuple[str, str], ...])
 
     def __post_init__(self) -> None:
         names = [section.name for section in self.sections]
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name):  # it names files, and places in the page
+                raise ValueError(f"a section cannot be called {name!r}: expected letters, digits and hyphens")
+        names += [f"view-{section.name}" for section in self.sections if isinstance(section, View)]
         twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:  # they would be the same file, and the same place in the page
+        if twice:  # they would be the same file, or the same place in the page
             raise ValueError(f"expected sections with names of their own, got more than one called {twice[0]!r}")
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A drawing as the page has it: the SVG as a data address, and its size in CSS pixels."""
+
+    source: str
+    width: int
+    height: int
 
 
 def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]], command: str) -> Path:
@@ -92,21 +133,27 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
     """
     import jinja2
 
-    drawings: dict[str, str] = {}
+    images: dict[str, _Image] = {}
     for section in report.sections:
         if isinstance(section, Figure):
-            drawings[section.name] = _draw(section, folder / "figures")
+            images[section.name] = _draw(section, folder / "figures")
         elif isinstance(section, Table):
             write_text(folder / "tables" / f"{section.name}.csv", _csv(section))
     views = [section for section in report.sections if isinstance(section, View)]
     write_text(folder / "report.md", _markdown(report, command))
     template = jinja2.Environment(
-        loader=jinja2.PackageLoader("mechpaint", "."), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("mechpaint", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
     ).get_template("report.html.j2")
     page = template.render(
         report=report,
-        drawings=drawings,
-        details=details,
+        images=images,
+        read={view.name: _read(view) for view in views if view.rows},
+        details=Table("settings", "Settings", "What it was run with.", ("setting", "value"), details),
         command=command,
         script=Script.of(views) if views else None,
         kind=_kind,
@@ -115,12 +162,22 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
     return folder / "report.html"
 
 
+def _read(view: View) -> Table:
+    """What a view has for those who read rather than look."""
+    return Table(view.name, view.title, "The same, to be read.", view.columns, view.rows)
+
+
 def _kind(section: Section) -> str:
     return type(section).__name__
 
 
-def _draw(figure: Figure, folder: Path) -> str:
-    """Write SVG and PNG, the same bytes for the same results, and give the SVG as a data address."""
+def _shown(value: object) -> object:
+    """What the template puts on the page. Markup, which is no plain `str`, is the views' script."""
+    return visible(value) if type(value) is str else value
+
+
+def _draw(figure: Figure, folder: Path) -> _Image:
+    """Write SVG and PNG, the same bytes for the same results."""
     import matplotlib as mpl
 
     # Agg and SVG canvases are asked for by name: no window system is ever touched
@@ -133,30 +190,43 @@ def _draw(figure: Figure, folder: Path) -> str:
     for suffix, content in ((".svg", svg), (".png", png)):
         with written(folder / f"{figure.name}{suffix}") as path:
             path.write_bytes(content.getvalue())
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.getvalue()).decode()
+    root = svg.getvalue().partition(b"<svg ")[2].partition(b">")[0].decode()
+    width, height = (round(float(points) * 4 / 3) for points in re.findall(r'(?:width|height)="([\d.]+)pt"', root))
+    return _Image("data:image/svg+xml;base64," + base64.b64encode(svg.getvalue()).decode(), width, height)
 
 
 def _csv(table: Table) -> str:
     import csv
 
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([table.columns, *table.rows])
+    rows = [[_no_formula(visible(cell)) for cell in row] for row in (table.columns, *table.rows)]
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    """The cell, with an apostrophe before what a spreadsheet would compute. Numbers stay, also with their intervals."""
+    computes = cell.startswith(("=", "@", "\t")) or (
+        cell.startswith(("+", "-")) and not re.fullmatch(r"[-+0-9.,;:eE%±→∞()\[\] ]+", cell)
+    )
+    return f"'{cell}" if computes else cell
 
 
 def _markdown(report: Report, command: str) -> str:
     lines = [
-        f"# {report.title}",
+        f"# {_text(report.title)}",
         "",
-        *(f"{p}\n" for p in report.summary),
-        *(f"> **Note.** {w}\n" for w in report.warnings),
+        *(f"{_text(p)}\n" for p in report.summary),
+        *(f"- {_text(name)}: {_text(value)}" for name, value in report.highlights),
+        *([""] if report.highlights else []),
+        *(f"> **Note.** {_text(w)}\n" for w in report.warnings),
     ]
     for section in report.sections:
-        lines += [f"## {section.title}", "", section.caption, ""]
+        lines += [f"## {_text(section.title)}", "", _text(section.caption), ""]
         if isinstance(section, Figure):
-            lines += [f"![{section.alt}](figures/{section.name}.svg)", ""]
+            lines += [f"![{_alt(section.alt)}](figures/{section.name}.svg)", ""]
         elif isinstance(section, View):
-            lines += [f"*In report.html, interactive:* {section.alt}", ""]
+            lines += [f"*In report.html, interactive:* {_text(section.alt)}", ""]
         else:
             lines += [
                 _row(section.columns),
@@ -164,8 +234,20 @@ def _markdown(report: Report, command: str) -> str:
                 *map(_row, section.rows),
                 "",
             ]
-    return "\n".join([*lines, "## Reproduce it", "", f"```\n{command}\n```", ""])
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
+    return "\n".join([*lines, "## Reproduce it", "", f"{fence}\n{visible(command)}\n{fence}", ""])
+
+
+def _text(text: str, acts: str = _MARKUP + r"|(?<=\])[(\[:]") -> str:
+    """Text in a line of Markdown that is no markup there, nor a link or a picture."""
+    line = " ".join(visible(text).split("\n"))
+    return re.sub(acts, r"\\\g<0>", line).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _alt(text: str) -> str:
+    """The same between brackets."""
+    return _text(text, _MARKUP + r"|[\[\]]")
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(_text(cell).replace("|", "\\|") for cell in cells) + " |"

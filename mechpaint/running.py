@@ -16,7 +16,7 @@ from rich.progress import Progress, TaskID
 from mechpaint.plan import Cell, Plan
 from mechpaint.progress import progress
 from mechpaint.report import Report, Table, write_report
-from mechpaint.runs import RunFolder
+from mechpaint.runs import RunFolder, versions
 from mechpaint.showing import Showing, Shown
 
 
@@ -82,8 +82,13 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
         else:
             _do_at_once(work, missing, at_once)
     report = plan.report(folder.collect([cell.name for cell in cells]))
-    page = write_report(report, folder.path, [*plan.details(), ("fingerprint", folder.path.name)], command)
+    page = write_report(report, folder.path, [*plan.details(), *_provenance(folder)], command)
     return Finished(folder.path, page, report, len(missing), time.monotonic() - began)
+
+
+def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
+    named = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return [("versions", named), ("fingerprint", folder.path.name)]
 
 
 class _Stopped(BaseException):

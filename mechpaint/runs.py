@@ -141,9 +141,13 @@ def _column(field: Any, values: list[Any]) -> Any:
 
 def fingerprint(config: dict[str, Any]) -> str:
     """Sixteen hexadecimal digits of a SHA-256."""
-    versions = {name: version(name) for name in VERSIONS_THAT_MATTER}
-    text = json.dumps([_plain(config), versions], sort_keys=True)
+    text = json.dumps([_plain(config), versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """What the results depend on besides the configuration."""
+    return {name: version(name) for name in VERSIONS_THAT_MATTER}
 
 
 def environment() -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from mechpaint.visible import visible
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -65,21 +67,24 @@ class Shown:
         from rich.table import Table
         from rich.text import Text
 
-        parts: list[RenderableType] = [Text(self.title, style="bold")]
+        def text(said: str, style: str = "") -> Text:
+            return Text(visible(said), style=style)  # a terminal obeys what is not seen
+
+        parts: list[RenderableType] = [text(self.title, "bold")]
         if self.facts:
             facts = Table.grid(padding=(0, 2))
             for name, value in self.facts:
-                facts.add_row(Text(name, style="dim"), Text(value))
+                facts.add_row(text(name, "dim"), text(value))
             parts.append(facts)
         if self.rows:
             table = Table(box=None, padding=(0, 2, 0, 0))
             for column in self.columns:
-                table.add_column(Text(column))
+                table.add_column(text(column))
             for row in self.rows[:_MOST_ROWS]:
-                table.add_row(*map(Text, row))
+                table.add_row(*map(text, row))
             parts.append(table)
         if self.more:
-            parts.append(Text(self.more, style="dim"))
+            parts.append(text(self.more, "dim"))
         return Group(*parts)
 
 

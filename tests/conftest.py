@@ -41,3 +41,15 @@ def speaking(folder):
     import mechpaint as mp
 
     return mp.load(folder)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser, started once a module: Playwright keeps an event loop running, which other tests need for themselves.
+
+    Tests that ask for it are skipped where there is none.
+    """
+    from tests.browser import started
+
+    with started() as browser:
+        yield browser

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
-from mechpaint.analyses.birth.curves import Curve, Curves, passage, spread
+from mechpaint.analyses.birth.curves import Curve, Curves, passage, shown, spread
 from mechpaint.claims import Claim, over_seeds
 
 _RECALLS = {"W_O^2": "recall_output", "W_K^2": "recall_triggers", "W_K^1": "recall_positions"}
@@ -33,7 +33,7 @@ def _frozen(curves: Curves, until: int) -> list[Claim]:
         return curves.curve(FREEZING, condition, probe).at(until)
 
     def told(condition: str) -> str:
-        values = [f"{name} {spread(at(condition, probe))}" for name, probe in _RECALLS.items()]
+        values = [f"{shown(name)} {spread(at(condition, probe))}" for name, probe in _RECALLS.items()]
         return f"{', '.join(values)}, accuracy {spread(at(condition, 'accuracy_in_context'))}"
 
     output, positions, accuracy = "recall_output", "recall_positions", "accuracy_in_context"
@@ -81,7 +81,7 @@ def _order(curves: Curves) -> Claim:
     """First passages, with nothing frozen."""
     passed = {name: curves.curve(FREEZING, "nothing", probe).first(0.5) for name, probe in _RECALLS.items()}
     order = (passed["W_O^2"] <= passed["W_K^2"]) & (passed["W_K^2"] <= passed["W_K^1"])
-    evidence = "; ".join(f"{name} at {passage(steps)}" for name, steps in passed.items())
+    evidence = "; ".join(f"{shown(name)} at {passage(steps)}" for name, steps in passed.items())
     text = "Recall comes top-down, also where nothing is frozen: W_O², then W_K², then W_K¹."
     return Claim("figure 3", text, over_seeds(order), f"recall of one half, each seed: {evidence}")
 

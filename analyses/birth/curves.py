@@ -78,6 +78,11 @@ def spread(values: Float[np.ndarray, " seed"], digits: int = 2) -> str:
     return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
 
 
+def shown(condition: str) -> str:
+    """A condition or a matrix as it is written on pages: W_K² for `W_K^2`."""
+    return condition.replace("^1", "¹").replace("^2", "²")
+
+
 def passage(values: Float[np.ndarray, " seed"]) -> str:
     """When the seeds passed a value: each of them."""
     return ", ".join("never" if np.isinf(value) else f"{value:.0f}" for value in np.sort(values))

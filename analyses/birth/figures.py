@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
-from mechpaint.analyses.birth.curves import Curve, Curves, spread
+from mechpaint.analyses.birth.curves import Curve, Curves, shown, spread
 from mechpaint.drawing import axes, legend, shared_legend, style
 from mechpaint.report import Figure
 
@@ -54,14 +54,14 @@ def _freezing(curves: Curves, until: int) -> Figure:
     }
     for ax, probe in zip(panels, probes, strict=True):
         for i, condition in enumerate(curves.conditions(FREEZING)):
-            label = "nothing frozen" if condition == "nothing" else f"{condition} frozen"
+            label = "nothing frozen" if condition == "nothing" else f"{shown(condition)} frozen"
             _line(ax, curves.curve(FREEZING, condition, probe), label, i)
         ax.axvline(until, color="#555555", linewidth=0.9, linestyle=":")
         ax.set_ylim(-0.02, 1.02)
     _finish(panels, list(probes.values()))
     shared_legend(drawing, panels[0], 5)
     reached = {c: curves.curve(FREEZING, c, "accuracy_in_context") for c in curves.conditions(FREEZING)}
-    ends = ", ".join(f"{c} {spread(curve.at(until))}" for c, curve in reached.items())
+    ends = ", ".join(f"{shown(c)} {spread(curve.at(until))}" for c, curve in reached.items())
     caption = (
         f"Simplified models with matrices frozen until step {until} (dotted). In-context accuracy there, by what is "
         f"frozen: {ends}. {_BAND} Paper: figure 3."

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from mechpaint.analyses.birth.claims import claims
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, UNIFORM
-from mechpaint.analyses.birth.curves import Curves, passage, spread
+from mechpaint.analyses.birth.curves import Curves, passage, shown, spread
 from mechpaint.analyses.birth.figures import figures
-from mechpaint.claims import claims_table, tally
+from mechpaint.claims import claims_table, tally, tally_highlights
 from mechpaint.report import Report, Table
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def report(analysis: Birth, table: pd.DataFrame) -> Report:
             _data_table(curves),
             _depth_table(curves),
         ],
+        highlights=tally_highlights(found),
     )
 
 
@@ -47,7 +48,7 @@ def _causal_table(curves: Curves, until: int) -> Table:
     probes = ("recall_output", "recall_triggers", "recall_positions", "accuracy_in_context")
     rows = [
         (
-            condition,
+            shown(condition),
             *(spread(curves.curve(FREEZING, condition, probe).at(until)) for probe in probes),
             passage(curves.curve(FREEZING, condition, "accuracy_in_context").first(0.9)),
         )

@@ -79,7 +79,9 @@ def patterns_view(found: Findings) -> View:
     return attention_view(
         "attention",
         "Attention, to be explored",
-        "Choose a head; point at a square to see which token attends to which.",
+        f"{found.best('prefix_matching')} is the strongest induction head, {found.best('previous_token')} the "
+        "strongest previous-token head. Choose one by pointing at it or clicking; point at a square to see which token "
+        "attends to which.",
         f"Attention patterns of {', '.join(patterns)} on one sequence, one heatmap a head.",
         found.tokens,
         stacked,
@@ -102,4 +104,4 @@ def layers_figure(found: Findings) -> Figure:
         ax.set_ylim(-0.03, 1.03)
     shared_legend(drawing, panels[0], 3)
     alt = "Accuracy without each layer and with each layer run twice, against the full model's."
-    return Figure("layers", "Which layers it needs", found.needing(), alt, drawing)
+    return Figure("layers", "Which layers it needs", f"{found.needing()} Dashed: the whole model.", alt, drawing)

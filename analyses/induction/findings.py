@@ -93,23 +93,35 @@ class Findings:
     def needing(self) -> str:
         """In words, which layers the skill needs."""
         name = self.measures[-1]
-        full = self.score(FULL, name)
-        text = f"{name[0].upper()}{name[1:]}: {full:.3f}. "
+        text = f"The whole model's accuracy on {skill(name)} is {self.score(FULL, name):.3f}."
         skips, twice = self.by_layer(WITHOUT, name), self.by_layer(TWICE, name)
         if skips:
             order = sorted(skips, key=lambda x: skips[x])
-            left = ", ".join(f"without layer {x} {skips[x]:.3f} is left" for x in order[:2])
-            text += f"It needs layer {order[0]} most: {left}. "
+            left = "; ".join(f"without layer {x}, {skips[x]:.3f} is left" for x in order[:2])
+            text += f" It needs layer {order[0]} most: {left}."
         if twice:
             order = sorted(twice, key=lambda x: -twice[x])
             ends = dict.fromkeys((order[0], order[-1]))
-            text += "Run twice, " + " and ".join(f"layer {x} leaves {twice[x]:.3f}" for x in ends) + "."
-        return text.strip()
+            text += " Run twice, " + " and ".join(f"layer {x} leaves {twice[x]:.3f}" for x in ends) + "."
+        return text
+
+    def most_needed(self) -> str | None:
+        """The layer without which the least of the skill is left, and how much; None where none was left out."""
+        skips = self.by_layer(WITHOUT, self.measures[-1])
+        if not skips:
+            return None
+        layer = min(skips, key=lambda x: skips[x])
+        return f"layer {layer} ({skips[layer]:.2f} without)"
 
     def by_layer(self, kind: str, name: str) -> dict[int, float]:
         """A score for each layer that something was done to; `kind` is one of `WITHOUT` and `TWICE`."""
         labels = {x: kind.format(x) for x in range(self.n_layers)}
         return {x: self.score(label, name) for x, label in labels.items() if label in self.labels}
+
+
+def skill(measure: str) -> str:
+    """What a measure is the accuracy on."""
+    return measure.removeprefix("accuracy, ")
 
 
 def _rows(table: Any, *columns: str) -> list[tuple[Any, ...]]:

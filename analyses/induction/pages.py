@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mechpaint.analyses.induction.figures import heads_figure, layers_figure, patterns_figure, patterns_view
-from mechpaint.analyses.induction.findings import Findings
+from mechpaint.analyses.induction.findings import Findings, skill
 from mechpaint.analyses.induction.labels import FULL
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.headscores import head_name
@@ -23,13 +23,13 @@ _MOST_HEADS_LISTED = 12
 def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Report:
     """The whole report."""
     found = Findings(table, facts)
-    scores = ", ".join(f"{name}: {found.score(FULL, name):.3f}" for name in found.measures)
+    scores = ", ".join(f"{found.score(FULL, name):.3f} on {skill(name)}" for name in found.measures)
     return Report(
         title=f"Induction heads: {facts.name}",
         summary=[
             f"{facts.name} has {len(found.heads())} heads in {facts.n_layers} layers. The strongest induction head is "
             f"{found.best('prefix_matching')}, the strongest previous-token head {found.best('previous_token')}. Where "
-            f"the next token can be known from context, {scores}.",
+            f"the next token can be known from context, its accuracy is {scores}.",
             found.needing(),
         ],
         sections=[
@@ -40,7 +40,18 @@ def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Repor
             patterns_figure(found),
             patterns_view(found),
         ],
+        highlights=_highlights(found),
     )
+
+
+def _highlights(found: Findings) -> list[tuple[str, str]]:
+    needed = found.most_needed()
+    return [
+        ("strongest induction head", found.best("prefix_matching")),
+        ("strongest previous-token head", found.best("previous_token")),
+        *((f"accuracy on {skill(name)}", f"{found.score(FULL, name):.3f}") for name in found.measures[-1:]),
+        *([("layer it needs most", needed)] if needed else []),
+    ]
 
 
 def _routes_table(found: Findings) -> Table:
@@ -51,7 +62,7 @@ def _routes_table(found: Findings) -> Table:
         (label, str(found.facts.routes[label]), *(cell(label, name) for name in found.measures))
         for label in found.labels
     ]
-    columns = ("", "route", *(name.removeprefix("accuracy, ") for name in found.measures))
+    columns = ("run", "route", *map(skill, found.measures))
     caption = "Accuracy, and in brackets loss (nats), where the next token can be known from context, on every route."
     return Table("routes", "With layers skipped and repeated", caption, columns, rows)
 

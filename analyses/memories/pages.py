@@ -14,7 +14,7 @@ from mechpaint.analyses.memories.measuring import CHANGED, RECALLS, SAYS_TRIGGER
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import SOURCES, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import ALONE, ITSELF, SHARPENED
-from mechpaint.claims import claims_table, tally
+from mechpaint.claims import claims_table, tally, tally_highlights
 from mechpaint.report import Report, Table
 from mechpaint.toy.gradients import TOP_DOWN
 
@@ -51,6 +51,7 @@ def report(analysis: Memories, table: pd.DataFrame) -> Report:
             _steps_table(found, analysis),
         ],
         warnings=[] if found.seeds > 1 else ["Only one seed: nothing tells how much models differ."],
+        highlights=tally_highlights(tested),
     )
 
 

@@ -8,7 +8,7 @@ from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import CURVES, Curves
 from mechpaint.analyses.painters.figures import figures
 from mechpaint.analysis import Results
-from mechpaint.claims import Claim, claims_table, tally
+from mechpaint.claims import Claim, claims_table, tally, tally_highlights
 from mechpaint.report import Report, Table
 from mechpaint.statistics import estimate
 
@@ -34,6 +34,7 @@ def report(analysis: Painters, results: Results) -> Report:
             _variants_table(curves),
         ],
         warnings=_warnings(curves),
+        highlights=tally_highlights(found),
     )
 
 
