@@ -59,7 +59,7 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int = 600) -> None:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
-    client.execute(env={**os.environ, **_QUIET, "PYTHONPATH": path})
+    client.execute(env={**os.environ, **_QUIET, "PYTHONPATH": path}, cleanup_kc=True)
 
 
 def page(notebook: NotebookNode, out: Path) -> str:

@@ -1,10 +1,9 @@
-"""The notebooks: as they are committed, as they run, and as pages in a browser. What their prose says is what happens."""
+"""The notebooks: as they are committed, as they run, and as pages in a browser. What they say is what happens."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -41,7 +40,7 @@ FOUND = {
     READING: {
         "scores": "{s.name: [s.previous_token, s.prefix_matching, s.copying] for s in scores}",
         "broken": "broken[-1].prefix_matching",
-        "accuracies": "{str(h): accuracy(h) for h in (Skip(0, 0), Skip(1, 1), Loop(0, 0, 2), Loop(1, 1, 2), mp.HookSet())}",
+        "accuracies": "accuracies",
         "itself": "itself.item()",
         "best": "[score.name for score in best]",
     },
@@ -90,9 +89,9 @@ def test_every_notebook_is_tested():
 
 @pytest.mark.parametrize("name", EVERY)
 def test_what_is_committed(name):
-    """No outputs, nothing of the machine it was written on, and what a newcomer needs: a title, a promise, exercises."""
+    """No outputs, nothing of the machine it was written on; a title, a promise of what comes, and exercises."""
     raw = json.loads((export.FOLDER / f"{name}.ipynb").read_text("utf-8"))
-    notebook = nbformat.from_dict(raw)
+    notebook = nbformat.read(export.FOLDER / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert (raw["nbformat"], raw["nbformat_minor"]) == (4, 5)
     assert set(raw["metadata"]) == {"title", "kernelspec", "language_info"}
@@ -264,14 +263,17 @@ def test_the_page_in_a_browser(name, tmp_path, chromium):
 
 
 def _choose_a_head(frame):
-    """Point at the second head of the first view, then click it: it is shown large."""
+    """Point at a head and it is shown large; choose it, and it stays while one points at another."""
     from playwright.sync_api import expect
 
     view = frame.locator(".view").first
-    thumbnails = view.locator("canvas")
-    expect(thumbnails.nth(2)).to_be_attached()
-    name = view.locator("h4").nth(1).inner_text()
-    thumbnails.nth(1).hover()
-    expect(view.get_by_text(f"{name} Zoomed")).to_be_visible()
-    thumbnails.nth(1).click()
-    expect(view.get_by_text(f"{name} Zoomed (Locked)")).to_be_visible()
+    heads = view.locator("canvas")  # one for each, and the large one last
+    expect(heads.nth(2)).to_be_attached()
+    first, second = view.locator("h4").nth(0).inner_text(), view.locator("h4").nth(1).inner_text()
+    heads.nth(1).hover()
+    expect(view.get_by_text(f"{second} Zoomed")).to_be_visible()
+    heads.nth(0).hover()
+    expect(view.get_by_text(f"{first} Zoomed")).to_be_visible()
+    heads.nth(1).click()
+    heads.nth(0).hover()
+    expect(view.get_by_text(f"{second} Zoomed")).to_be_visible()
