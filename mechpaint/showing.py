@@ -104,5 +104,5 @@ class Showing:
 
 
 def safe(text: str) -> str:
-    """Text as it can stand in an element and in an attribute. Lone halves of characters, which UTF-8 lacks, are `?`."""
-    return escape(text.encode("utf-8", "replace").decode("utf-8"))
+    """Text as it can stand in an element and in an attribute of a page."""
+    return escape(visible(text))

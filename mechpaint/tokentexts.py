@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mechpaint.errors import InputError
+from mechpaint.visible import visible
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -41,3 +42,9 @@ def one_row(
             f"got {tokens.shape[1]:,} tokens to read: expected 1 to {most:,}, which is what the model takes"
         )
     return tokens
+
+
+def seen(token: str) -> str:
+    """A token with its blanks and breaks made visible, and whatever else one would not see."""
+    marked = token.replace(" ", "·").replace("\n", "↵").replace("\t", "→")
+    return "".join(c if c.isprintable() else "�" for c in visible(marked)) or "∅"

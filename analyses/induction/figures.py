@@ -11,13 +11,15 @@ from jaxtyping import Float
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits import View, attention_view
-from mechpaint.drawing import axes, heatmap, shared_legend, style
+from mechpaint.drawing import axes, heatmap, literal, shared_legend, style
 from mechpaint.report import Figure
+from mechpaint.tokentexts import seen
 
 if TYPE_CHECKING:
     from mechpaint.analyses.induction.findings import Findings
 
 _MOST_LAYERS_IN_WORDS = 30
+_MOST_CHARACTERS = 12
 
 
 def heads_figure(found: Findings) -> Figure:
@@ -61,15 +63,9 @@ def patterns_figure(found: Findings) -> Figure:
 def _pattern(ax: Any, pattern: Float[np.ndarray, "query key"], tokens: list[str]) -> None:
     ax.grid(False)
     ax.imshow(pattern, vmin=0, vmax=1, cmap="Blues")
-    shown = [_shown(token) for token in tokens]
+    shown = [literal(seen(token)[:_MOST_CHARACTERS]) for token in tokens]
     ax.set_xticks(range(len(shown)), shown, fontsize=6, rotation=90, family="DejaVu Sans")
     ax.set_yticks(range(len(shown)), shown, fontsize=6, family="DejaVu Sans")
-
-
-def _shown(token: str) -> str:
-    """A token that can be seen on an axis, and that is not taken for a formula."""
-    visible = token.replace("\n", "↵").replace(" ", "␣").replace("$", r"\$")
-    return "".join(c if c.isprintable() else "�" for c in visible)[:12]
 
 
 def patterns_view(found: Findings) -> View:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
 from mechpaint.files import write_text
+from mechpaint.showing import safe
 
 Length: TypeAlias = int | float
 """Pixels."""
@@ -80,7 +80,7 @@ class Canvas:
         """Text around the height y."""
         self._drawn.append(
             f'<text x="{x:g}" y="{y:g}" dy="0.35em" font-size="{size:g}" text-anchor="{anchor}" fill="{ink}">'
-            f"{escape(_visible(text))}</text>"
+            f"{safe(text)}</text>"
         )
 
     def path(self, d: str, width: Length = 1.4, ink: str = INK, fill: str = "none", opacity: Length = 1) -> None:
@@ -104,12 +104,7 @@ class Canvas:
         style = f"width:100%;min-width:{min(width, 560):g}px;max-width:{width:g}px;height:auto"
         return Diagram(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-            f'height="{height:g}" role="img" aria-label="{escape(_visible(alt))}" font-family="{_FONT}" '
+            f'height="{height:g}" role="img" aria-label="{safe(alt)}" font-family="{_FONT}" '
             f'style="{style}"><rect width="100%" height="100%" rx="8" fill="#fff"/>{drawn}</svg>',
             alt,
         )
-
-
-def _visible(text: str) -> str:
-    """Text without the characters that XML cannot have."""
-    return "".join(c if c.isprintable() else "�" for c in text)

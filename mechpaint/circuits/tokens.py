@@ -15,7 +15,7 @@ from mechpaint.circuits.view import ViewError
 from mechpaint.hookset import HookSet
 from mechpaint.session import attach
 from mechpaint.showing import safe
-from mechpaint.tokentexts import one_row, token_texts
+from mechpaint.tokentexts import one_row, seen, token_texts
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -53,7 +53,7 @@ class Tokens:
         """A `<figure>`: every token with its value, so that nothing depends on seeing colours."""
         shown = "".join(
             f'<span style="{_TOKEN};background:{self._shade(value)}" title="{safe(repr(token))}">'
-            f'<span style="white-space:pre">{safe(_seen(token))}</span><br><small>{_digits(value)}</small></span>'
+            f'<span style="white-space:pre">{safe(seen(token))}</span><br><small>{_digits(value)}</small></span>'
             for token, value in zip(self.tokens, self.values, strict=True)
         )
         return (
@@ -67,7 +67,7 @@ class Tokens:
 
     def __str__(self) -> str:
         return " ".join(
-            f"{_seen(token)}[{_digits(value)}]" for token, value in zip(self.tokens, self.values, strict=True)
+            f"{seen(token)}[{_digits(value)}]" for token, value in zip(self.tokens, self.values, strict=True)
         )
 
     def _shade(self, value: float | None) -> str:
@@ -137,9 +137,3 @@ def _log_probabilities(
 
 def _digits(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _seen(token: str) -> str:
-    """A token with its blanks and breaks made visible."""
-    visible = token.replace(" ", "·").replace("\n", "↵").replace("\t", "→")
-    return "".join(c if c.isprintable() else "�" for c in visible) or "∅"
