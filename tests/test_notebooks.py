@@ -252,7 +252,7 @@ def test_main_writes_pages_with_results(tmp_path, monkeypatch, capsys):
     export.main(out, [])
     assert capsys.readouterr().out == f"{out / '1_small.html'}\n"
     page = (out / "1_small.html").read_text("utf-8")
-    shown = re.search(r"<pre>(.*?)</pre>\n</div>", page[page.index("jp-OutputArea-output") :], re.S)[1].split()
+    shown = re.search(r"<pre>(.*?)</pre>\n</div>", page[page.index('class="jp-RenderedText') :], re.S)[1].split()
     assert shown[:2] == [str(ROOT / "mechpaint" / "__init__.py"), sys.executable]
     assert Path(shown[2]) not in (ROOT, tmp_path)
     assert shown[3] == "42"
