@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from mechpaint.lazy import on_first_use
 
 if TYPE_CHECKING:
+    from mechpaint.checkpoint import CannotExport
     from mechpaint.conductor import CannotReroute
     from mechpaint.errors import InputError
+    from mechpaint.exporting import Exported, export
     from mechpaint.gemma import WeightsError
     from mechpaint.hookset import Hook, HookSet, HookSetError, Reading
     from mechpaint.models import LoadError, load
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from mechpaint.sweeping import Sweep, sweep
 
 _HOME = {
+    "CannotExport": "checkpoint",
     "CannotReroute": "conductor",
+    "Exported": "exporting",
     "Hook": "hookset",
     "HookSet": "hookset",
     "HookSetError": "hookset",
@@ -41,12 +45,15 @@ _HOME = {
     "Visit": "route",
     "WeightsError": "gemma",
     "attach": "session",
+    "export": "exporting",
     "load": "models",
     "sweep": "sweeping",
 }
 
 __all__ = [
+    "CannotExport",
     "CannotReroute",
+    "Exported",
     "Hook",
     "HookSet",
     "HookSetError",
@@ -61,6 +68,7 @@ __all__ = [
     "Visit",
     "WeightsError",
     "attach",
+    "export",
     "load",
     "sweep",
 ]

@@ -264,10 +264,14 @@ _STATE_BETWEEN_LAYERS = {
 }
 
 
+def layer_path(model: TransformerBridge) -> str:
+    """Where Hugging Face keeps the list of layers which its forward iterates, such as `"model.layers"`."""
+    return str((model.adapter.component_mapping or {})["blocks"].name)
+
+
 def _layer_list(model: TransformerBridge) -> tuple[nn.Module, str]:
-    """The module that holds the list of layers which the model's forward iterates, and its name there."""
-    path = str((model.adapter.component_mapping or {})["blocks"].name)
-    *parents, name = path.split(".")
+    """The module that holds the list of layers, and its name there."""
+    *parents, name = layer_path(model).split(".")
     parent = model.original_model.get_submodule(".".join(parents))
     return parent, name
 

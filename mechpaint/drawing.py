@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.visible import visible
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette; every line also has a marker or a dash of its own
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#000000")
 _MARKERS = "os^Dv<>P"
+_LEGEND_SIZE = 8.5
+_HANDLE = 7  # letters that a line and the space after a label take
+_LONGEST = 48
 
 
 def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.3) -> tuple[Any, list[Axes]]:
@@ -49,25 +52,28 @@ def literal(text: str) -> str:
 
 def legend(ax: Axes, columns: int = 4) -> None:
     """Above the axes, where no line runs through it, in as few rows as `columns` allow, filled evenly."""
-    look = _legend(ax, columns)
+    look = _legend(ax, columns, 1 / cast(Any, ax).get_gridspec().ncols)
     ax.legend(**look, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
 
 def shared_legend(drawing: Any, ax: Axes, columns: int = 4) -> None:
     """One legend for panels that show the same, above them all: over one panel it would push the others away."""
-    drawing.legend(**_legend(ax, columns), loc="outside upper left")
+    drawing.legend(**_legend(ax, columns, 1.0), loc="outside upper left")
 
 
-def _legend(ax: Axes, columns: int) -> dict[str, Any]:
+def _legend(ax: Axes, columns: int, share: float) -> dict[str, Any]:
+    """What a legend is drawn from, if `share` of the drawing's width is its own."""
     handles, labels = ax.get_legend_handles_labels()
-    rows = max(1, math.ceil(len(labels) / columns))
-    evenly = math.ceil(len(labels) / rows)
+    cut = [label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…" for label in labels]
+    letters = share * cast(Any, ax.get_figure()).get_size_inches()[0] * 72 / (0.55 * _LEGEND_SIZE)
+    columns = max(1, min(columns, int(letters / (_HANDLE + max(map(len, cut), default=0)))))
+    rows = max(1, math.ceil(len(cut) / columns))
     return {
         "handles": handles,
-        "labels": [literal(label) for label in labels],
-        "fontsize": 8.5,
+        "labels": [literal(label) for label in cut],
+        "fontsize": _LEGEND_SIZE,
         "frameon": False,
-        "ncols": max(1, evenly),
+        "ncols": max(1, math.ceil(len(cut) / rows)),
     }
 
 

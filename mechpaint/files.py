@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there."""
 
 from __future__ import annotations
 
@@ -33,10 +33,37 @@ def written(path: Path) -> Generator[Path]:
         scratch.chmod(0o644)
         scratch.replace(path)
     except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {_reason(error)}") from error
+        raise CannotWrite(f"cannot write {path}: {_reason(error)}. What was done before is kept") from error
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_folder(path: Path) -> Generator[Path]:
+    """A temporary folder to write to, which becomes `path` when the block ends without an exception.
+
+    Args:
+        path: A name that is free, or that of an empty folder.
+
+    Raises:
+        CannotWrite: The disk is full, or the place cannot be written. Nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as outer:
+            scratch = Path(outer) / "scratch"
+            scratch.mkdir()
+            yield scratch
+            for file in filter(Path.is_file, scratch.rglob("*")):
+                with file.open("rb+") as open_file:
+                    os.fsync(open_file.fileno())
+                file.chmod(0o644)
+            if path.exists():
+                path.rmdir()
+            scratch.rename(path)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {_reason(error)}. Nothing was left there") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,5 +74,5 @@ def write_text(path: Path, text: str) -> None:
 
 def _reason(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "no space left; free some, or choose another place with --out. What was done before is kept"
+        return "no space left; free some, or choose another place with --out"
     return error.strerror or str(error)

@@ -39,6 +39,8 @@ PRESETS: dict[str, Callable[[], Path]] = {
 TOY = "mechpaint-toy"
 """The `model_type` in the configuration of a toy model."""
 
+_STORED = "mechpaint_stored"
+
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -106,6 +108,14 @@ def require_tokenizer(model: TransformerBridge, what: str) -> PreTrainedTokenize
     if model.tokenizer is None:
         raise LoadError(f"{what} needs a tokenizer and this model has none: mechpaint.load(model, tokenizer=...)")
     return model.tokenizer
+
+
+def stored_tokenizer(model: TransformerBridge) -> PreTrainedTokenizerBase | None:
+    """The model's tokenizer as it was before TransformerLens gave it special tokens and a padding side.
+
+    Only `load` keeps it; a bridge that was made elsewhere has its tokenizer as it is.
+    """
+    return getattr(model.tokenizer, _STORED, model.tokenizer)
 
 
 def is_toy(folder: str | Path) -> bool:
@@ -202,6 +212,7 @@ def _usable(tokenizer: Any) -> Any:
         return None
     own = copy.deepcopy(tokenizer)
     own.init_kwargs = {"name_or_path": "", **own.init_kwargs, "add_bos_token": True}
+    setattr(own, _STORED, tokenizer)
     return own
 
 

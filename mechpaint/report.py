@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from mechpaint.circuits.diagram import Diagram
 from mechpaint.circuits.view import Script, View
 from mechpaint.files import write_text, written
 from mechpaint.visible import visible
@@ -40,14 +41,14 @@ class Figure:
         title: A heading.
         caption: What was found; shown under it.
         alt: What it shows, for those who do not see it.
-        drawing: A matplotlib figure.
+        drawing: A matplotlib figure, or a diagram of `mechpaint.circuits`.
     """
 
     name: str
     title: str
     caption: str
     alt: str
-    drawing: MatplotlibFigure
+    drawing: MatplotlibFigure | Diagram
 
 
 @dataclass(frozen=True)
@@ -177,22 +178,39 @@ def _shown(value: object) -> object:
 
 
 def _draw(figure: Figure, folder: Path) -> _Image:
-    """Write SVG and PNG, the same bytes for the same results."""
+    """Write SVG, and of matplotlib figures PNG, the same bytes for the same results."""
+    if isinstance(figure.drawing, Diagram):
+        files = {".svg": figure.drawing.svg.encode()}
+    else:
+        files = _drawn_by_matplotlib(figure.drawing, figure.name)
+    for suffix, content in files.items():
+        with written(folder / f"{figure.name}{suffix}") as path:
+            path.write_bytes(content)
+    svg = files[".svg"]
+    width, height = _size(svg)
+    return _Image("data:image/svg+xml;base64," + base64.b64encode(svg).decode(), width, height)
+
+
+def _drawn_by_matplotlib(drawing: MatplotlibFigure, salt: str) -> dict[str, bytes]:
+    """The same drawing by the ending of its file."""
     import matplotlib as mpl
 
     # Agg and SVG canvases are asked for by name: no window system is ever touched
-    with mpl.rc_context({"svg.hashsalt": figure.name}), warnings.catch_warnings():
+    with mpl.rc_context({"svg.hashsalt": salt}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # what the font lacks is drawn as a box
         svg = io.BytesIO()
-        figure.drawing.savefig(svg, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        drawing.savefig(svg, format="svg", metadata={"Date": None}, bbox_inches="tight")
         png = io.BytesIO()
-        figure.drawing.savefig(png, format="png", dpi=160, metadata={"Software": None}, bbox_inches="tight")
-    for suffix, content in ((".svg", svg), (".png", png)):
-        with written(folder / f"{figure.name}{suffix}") as path:
-            path.write_bytes(content.getvalue())
-    root = svg.getvalue().partition(b"<svg ")[2].partition(b">")[0].decode()
-    width, height = (round(float(points) * 4 / 3) for points in re.findall(r'(?:width|height)="([\d.]+)pt"', root))
-    return _Image("data:image/svg+xml;base64," + base64.b64encode(svg.getvalue()).decode(), width, height)
+        drawing.savefig(png, format="png", dpi=160, metadata={"Software": None}, bbox_inches="tight")
+    return {".svg": svg.getvalue(), ".png": png.getvalue()}
+
+
+def _size(svg: bytes) -> tuple[int, int]:
+    """Width and height in CSS pixels; matplotlib gives points."""
+    root = svg.partition(b"<svg ")[2].partition(b">")[0].decode()
+    found = re.findall(r'\b(?:width|height)="([\d.]+)(pt)?"', root)
+    width, height = (round(float(length) * (4 / 3 if unit else 1)) for length, unit in found)
+    return width, height
 
 
 def _csv(table: Table) -> str:

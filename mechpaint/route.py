@@ -64,7 +64,7 @@ class Step:
             return str(self.layers[0])
         if self.merge == "sum":
             return "(" + "+".join(map(str, self.layers)) + ")"
-        return "(" + " ".join(_span(a, b) for a, b in _ascending_runs(self.layers)) + ")"
+        return "(" + " ".join(_span(a, b) for a, b in ascending_runs(self.layers)) + ")"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,12 @@ def _span(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _ascending_runs(layers: Sequence[int]) -> Iterator[tuple[int, int]]:
+def ascending_runs(layers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The longest stretches in which each layer follows the one before it, as first and last layer.
+
+    >>> list(ascending_runs([0, 1, 2, 2, 5, 4]))
+    [(0, 2), (2, 2), (5, 5), (4, 4)]
+    """
     start = 0
     for i in range(1, len(layers) + 1):
         if i == len(layers) or layers[i] != layers[i - 1] + 1:

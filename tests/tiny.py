@@ -50,13 +50,89 @@ def _bert():
     return hf.BertForMaskedLM(config)
 
 
+def _gemma2():
+    config = hf.Gemma2Config(**_LLAMA, head_dim=8, sliding_window=4, initializer_range=0.2)
+    return hf.Gemma2ForCausalLM(config)
+
+
+def _mistral():
+    return hf.MistralForCausalLM(hf.MistralConfig(**_LLAMA, sliding_window=4, initializer_range=0.2))
+
+
+def _qwen2():
+    config = hf.Qwen2Config(
+        **_LLAMA, use_sliding_window=True, sliding_window=4, max_window_layers=3, initializer_range=0.2
+    )
+    return hf.Qwen2ForCausalLM(config)
+
+
+def _gpt_neox():
+    config = hf.GPTNeoXConfig(**_SIZES, intermediate_size=48, max_position_embeddings=64, initializer_range=0.2)
+    return hf.GPTNeoXForCausalLM(config)
+
+
+def _gpt_neo():
+    config = hf.GPTNeoConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_layers=N_LAYERS, num_heads=4, max_position_embeddings=64,
+        attention_types=[[["global", "local"], N_LAYERS // 2]], window_size=4, initializer_range=0.2,
+    )  # fmt: skip
+    return hf.GPTNeoForCausalLM(config)
+
+
+def _smollm3():
+    config = hf.SmolLM3Config(**_LLAMA, no_rope_layer_interval=4, pad_token_id=0, initializer_range=0.2)
+    return hf.SmolLM3ForCausalLM(config)
+
+
+def _qwen2_moe():
+    config = hf.Qwen2MoeConfig(
+        **_LLAMA, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=16,
+        decoder_sparse_step=2, mlp_only_layers=[1], initializer_range=0.2,
+    )  # fmt: skip
+    return hf.Qwen2MoeForCausalLM(config)
+
+
+def _llama4():
+    config = hf.Llama4TextConfig(
+        **_LLAMA, head_dim=8, intermediate_size_mlp=48, num_local_experts=2, interleave_moe_layer_step=2,
+        attention_chunk_size=8, pad_token_id=0, initializer_range=0.2,
+    )  # fmt: skip
+    made = hf.Llama4ForCausalLM(config)
+    for name, parameter in made.named_parameters():  # which it leaves as they are in memory
+        if "experts" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return made
+
+
+def _deepseek_v3():
+    config = hf.DeepseekV3Config(
+        **{**_LLAMA, "num_key_value_heads": 4}, first_k_dense_replace=2, n_routed_experts=4, n_group=1, topk_group=1,
+        num_experts_per_tok=2, moe_intermediate_size=16, kv_lora_rank=8, q_lora_rank=8, qk_rope_head_dim=4,
+        qk_nope_head_dim=4, v_head_dim=8, initializer_range=0.2,
+    )  # fmt: skip
+    return hf.DeepseekV3ForCausalLM(config)
+
+
+MORE = {
+    "gemma2": _gemma2,
+    "mistral": _mistral,
+    "qwen2": _qwen2,
+    "gpt_neox": _gpt_neox,
+    "gpt_neo": _gpt_neo,
+    "smollm3": _smollm3,
+    "qwen2_moe": _qwen2_moe,
+    "llama4": _llama4,
+    "deepseek_v3": _deepseek_v3,
+}
+"""Models whose layers differ from each other in ways that their configurations say differently."""
+
 MAKERS = {"llama": _llama, "gpt2": _gpt2, "gemma3": _gemma3, "bloom": _bloom, "bert": _bert}
 
 
 def module(name: str) -> torch.nn.Module:
     """A Hugging Face model, the same at every call."""
     torch.manual_seed(0)
-    made = MAKERS[name]()
+    made = {**MAKERS, **MORE}[name]()
     made.set_attn_implementation("eager")
     for parameter in made.parameters():  # norms too: all ones would hide a norm that is left out
         if parameter.ndim == 1:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
-from mechpaint.circuits import View, attention_view
+from mechpaint.circuits import View, attention_view, induction_diagram
 from mechpaint.drawing import axes, heatmap, literal, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.tokentexts import seen
@@ -39,6 +39,17 @@ def heads_figure(found: Findings) -> Figure:
     )
     alt = "Four heatmaps, layers by heads: previous-token, prefix-matching, duplicate-token and copying scores."
     return Figure("heads", "What every head does", caption, alt, drawing)
+
+
+def circuit_figure(found: Findings) -> Figure:
+    """The two heads that copy from context, and how strongly."""
+    diagram = induction_diagram(found.scores())
+    caption = (
+        "How a token is copied from context. The previous-token head leaves at b that a stood before it; the induction "
+        "head, where a comes again, finds that and attends to b. Lines are as thick as the attention is strong, on "
+        "random tokens that repeat. Paper: figure 1 of “Birth of a Transformer” (arXiv 2306.00802)."
+    )
+    return Figure("circuit", "The induction head", caption, diagram.alt, diagram)
 
 
 def patterns_figure(found: Findings) -> Figure:

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
-from mechpaint.headscores import head_name
+from mechpaint.analyses.induction.measures import SCORES
+from mechpaint.headscores import HeadScore, head_name
+from mechpaint.route import Visit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +54,18 @@ class Findings:
         """All heads as layer and number, those that match prefixes best first."""
         found = {(layer, head) for _, layer, head in self._heads}
         return sorted(found, key=lambda place: -self.head("prefix_matching", *place))
+
+    def scores(self) -> list[HeadScore]:
+        """The scores of all heads, each at its layer's first visit."""
+        step = {visit.layer: visit.step for visit in reversed([*self.facts.routes[FULL].visits()])}
+        return [
+            HeadScore(Visit(step[layer], layer), head, **{name: self.head(name, layer, head) for name in SCORES})
+            for layer, head in self.heads()
+        ]
+
+    def one_after_another(self) -> bool:
+        """Whether any head can read what another one wrote."""
+        return len({score.visit.step for score in self.scores()}) > 1
 
     def head_grid(self, name: str) -> Float[np.ndarray, "layer head"]:
         """One score of every head; NaN where a layer never ran."""

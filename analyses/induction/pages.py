@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mechpaint.analyses.induction.figures import heads_figure, layers_figure, patterns_figure, patterns_view
+from mechpaint.analyses.induction.figures import (
+    circuit_figure,
+    heads_figure,
+    layers_figure,
+    patterns_figure,
+    patterns_view,
+)
 from mechpaint.analyses.induction.findings import Findings, skill
 from mechpaint.analyses.induction.labels import FULL
 from mechpaint.analyses.induction.measures import SCORES
@@ -35,6 +41,7 @@ def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Repor
         sections=[
             _routes_table(found),
             layers_figure(found),
+            *([circuit_figure(found)] if found.one_after_another() else []),
             heads_figure(found),
             _heads_table(found),
             patterns_figure(found),

@@ -137,7 +137,7 @@ def _construction_table(found: Found, analysis: Memories) -> Table:
     ]
     return Table(
         "table-construction",
-        "The induction head written down",
+        "The induction head written down, in numbers",
         f"In-context accuracy as in the paper → with the first position mended; β = {analysis.sharpness:g}, real "
         f"bigrams, {found.seeds} random models each. Fixed triggers are the only tokens that W_K² stores.",
         ("triggers", "d", *(f"length {length}" for length in found.lengths)),
@@ -153,7 +153,7 @@ def _errors_table(found: Found) -> Table:
     rows = [(source.triggers, str(dim), *cells(source, dim)) for source in HEADS for dim in found.dims]
     return Table(
         "table-errors",
-        "What remains wrong",
+        "What remains wrong, in numbers",
         "Shares of wrong answers where the trigger is also the first token of its sequence, and elsewhere; averaged "
         "over lengths.",
         ("triggers", "d", "opening", "opening, mended", "elsewhere", "elsewhere, mended"),
@@ -168,7 +168,7 @@ def _first_table(found: Found, analysis: Memories) -> Table:
     ]
     return Table(
         "table-first-step",
-        "One gradient step on W_O²",
+        "One gradient step on W_O², in numbers",
         f"Its recall from the idealised start, counted over {analysis.first_sequences:,} sequences of "
         f"{found.step_length} tokens.",
         ("bigrams", "triggers", *(width(dim) for dim in dims)),
@@ -192,7 +192,7 @@ def _steps_table(found: Found, analysis: Memories) -> Table:
 
     return Table(
         "table-steps",
-        "Three gradient steps",
+        "Three gradient steps, in numbers",
         f"Over {analysis.step_sequences:,} sequences of {found.step_length} tokens: what each memory recalls after its "
         "own step; in-context accuracy after each, where the output is not the trigger itself; then with all memories "
         f"made sharp (β = {analysis.sharpness:g}), and with the wanted associations alone. Last, how many times as "

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from mechpaint.analyses.painters.variants import Variant
 from mechpaint.analysis import Results
+from mechpaint.route import Route
 from mechpaint.statistics import Scores
 
 Draws = Float[np.ndarray, " draw"]
@@ -47,6 +48,16 @@ class Curves:
         for v in variants:
             if (curve := _curve(v, most)) is not None:
                 self._labels.setdefault((curve, v.start_layer), []).append(str(v))
+
+    def routes(self) -> dict[str, Route]:
+        """One route of each curve, all with about half of the layers affected, to be looked at."""
+        found: dict[str, Route] = {}
+        for curve in CURVES:
+            starts = self.starts(curve)
+            if starts:
+                start = min(starts, key=lambda s: abs(self.affected(s) - self.n_layers / 2))
+                found[f"{curve}, {count(self.affected(start))}"] = self.results.routes[self._labels[curve, start][0]]
+        return found
 
     def affected(self, start_layer: int) -> int:
         """M = T - 2N - 1."""

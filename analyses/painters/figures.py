@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, count
+from mechpaint.circuits import routes_diagram
 from mechpaint.drawing import COLOURS, axes, legend, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics import estimate
@@ -43,6 +44,16 @@ def figures(curves: Curves, seeds: int) -> list[Figure]:
             _medians(curves, "figure-17", "Figure 17: the middle run again", again, _again_caption(curves, again))
         )
     return drawn
+
+
+def variants_figure(curves: Curves) -> Figure:
+    """The experiments themselves, as routes."""
+    diagram = routes_diagram(curves.routes())
+    caption = (
+        "One route of each experiment. Boxes are layers, darker towards the model's end, arrows the residual stream. "
+        "Layers above each other read the same stream, and their outputs are averaged (x̄) or their updates added (Σ)."
+    )
+    return Figure("variants", "What was done to the layers", caption, diagram.alt, diagram)
 
 
 def _single_layers(curves: Curves) -> Figure:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import CURVES, Curves
-from mechpaint.analyses.painters.figures import figures
+from mechpaint.analyses.painters.figures import figures, variants_figure
 from mechpaint.analysis import Results
 from mechpaint.claims import Claim, claims_table, tally, tally_highlights
 from mechpaint.report import Report, Table
@@ -29,6 +29,7 @@ def report(analysis: Painters, results: Results) -> Report:
                 "Scores are medians over tasks, normalised so that chance is 0 and the full model 1; intervals are "
                 "95 % paired bootstrap intervals over items. A comparison held if its interval lies above 0.",
             ),
+            *([variants_figure(curves)] if curves.routes() else []),
             _tasks_table(curves),
             *figures(curves, analysis.seeds),
             _variants_table(curves),

@@ -1,4 +1,4 @@
-"""The command line: `mechpaint analyze …`, `mechpaint list`."""
+"""The command line: `mechpaint analyze …`, `mechpaint export …`, `mechpaint list`."""
 
 from __future__ import annotations
 

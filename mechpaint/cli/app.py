@@ -6,10 +6,8 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -18,15 +16,12 @@ from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
+from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
-from mechpaint.errors import InputError
-from mechpaint.files import CannotWrite
-from mechpaint.gemma import WeightsError
+from mechpaint.cli.telling import EPILOG, given_command, told
 from mechpaint.plugins import Registry, built_in
 from mechpaint.showing import Shown
-
-_EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
 
 
 def run_app() -> None:
@@ -39,10 +34,11 @@ def run_app() -> None:
     for name, analysis in registry.analyses.items():
         common = kind_of(analysis).options(analysis)
         command = command_for(analysis, common, lambda made, options: _analyze(registry, made, options))
-        analyze.command(name, help=analysis.question, epilog=_EPILOG)(command)
+        analyze.command(name, help=analysis.question, epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
+    app.command("export", epilog=EPILOG)(export_command(registry))
     app.command("list")(_list_command(registry))
-    app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=_EPILOG)(_common)
+    app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
     app(prog_name="mechpaint")
 
 
@@ -94,21 +90,14 @@ def _first_line(thing: Any) -> str:
 
 def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:
     """What `mechpaint analyze NAME` does, errors told in a line."""
-    try:
+    with told("what was done is kept; give the same command again to go on"):
         plan = kind_of(type(analysis)).plan(analysis, registry, options)
         if options["dry_run"]:
             _print_plan(plan.forecast(), options["json"])
             return
         from mechpaint.running import run
 
-        finished = run(plan, Path(options["out"]), _command())
-    except InputError as error:
-        _fail(error, 2)
-    except (CannotWrite, WeightsError) as error:
-        _fail(error, 1)
-    except KeyboardInterrupt:
-        _say("[red]interrupted[/red]: what was done is kept; give the same command again to go on")
-        raise typer.Exit(130) from None
+        finished = run(plan, Path(options["out"]), given_command())
     _print_finished(finished, options["json"])
 
 
@@ -137,18 +126,3 @@ def _print_finished(finished: Any, as_json: bool) -> None:
     for table in tables[:1]:
         Console().print(Shown(table.title, (), table.columns, table.rows).rich())
     print(f"{finished.done}\nreport: {finished.page}")  # noqa: T201
-
-
-def _command() -> str:
-    return shlex.join(["mechpaint", *sys.argv[1:]])
-
-
-def _say(message: str) -> None:
-    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
-
-
-def _fail(error: Exception, status: int) -> NoReturn:
-    from rich.markup import escape
-
-    _say(f"[red]error[/red]: {escape(str(error))}")
-    raise typer.Exit(status)

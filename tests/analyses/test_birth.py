@@ -14,6 +14,7 @@ from mechpaint.experiment import ExperimentPlan
 from mechpaint.running import run
 from mechpaint.toy.simplified import SimplifiedTransformer
 from mechpaint.toy.training import train
+from tests.seen import check_page
 
 SMALL = Birth(seeds=1, steps=20, freeze_until=10)
 
@@ -87,6 +88,10 @@ def test_the_page_has_the_claims_the_causal_table_and_the_figures(finished):
         "One layer",
     ):
         assert words in text
+
+
+def test_the_page_opens_in_a_browser(finished, chromium):
+    check_page(chromium, finished.page)
 
 
 def test_a_run_goes_on_and_ends_in_the_same_table(finished, table):

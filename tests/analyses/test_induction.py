@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,13 +12,16 @@ import torch
 import mechpaint as mp
 from mechpaint.analyses.induction import Induction, InductionError
 from mechpaint.analyses.induction.findings import Findings
-from mechpaint.hooks import Loop, ReadAttention, Skip
+from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.measured import MeasuredPlan
+from mechpaint.report import write_report
 from mechpaint.route import RouteError
 from mechpaint.running import run
 from mechpaint.subject import Subject
 from mechpaint.toy.bridging import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
+from tests.hostile import HOSTILE
+from tests.seen import check_page
 
 SMALL = Induction(sequences=8, period=12)
 
@@ -37,8 +42,13 @@ def finished(plan, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(finished, plan):
-    return Findings(pd.read_parquet(finished.folder / "results.parquet"), plan.facts)
+def table(finished):
+    return pd.read_parquet(finished.folder / "results.parquet")
+
+
+@pytest.fixture(scope="module")
+def found(table, plan):
+    return Findings(table, plan.facts)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +97,28 @@ def test_the_page_has_figures_a_view_and_what_was_found(finished):
         assert words in text
     assert (finished.folder / "figures" / "figure-2.png").stat().st_size > 10_000
     assert "CircuitsVis.render" in finished.page.read_text()
+    circuit = next(section for section in finished.report.sections if section.name == "circuit")
+    assert "L1H0 gives, where a token comes again" in circuit.alt
+    assert (finished.folder / "figures" / "circuit.svg").read_text() == circuit.drawing.svg
+
+
+def test_the_page_opens_in_a_browser(finished, chromium):
+    check_page(chromium, finished.page)
+
+
+def test_whatever_a_model_and_its_tokens_are_called_stays_text(table, plan, chromium, tmp_path):
+    texts = [text for text in HOSTILE if "\ud800" not in text]  # which no table can hold
+    renamed = table.copy()
+    places = renamed.index[renamed["kind"] == "token"][: len(texts)]
+    renamed.loc[places, "name"] = texts[: len(places)]
+    assert len(places) == len(texts)
+    facts = replace(plan.facts, name=texts[0])
+    page = write_report(SMALL.report(renamed, facts), tmp_path, [("model", texts[0])], f"mechpaint --model {texts[1]}")
+    check_page(chromium, page)
+    with chromium.open(page) as opened:
+        assert texts[0] in opened.page.title()
+        assert texts[1] in opened.page.locator("pre").text_content()
+        assert opened.page.locator("script").count() == 1
 
 
 def test_any_model_can_be_asked(llama, tmp_path):
@@ -111,6 +143,13 @@ def test_it_runs_under_hooks_and_on_a_single_layer(toy, tmp_path):
     alone = as_bridge(SimplifiedTransformer(SimplifiedConfig(layers=1)))
     done = run(MeasuredPlan.of(SMALL, Subject(alone, "alone")), tmp_path, "mechpaint analyze induction")
     assert "Run twice, layer 0 leaves" in (done.folder / "report.md").read_text()
+    assert "circuit" not in [section.name for section in done.report.sections]
+
+
+def test_heads_side_by_side_are_no_circuit(toy, tmp_path):
+    chosen = Induction(sequences=4, period=8, layers=())
+    done = run(MeasuredPlan.of(chosen, Subject(toy, "toy", Average(0, 1))), tmp_path, "mechpaint analyze induction")
+    assert "circuit" not in [section.name for section in done.report.sections]
 
 
 @pytest.mark.parametrize("changed", [{"sequences": 0}, {"heads": 0}, {"heads": 9}, {"seed": -1}])

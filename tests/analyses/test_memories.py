@@ -38,6 +38,7 @@ from mechpaint.toy.construction import construct
 from mechpaint.toy.gradients import TOP_DOWN, FirstStep, step, zero
 from mechpaint.toy.memories import learned, memory_scores, recall
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
+from tests.seen import check_page
 
 SMALL = Memories(
     dims=(24, 40), lengths=(12, 16), seeds=2, test_tokens=1200, first_sequences=300, step_dims=(16,), step_sequences=128
@@ -342,3 +343,7 @@ def test_the_settings_alone_import_nothing_heavy():
         "sys.exit(', '.join({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
+
+
+def test_the_page_opens_in_a_browser(finished, chromium):
+    check_page(chromium, finished.page)

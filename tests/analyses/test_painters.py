@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,11 @@ from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import Curves
 from mechpaint.analyses.painters.pages import report
 from mechpaint.analysis import Results, TaskFacts
-from mechpaint.report import Figure
+from mechpaint.report import Figure, write_report
 from mechpaint.route import Route
+from mechpaint.visible import visible
+from tests.hostile import HOSTILE
+from tests.seen import check_page
 
 
 @pytest.mark.parametrize("n_layers", [5, 6, 18, 32])
@@ -165,6 +169,9 @@ def test_the_report_has_every_figure_and_says_what_they_show():
     analysis, results = _results(_score)
     made = report(analysis, results)
     figures = {s.name: s for s in made.sections if isinstance(s, Figure)}
+    variants = figures.pop("variants")
+    assert "skip, 9 layers: 0-4 14-17;" in variants.alt
+    assert "looped parallel, 9 layers: 0-4 (5-13)x" in variants.alt
     assert list(figures) == ["figure-2", *(f"figure-{i}" for i in range(4, 10)), "figure-11", "figure-17"]
     for figure in figures.values():
         assert figure.alt
@@ -177,6 +184,22 @@ def test_the_report_has_every_figure_and_says_what_they_show():
     assert "layers 0, 17 and" in figures["figure-2"].caption
 
 
+def test_the_page_opens_in_a_browser(chromium, tmp_path):
+    """With tasks and a model of any name."""
+    names = next(iter(HOSTILE)), "\x1b[31m$x^2$ and $\\frac{$"
+    analysis, results = _results(_score)
+    renamed = dict(zip(("facts", "arithmetic"), names, strict=True))
+    tasks = tuple(replace(task, name=renamed[task.name]) for task in results.tasks)
+    records = results.records.assign(task=results.records["task"].map(renamed))
+    made = report(analysis, replace(results, records=records, tasks=tasks, model=names[0]))
+    page = write_report(made, tmp_path, [("model", names[0])], "mechpaint analyze painters")
+    check_page(chromium, page)
+    with chromium.open(page) as opened:
+        assert opened.page.title() == f"Layers as painters: {visible(names[0])}"
+        said = opened.page.locator("#scores ~ details thead th").all_text_contents()
+        assert said[-2:] == [visible(name) for name in names]
+
+
 def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
     analysis = Painters(start_layers=(8,), seeds=1)
     _, results = _results(lambda v: 0.5, analysis=analysis, items=4)
@@ -185,7 +208,7 @@ def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
     weak = Results(results.records.assign(score=0.0), results.routes, results.tasks, results.model, results.n_layers)
     page = report(analysis, weak)
     assert any("not clearly better than chance on facts, arithmetic" in w for w in page.warnings)
-    assert [s.name for s in page.sections if isinstance(s, Figure)] == ["figure-2"]
+    assert [s.name for s in page.sections if isinstance(s, Figure)] == ["variants", "figure-2"]
 
 
 def test_an_affected_layer_count_is_the_papers_axis():

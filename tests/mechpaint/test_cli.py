@@ -50,7 +50,15 @@ def mechpaint(monkeypatch, capfd):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["list"], ["analyze", "--help"], ["analyze", "painters", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["analyze", "--help"],
+        ["analyze", "painters", "--help"],
+        ["export", "--help"],
+    ],
 )
 def test_help_needs_no_torch(arguments):
     script = f"import sys; sys.argv = ['mechpaint', *{arguments!r}]\nfrom mechpaint.cli import main\n" + (
@@ -249,6 +257,62 @@ def test_wrong_usage_exits_with_2_says_why_and_leaves_nothing(mechpaint, folder,
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [["--route", "0-3 [4 5]x2"], ["--hooks", "loop(4, 5, times=2)"]])
+def test_export_writes_a_checkpoint_and_says_where(mechpaint, folder, tmp_path, given):
+    done = mechpaint("export", "--model", folder, *given, "--out", "copy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "8 layers along 0-5 4-5; logits as the routed model's" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"checkpoint: {tmp_path / 'copy'}"
+    config = json.loads((tmp_path / "copy" / "config.json").read_text())
+    assert (config["num_hidden_layers"], config["dtype"]) == (8, "float32")
+    assert "mechpaint export --model" in (tmp_path / "copy" / "README.md").read_text()
+    assert str(folder) in (tmp_path / "copy" / "mergekit.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_export_as_a_process_prints_json_alone(folder, tmp_path):
+    given = ["export", "--model", folder, "--route", "5 0", "--dtype", "bfloat16", "--out", tmp_path / "copy", "--json"]
+    done = subprocess.run([*MAIN, *given], capture_output=True, text=True, check=True)
+    shown = json.loads(done.stdout)
+    assert (shown["checkpoint"], shown["route"], shown["layers"]) == (str(tmp_path / "copy"), "5 0", [5, 0])
+    assert json.loads((tmp_path / "copy" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "expected a route or hook sets: one of --route"),
+        (["--route", "0-5", "--hooks", "skip(1, 1)"], "expected a route or hook sets: one of --route"),
+        (["--route", "0-9"], "layer 9 does not exist"),
+        (["--route", "0-1 (2 3) 4-5"], "are averaged. A checkpoint is a list of layers"),
+        (["--hooks", "average(1, 3)"], "are averaged. A checkpoint is a list of layers"),
+        (["--hooks", "read_attention()"], "has no hooks"),
+        (["--hooks", "skip(1"], "cannot read the hook set"),
+        (["--route", "0-5", "--out", "."], "something at . already"),
+        (["--route", "1 0", "--model", "toy-induction"], "is no Hugging Face model"),
+        (["--route", "0-5", "--model", "no/such/model"], "cannot load the model 'no/such/model'"),
+        (["--route", "0-5", "--dtype", "float3"], "no dtype 'float3'"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_wrong_usage_of_export_exits_with_2_and_leaves_nothing(mechpaint, folder, tmp_path, arguments, words):
+    (tmp_path / "file").write_text("")
+    done = mechpaint("export", "--model", folder, "--out", "copy", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_export_to_a_place_that_cannot_be_written_exits_with_1(mechpaint, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = mechpaint("export", "--model", folder, "--route", "0-5", "--out", tmp_path / "file" / "copy")
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_place_that_cannot_be_written_exits_with_1(mechpaint, folder, tmp_path):

@@ -1,0 +1,85 @@
+"""`mechpaint export`: a route as a checkpoint.
+
+Nothing at the top of this file imports torch, so that `mechpaint --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mechpaint.cli.telling import given_command, told
+from mechpaint.errors import InputError
+from mechpaint.hooktext import parse_hook_set
+from mechpaint.plugins import Registry
+from mechpaint.route import Route
+
+if TYPE_CHECKING:
+    from mechpaint.exporting import Exported
+    from mechpaint.hookset import HookSet
+
+
+def export_command(registry: Registry) -> Callable[..., None]:
+    """The command.
+
+    Args:
+        registry: The hook sets that may be named.
+    """
+
+    def export(
+        out: Annotated[str, typer.Option(help="The folder to make; a new or an empty one.")],
+        model: Annotated[
+            str, typer.Option(help="A preset, a local Hugging Face folder, or a name on the hub.")
+        ] = "gemma-3-270m",
+        route: Annotated[str, typer.Option(help="The route, such as '0-3 13-4 14-17'.", show_default=False)] = "",
+        hooks: Annotated[
+            str, typer.Option(help="Or hook sets that make it, such as 'skip(4, 7)'.", show_default=False)
+        ] = "",
+        device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; by default the fastest there is.")] = None,
+        dtype: Annotated[
+            str | None, typer.Option(help="What it is computed and written in: float32 (the default), bfloat16, …")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    ) -> None:
+        """Write a Hugging Face checkpoint whose layers are a route."""
+        with told("nothing was written"):
+            if bool(route.strip()) == bool(hooks.strip()):
+                raise InputError("expected a route or hook sets: one of --route '0-3 13-4 14-17', --hooks 'skip(4, 7)'")
+            done = _export(model, route or parse_hook_set(hooks, registry.hook_sets), out, device, dtype)
+        _print(done, as_json)
+
+    return export
+
+
+def _export(name: str, what: str | HookSet, out: str, device: str | None, dtype: str | None) -> Exported:
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"loading {name}"):
+        from mechpaint.conductor import Conductor
+        from mechpaint.exporting import export, free_folder
+        from mechpaint.models import load
+
+    free_folder(out)  # before minutes are spent on the model
+    model = load(name, device=device, dtype=dtype)
+    route = Route.parse(what, Conductor(model).n_layers) if isinstance(what, str) else what
+    return export(model, route, out, name=name, made_by=given_command())
+
+
+def _print(done: Exported, as_json: bool) -> None:
+    found: dict[str, Any] = {
+        "checkpoint": str(done.folder),
+        "route": str(done.route),
+        "layers": list(done.order),
+        "difference": done.difference,
+        "tokens": done.tokens,
+    }
+    if as_json:
+        print(json.dumps(found, indent=2))  # noqa: T201
+        return
+    print(  # noqa: T201
+        f"{len(done.order)} layers along {done.route}; logits as the routed model's, {done.agreement}\n"
+        f"checkpoint: {done.folder}"
+    )

@@ -1,0 +1,51 @@
+"""What commands say besides their results: on stderr, with the exit status that goes with it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from mechpaint.errors import InputError
+from mechpaint.files import CannotWrite
+from mechpaint.gemma import WeightsError
+
+EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
+
+
+@contextmanager
+def told(interrupted: str) -> Generator[None]:
+    """Tell errors of the block in a line, and exit with the status that they have.
+
+    Args:
+        interrupted: What to say where the block is interrupted from the keyboard.
+    """
+    try:
+        yield
+    except InputError as error:
+        _fail(error, 2)
+    except (CannotWrite, WeightsError) as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        _say(f"[red]interrupted[/red]: {interrupted}")
+        raise typer.Exit(130) from None
+
+
+def given_command() -> str:
+    """The command that is running, to be given again."""
+    return shlex.join(["mechpaint", *sys.argv[1:]])
+
+
+def _say(message: str) -> None:
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    _say(f"[red]error[/red]: {escape(str(error))}")
+    raise typer.Exit(status)
