@@ -13,7 +13,7 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="the extra 'notebooks' is not installed")
 
-from examples import export  # noqa: E402
+from examples import export, strip  # noqa: E402
 
 SESSION, READING, BIRTH, PAINTERS, OWN = (
     "1_first_session",
@@ -91,26 +91,45 @@ def test_every_notebook_is_tested():
 @pytest.mark.parametrize("name", EVERY)
 def test_what_is_committed(name):
     """No outputs, nothing of the machine it was written on; a title, a promise of what comes, and exercises."""
-    raw = json.loads((export.FOLDER / f"{name}.ipynb").read_text("utf-8"))
-    notebook = nbformat.read(export.FOLDER / f"{name}.ipynb", as_version=4)
+    raw = (export.FOLDER / f"{name}.ipynb").read_text("utf-8")
+    notebook = nbformat.reads(raw, as_version=4)
     nbformat.validate(notebook)
-    assert (raw["nbformat"], raw["nbformat_minor"]) == (4, 5)
-    assert set(raw["metadata"]) == {"title", "kernelspec", "language_info"}
-    assert raw["metadata"]["language_info"] == {"name": "python"}
-    ids = [cell["id"] for cell in raw["cells"]]
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert raw == strip.text_of(strip.stripped(notebook)), "python -m examples.strip makes it as it should be"
+    assert '"outputs": []' in raw
+    assert not re.search(r'"outputs": \[[^\]]|"execution_count": [0-9]|"metadata": \{\n    ', raw)
+    ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch(r"[a-z][a-z0-9-]*", one) for one in ids)
-    for cell in raw["cells"]:
-        assert cell["metadata"] == {}
-        assert cell.get("outputs", []) == []
-        assert cell.get("execution_count") is None
-    number, title = name[0], raw["metadata"]["title"]
     opening, closing = notebook.cells[0].source, notebook.cells[-1].source
-    assert opening.startswith(f"# {number}. ")
-    assert title.split()[-1] in opening
+    assert opening.startswith(f"# {name[0]}. ")
+    assert notebook.metadata.title.split()[-1] in opening
     assert "on two cores" in opening or "half a minute" in opening
     assert "pip install" in opening
     assert closing.startswith("## Try this")
+
+
+def test_stripping_leaves_what_was_written(tmp_path, monkeypatch, capsys):
+    code = nbformat.v4.new_code_cell("6 * 7", id="product", metadata={"scrolled": True})
+    prose = nbformat.v4.new_markdown_cell("What is it?", id="question", metadata={"tags": ["a"]})
+    clean = nbformat.v4.new_notebook(cells=[prose, code], metadata={"title": "Small"})
+    ran = nbformat.from_dict(clean)
+    ran.metadata["language_info"] = {"name": "python", "version": "3.12.1"}
+    ran.cells[1].outputs = [nbformat.v4.new_output("stream", text="42")]
+    ran.cells[1].execution_count = 3
+    nbformat.write(ran, tmp_path / "1_small.ipynb")
+    monkeypatch.setattr(strip, "notebooks", lambda: [tmp_path / "1_small.ipynb"])
+    strip.main()
+    assert capsys.readouterr().out == f"{tmp_path / '1_small.ipynb'}\n"
+    kept = nbformat.read(tmp_path / "1_small.ipynb", as_version=4)
+    assert [(cell.id, cell.source, cell.metadata) for cell in kept.cells] == [
+        ("question", "What is it?", {}),
+        ("product", "6 * 7", {}),
+    ]
+    assert (kept.cells[1].outputs, kept.cells[1].execution_count) == ([], None)
+    assert kept.metadata.language_info == {"name": "python"}
+    assert kept.metadata.title == "Small"
+    strip.main()
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", EVERY)
