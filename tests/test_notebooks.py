@@ -156,8 +156,8 @@ def test_the_first_session():
     assert chances["all layers"][0] > 0.8
     assert chances["without 8"][1] > chances["without 8"][0]
     assert max(chances["without 5"]) < 0.05
-    assert sum(italy > 0.8 for italy, _ in chances.values()) > 3  # some layers can go unnoticed
-    assert sum(france > italy for italy, france in chances.values()) > 1
+    assert min(chances[f"without {layer}"][0] for layer in (2, 17)) > 0.7  # some layers can go unnoticed
+    assert sum(france > max(italy, 0.3) for italy, france in chances.values()) > 2  # without some it imitates
     more = dict(line.split("  ", 1) for line in _text(notebook, "more").splitlines())
     first = {route: guesses.split("'")[1] for route, guesses in more.items()}
     assert "' Italy'" in more["0-7 9-8 10-17"]
