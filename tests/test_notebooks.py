@@ -146,6 +146,9 @@ def test_it_runs_and_says_nothing_but_what_it_should(name):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert outputs
     assert [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"] == []
+    for cell in notebook.cells:
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            assert cell.source.startswith("# "), "the page says in these words what the figure shows"
 
 
 @pytest.mark.slow
