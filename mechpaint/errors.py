@@ -8,6 +8,7 @@
         CannotExport      a route or model that no checkpoint can hold, or a folder that holds something already
         LoadError         no such model, device, dtype or tokenizer
         TaskError         no such task, no items, a source that cannot be read
+        PluginError       a plugin file that is not there, or in which something is wrong
         VariantError      an experiment that the paper does not define
         ViewError         an interactive view that would be drawn wrongly, or too slowly
         DiagramError      a picture that nobody could read

@@ -62,6 +62,10 @@ class MeasuredPlan(Plan):
         """The label and the analysis's columns."""
         return labelled_schema(self.analysis.columns)
 
+    def made_of(self) -> list[object]:
+        """The analysis and its hook sets."""
+        return [self.analysis, *(part for hook_set in self.hook_sets.values() for part in hook_set.parts())]
+
     def routes(self) -> dict[str, Route]:
         """Every hook set's."""
         return dict(self.facts.routes)

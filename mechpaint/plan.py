@@ -74,6 +74,10 @@ class Plan(ABC):
     def forecast(self) -> dict[str, Any]:
         """What it will do and cost, for `--dry-run`: numbers, or numbers and texts by name."""
 
+    def made_of(self) -> Sequence[object]:
+        """The analysis, and the tasks and hook sets that it is run with: the results depend on their code."""
+        return (self.analysis,)
+
     def routes(self) -> Mapping[str, Route]:
         """The route of every hook set by its label, if it has any."""
         return {}

@@ -15,8 +15,9 @@ from rich.progress import Progress, TaskID
 
 from mechpaint.plan import Cell, Plan
 from mechpaint.progress import progress
+from mechpaint.provenance import plugin_versions
 from mechpaint.report import Report, Table, write_report
-from mechpaint.runs import RunFolder, versions
+from mechpaint.runs import RunFolder
 from mechpaint.showing import Showing, Shown
 
 
@@ -68,7 +69,8 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
     began = time.monotonic()
-    folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema())
+    plugins = plugin_versions(plan.made_of())
+    folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugins)
     folder.begin({label: str(route) for label, route in plan.routes().items()})
     cells = plan.cells()
     missing = [cell for cell in cells if not folder.has(cell.name, cell.rows)]
@@ -87,7 +89,7 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
 
 
 def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
-    named = ", ".join(f"{name} {version}" for name, version in versions().items())
+    named = ", ".join(f"{name} {version}" for name, version in folder.versions.items())
     return [("versions", named), ("fingerprint", folder.path.name)]
 
 

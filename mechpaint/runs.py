@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 VERSIONS_THAT_MATTER = ("mechpaint", "torch", "transformers", "transformer-lens")
 
 _LABEL = "label"
+_NO_PLUGINS: Mapping[str, str] = MappingProxyType({})
 
 
 class RunFolder:
@@ -43,17 +45,22 @@ class RunFolder:
         analysis: The analysis's name.
         config: Everything that the results depend on, but for versions.
         schema: The pyarrow schema of its records.
+        plugins: The versions of the plugins that it is of, by name.
     """
 
-    def __init__(self, out: Path, analysis: str, config: dict[str, Any], schema: Any) -> None:
+    def __init__(
+        self, out: Path, analysis: str, config: dict[str, Any], schema: Any, plugins: Mapping[str, str] = _NO_PLUGINS
+    ) -> None:
         self.config = config
-        self.path = out / analysis / fingerprint(config)
+        self.versions = versions(plugins)
+        self.path = out / analysis / fingerprint(config, plugins)
         self._schema = schema
+        self._plugins = plugins
 
     def begin(self, routes: dict[str, str]) -> None:
         """Make the folder, and write down what it is for."""
         write_text(self.path / "config.yaml", yaml.safe_dump(_plain(self.config), sort_keys=False))
-        write_text(self.path / "env.json", json.dumps(environment(), indent=2) + "\n")
+        write_text(self.path / "env.json", json.dumps(environment(self._plugins), indent=2) + "\n")
         if routes:
             write_text(self.path / "routes.json", json.dumps(routes, indent=2) + "\n")
 
@@ -139,23 +146,24 @@ def _column(field: Any, values: list[Any]) -> Any:
     return column
 
 
-def fingerprint(config: dict[str, Any]) -> str:
+def fingerprint(config: dict[str, Any], plugins: Mapping[str, str] = _NO_PLUGINS) -> str:
     """Sixteen hexadecimal digits of a SHA-256."""
-    text = json.dumps([_plain(config), versions()], sort_keys=True)
+    text = json.dumps([_plain(config), versions(plugins)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def versions() -> dict[str, str]:
+def versions(plugins: Mapping[str, str] = _NO_PLUGINS) -> dict[str, str]:
     """What the results depend on besides the configuration."""
-    return {name: version(name) for name in VERSIONS_THAT_MATTER}
+    return {**{name: version(name) for name in VERSIONS_THAT_MATTER}, **plugins}
 
 
-def environment() -> dict[str, Any]:
+def environment(plugins: Mapping[str, str] = _NO_PLUGINS) -> dict[str, Any]:
     """What the run is computed with."""
     import torch
 
     return {
         "versions": {name: version(name) for name in (*VERSIONS_THAT_MATTER, "datasets", "numpy")},
+        "plugins": dict(plugins),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),

@@ -130,6 +130,11 @@ class ScoredPlan(Plan):
         """`SCHEMA`."""
         return SCHEMA
 
+    def made_of(self) -> list[object]:
+        """The analysis, its hook sets and the tasks."""
+        hook_sets = self.subject.hooked(self.analysis.hook_sets(self.subject.n_layers)).values()
+        return [self.analysis, *self.settings.tasks, *(part for hook_set in hook_sets for part in hook_set.parts())]
+
     def routes(self) -> dict[str, Route]:
         """Every hook set's, and the full model's as `"baseline"`."""
         return self.route_of

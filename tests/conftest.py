@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from jaxtyping import install_import_hook
 
 # Before anything of mechpaint is imported: every annotated shape is checked while the tests run.
 _checked = install_import_hook("mechpaint", "beartype.beartype")
+
+os.environ["MECHPAINT_PLUGINS"] = ""  # what is installed beside mechpaint is not what is tested
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402

@@ -89,7 +89,9 @@ def test_the_example(capsys):
 
 
 def test_the_readme_names_files_that_are_there():
-    pages = [((ROOT / "docs" / f"{name}.md").read_text(), ROOT / "docs") for name in ("painters", "birth", "speed")]
+    pages = [
+        ((ROOT / "docs" / f"{name}.md").read_text(), ROOT / "docs") for name in ("painters", "birth", "report", "speed")
+    ]
     for text, folder in ((README, ROOT), *pages):
         for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", text):
             assert (folder / target).exists(), target

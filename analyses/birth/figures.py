@@ -31,7 +31,7 @@ def figures(curves: Curves, until: int) -> list[Figure]:
 
 
 def _line(ax: Axes, curve: Curve, label: str, i: int, linestyle: str = "-") -> None:
-    look = {**style(i), "markevery": max(1, len(curve.steps) // 8), "markersize": 4, "linestyle": linestyle}
+    look = {**style(i), "markevery": max(1, len(curve.steps) // 8), "markersize": 5.5, "linestyle": linestyle}
     ax.plot(curve.steps, curve.values.mean(0), label=label, linewidth=1.5, **look)
     low, high = curve.values.min(0), curve.values.max(0)
     ax.fill_between(curve.steps, low, high, color=look["color"], alpha=0.12, linewidth=0)

@@ -125,7 +125,7 @@ class Findings:
         if not skips:
             return None
         layer = min(skips, key=lambda x: skips[x])
-        return f"layer {layer} ({skips[layer]:.2f} without)"
+        return f"layer {layer} ({skips[layer]:.2f} without it)"
 
     def by_layer(self, kind: str, name: str) -> dict[int, float]:
         """A score for each layer that something was done to; `kind` is one of `WITHOUT` and `TWICE`."""

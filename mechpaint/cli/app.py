@@ -6,11 +6,14 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -19,14 +22,45 @@ from mechpaint.analysis import Analysis
 from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
-from mechpaint.cli.telling import EPILOG, given_command, told
+from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
+from mechpaint.cli.telling import EPILOG, given_command, tell, told
+from mechpaint.discovery import require_files
 from mechpaint.plugins import Registry, built_in
 from mechpaint.showing import Shown
+from mechpaint.sources import PluginError
+from mechpaint.visible import visible
+
+_WITH_PLUGINS = {"analyze", "export", "list"}
+"""The commands that use the registry: plugins are imported for them, and for no others."""
 
 
 def run_app() -> None:
-    """Build the commands for what is registered, and run the one that was asked for."""
+    """Run the command that was asked for."""
+    files, arguments = take_plugins(sys.argv[1:])
     registry = built_in()
+    if _WITH_PLUGINS.intersection(arguments[:1]):
+        registry = _with_plugins(registry, files)
+    commands(registry, files)(arguments, prog_name="mechpaint")
+
+
+def _with_plugins(registry: Registry, files: Sequence[str]) -> Registry:
+    found = find_plugins(registry, files)
+    try:
+        require_files(found)
+    except PluginError as error:
+        tell(error)
+        sys.exit(2)
+    warn(found)
+    return found.registry
+
+
+def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
+    """All commands, with one of `analyze` for each analysis that is registered.
+
+    Args:
+        registry: What there is.
+        files: The plugin files that were given.
+    """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     analyze = typer.Typer(
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
@@ -34,12 +68,13 @@ def run_app() -> None:
     for name, analysis in registry.analyses.items():
         common = kind_of(analysis).options(analysis)
         command = command_for(analysis, common, lambda made, options: _analyze(registry, made, options))
-        analyze.command(name, help=analysis.question, epilog=EPILOG)(command)
+        analyze.command(name, help=escape(visible(analysis.question)), epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.command("export", epilog=EPILOG)(export_command(registry))
     app.command("list")(_list_command(registry))
+    app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
-    app(prog_name="mechpaint")
+    return app
 
 
 def _print_version(wanted: bool) -> bool:
@@ -53,8 +88,12 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE.py", help="Also load this plugin; may be given several times, and anywhere."),
+    ] = None,
 ) -> None:
-    """Options before any command."""
+    """Options before any command. `--plugin` is here for the help: it was taken before the commands were made."""
 
 
 def _list_command(registry: Registry) -> Any:
@@ -69,7 +108,7 @@ def _list(registry: Registry, as_json: bool) -> None:
     from mechpaint.models import PRESETS
 
     found = {
-        "analyses": {name: analysis.question for name, analysis in registry.analyses.items()},
+        "analyses": {name: visible(analysis.question) for name, analysis in registry.analyses.items()},
         "tasks": {name: _first_line(task) for name, task in registry.tasks.items()},
         "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
         "models": {name: _first_line(make) for name, make in PRESETS.items()},
@@ -85,7 +124,7 @@ def _list(registry: Registry, as_json: bool) -> None:
 
 
 def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    return visible((thing.__doc__ or "").strip().partition("\n")[0])
 
 
 def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from mechpaint.analysis import Analysis
 from mechpaint.errors import InputError
+from mechpaint.visible import visible
 
 Options = dict[str, Any]
 
@@ -70,7 +72,7 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     names = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
     shown = option.default not in (None, "", [], inspect.Parameter.empty)
-    made: Any = typer.Option(names, help=option.help, show_default=shown)
+    made: Any = typer.Option(names, help=escape(visible(option.help)), show_default=shown)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=Annotated[option.kind, made]
     )

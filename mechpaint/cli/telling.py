@@ -15,6 +15,7 @@ from rich.markup import escape
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.gemma import WeightsError
+from mechpaint.visible import visible
 
 EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
 
@@ -42,10 +43,20 @@ def given_command() -> str:
     return shlex.join(["mechpaint", *sys.argv[1:]])
 
 
+def tell(error: Exception) -> None:
+    """Tell an error in a line."""
+    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
+
+
 def _say(message: str) -> None:
     Console(stderr=True).print(message, highlight=False, soft_wrap=True)
 
 
+def tell(error: Exception) -> None:
+    """Say what is wrong."""
+    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
+
+
 def _fail(error: Exception, status: int) -> NoReturn:
-    _say(f"[red]error[/red]: {escape(str(error))}")
+    tell(error)
     raise typer.Exit(status)

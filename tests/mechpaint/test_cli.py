@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mechpaint.cli import app, kinds, main
+from mechpaint.cli import app, kinds
 from mechpaint.cli.options import command_for
 from mechpaint.plugins import built_in
 from tests.made_up import Gaze, Walks
@@ -24,37 +24,13 @@ MAIN = [sys.executable, "-c", "from mechpaint.cli import main; main()"]
 SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts"]
 
 
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def mechpaint(monkeypatch, capfd):
-    """Run a command in this process: importing torch anew for each takes seconds. What it prints is caught."""
-
-    def run(*arguments, cwd=None):
-        monkeypatch.setattr(sys, "argv", ["mechpaint", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "160")
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        if cwd is not None:
-            monkeypatch.chdir(cwd)
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return Done(int(stopped.value.code or 0), *capfd.readouterr())
-
-    return run
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--help"],
         ["--version"],
         ["list"],
+        ["plugins"],
         ["analyze", "--help"],
         ["analyze", "painters", "--help"],
         ["export", "--help"],
