@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 import tempfile
 from functools import cache
@@ -257,6 +259,22 @@ def test_your_own():
     assert found["same"] is True
     assert _text(notebook, "text").splitlines() == ["mirror(0, 1) + silence(1, 0)", "reads back as the same: True"]
     assert _text(notebook, "compose").strip() == "0-4 6x2 4 7-11"
+
+
+def test_your_own_as_a_plugin(tmp_path):
+    """What the fifth notebook says of the command line, with its own classes in a file."""
+    cells = {one.id: one.source for one in nbformat.read(export.FOLDER / f"{OWN}.ipynb", as_version=4).cells}
+    register = re.search(r"```python\n(.*?)```", cells["plugin"], re.S)[1]
+    (tmp_path / "my_plugin.py").write_text("\n\n".join([*map(cells.get, ("imports", "mirror", "analysis")), register]))
+    command = re.search(r"```sh\nmechpaint (.*)\n", cells["plugin"])[1].split()
+    arguments = [sys.executable, "-c", "from mechpaint.cli import main; main()", *command, "--limit", "4", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (table,) = tmp_path.rglob("scores.csv")
+    assert [line.split(",")[0] for line in table.read_text().splitlines()] == [
+        *("label", "baseline", "without 0", "without 1", "mirrored 0-1"),
+    ]
 
 
 def _small(folder, monkeypatch, code):
