@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-all test-notebooks notebooks bench check setup clean
+.PHONY: demo test test-all test-notebooks notebooks bench check docs setup clean
 
 # A toy's induction head, in seconds; then the painters' experiments on Gemma-3-270M, small enough for a few minutes.
 # Run again, it resumes.
@@ -25,11 +25,15 @@ test-notebooks: setup
 
 # The notebooks with their results, as pages that open without a network.
 notebooks: setup
-	$(BIN)/python -m examples.export build/notebooks
+	$(BIN)/python examples/export.py build/notebooks
 
 # What is timed: ratios within one run, printed as a table.
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+# The documentation, to be opened from disk: build/site/index.html. The tests build it too.
+docs: setup
+	$(BIN)/python -m mkdocs build
 
 check: setup
 	$(BIN)/ruff check .

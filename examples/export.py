@@ -1,7 +1,7 @@
 """Execute the notebooks of this folder, and write each as a page with its results that opens without a network.
 
-python -m examples.export build/notebooks                          # all of them
-python -m examples.export build/notebooks 3_watching_it_be_born
+python examples/export.py build/notebooks             # all of them
+python examples/export.py build/notebooks 3_watching_it_be_born
 """
 
 from __future__ import annotations
@@ -100,5 +100,5 @@ def main(out: Path, names: list[str]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        raise SystemExit("usage: python -m examples.export FOLDER [NOTEBOOK …]")
+        raise SystemExit("usage: python examples/export.py FOLDER [NOTEBOOK …]")
     main(Path(sys.argv[1]), sys.argv[2:])

@@ -11,6 +11,10 @@ class Average(HookSet):
     """Let layers `first` to `last` all read the same residual stream and average what they write.
 
     The parallel layers of arXiv 2407.09298, section 3.5. Each output includes its residual connection.
+
+    Args:
+        first: The lowest of the layers, from 0.
+        last: The highest, itself included.
     """
 
     first: int

@@ -8,7 +8,15 @@ from mechpaint.route import Route, Step
 
 @dataclass(frozen=True)
 class Duplicate(HookSet):
-    """Run `layer` `times` times in a row wherever it runs once."""
+    """Run one layer several times in a row wherever it runs once.
+
+    Args:
+        layer: Which layer, from 0.
+        times: How many times it runs then; 1 changes nothing.
+
+    Raises:
+        HookSetError: Less than 1 time.
+    """
 
     layer: int
     times: int

@@ -11,6 +11,11 @@ class Fill(HookSet):
     """Run `layer` in place of every step of layers `first` to `last`.
 
     With the centre layer this is the middle repeat of arXiv 2407.09298, section 3.3.
+
+    Args:
+        first: The lowest of the layers, from 0.
+        last: The highest, itself included.
+        layer: What runs instead, from 0; any layer of the model.
     """
 
     first: int

@@ -12,6 +12,14 @@ class Loop(HookSet):
 
     After `Average` this is the looped parallel of arXiv 2407.09298, section 3.7; by itself it runs the sequence again
     (appendix A.6).
+
+    Args:
+        first: The lowest of the layers, from 0.
+        last: The highest, itself included.
+        times: How often the stretch runs; 1 changes nothing.
+
+    Raises:
+        HookSetError: Less than 1 time.
     """
 
     first: int

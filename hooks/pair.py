@@ -11,6 +11,10 @@ class Pair(HookSet):
     """Let consecutive pairs of layers read the same residual stream and add both updates: x + f(x) + g(x).
 
     Layer Parallelism (arXiv 2502.02790), from layer `first` to `last`. If their number is odd the last one runs alone.
+
+    Args:
+        first: The lowest of the layers, from 0.
+        last: The highest, itself included.
     """
 
     first: int

@@ -8,7 +8,12 @@ from mechpaint.route import Route
 
 @dataclass(frozen=True)
 class Reverse(HookSet):
-    """Run the steps of layers `first` to `last` from last to first (arXiv 2407.09298, section 3.4)."""
+    """Run the steps of layers `first` to `last` from last to first (arXiv 2407.09298, section 3.4).
+
+    Args:
+        first: The lowest of the layers, from 0.
+        last: The highest, itself included.
+    """
 
     first: int
     last: int

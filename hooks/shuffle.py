@@ -13,6 +13,11 @@ class Shuffle(HookSet):
 
     It is the order that Python's `random.Random(seed).shuffle` gives, so the same seed gives the same order as the
     code of arXiv 2407.09298 (section 3.4).
+
+    Args:
+        first: The lowest of the layers, from 0.
+        last: The highest, itself included.
+        seed: Which order.
     """
 
     first: int

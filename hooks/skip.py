@@ -12,6 +12,10 @@ class Skip(HookSet):
 
     Skipped layers cost nothing. Inside a group, the members that remain are merged. Layers that are not on the route
     stay away.
+
+    Args:
+        first: The lowest of the layers, from 0.
+        last: The highest, itself included.
     """
 
     first: int

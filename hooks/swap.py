@@ -8,7 +8,12 @@ from mechpaint.route import Route
 
 @dataclass(frozen=True)
 class Swap(HookSet):
-    """Run layer `b` wherever `a` would run, and `a` wherever `b` would (arXiv 2407.09298, figure 2)."""
+    """Run layer `b` wherever `a` would run, and `a` wherever `b` would (arXiv 2407.09298, figure 2).
+
+    Args:
+        a: One layer, from 0.
+        b: The other.
+    """
 
     a: int
     b: int

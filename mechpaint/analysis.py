@@ -105,11 +105,18 @@ class RouteAnalysis(Analysis):
         """The hook sets to run on a model with `n_layers` layers, by a label that is unique within the analysis.
 
         They reroute, and neither read nor hook.
+
+        Args:
+            n_layers: How many layers the model has.
         """
 
     @abstractmethod
     def report(self, results: Results) -> Report:
-        """Figures, tables and what they say."""
+        """Figures, tables and what they say.
+
+        Args:
+            results: What was measured; `mechpaint.statistics.Scores` normalises it.
+        """
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,9 @@ class ModelAnalysis(Analysis):
         """The hook sets to measure a model with `n_layers` layers under, by a label that is unique within the analysis.
 
         They may reroute, read and hook.
+
+        Args:
+            n_layers: How many layers the model has.
         """
 
     @abstractmethod

@@ -77,12 +77,23 @@ class HeadScore:
 
 
 def head_name(layer: int, head: int) -> str:
-    """A head as everyone writes it: L1H0."""
+    """A head as everyone writes it: L1H0.
+
+    Args:
+        layer: Its layer, from 0.
+        head: Which head of that layer, from 0.
+    """
     return f"L{layer}H{head}"
 
 
 def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int = 0) -> Repeated:
     """Sequences of distinct random tokens that repeat once, with the model's beginning-of-sequence token if it has one.
+
+    Args:
+        model: Whose tokens; special ones are left out.
+        count: How many sequences.
+        period: How many tokens until each comes again, 2 or more.
+        seed: Of the choice.
 
     Raises:
         HeadScoreError: More distinct tokens than the model has, or more positions.
@@ -110,6 +121,9 @@ def head_scores(model: TransformerBridge, data: Repeated, hook_set: HookSet | No
         model: The bridge.
         data: From `repeated_tokens`.
         hook_set: What to run the model under; by default nothing.
+
+    Returns:
+        A score for each visit and head, in the order of the route.
     """
     under = (hook_set or HookSet()) + Patterns()
     with torch.no_grad(), attach(model, under) as session:
@@ -131,7 +145,14 @@ def head_scores(model: TransformerBridge, data: Repeated, hook_set: HookSet | No
 
 
 def copying_scores(model: TransformerBridge) -> Float[Tensor, "layer head"]:
-    """The copying score of every head, from weights alone."""
+    """The copying score of every head, from weights alone (Elhage et al. 2021).
+
+    Args:
+        model: Any bridge with value, output, embedding and unembedding matrices.
+
+    Returns:
+        From -1 to 1; see `HeadScore`.
+    """
     with torch.no_grad():
         values, outputs = model.W_V.float(), model.W_O.float()
         values = values.repeat_interleave(outputs.shape[1] // values.shape[1], dim=1)  # heads that share values

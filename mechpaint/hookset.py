@@ -70,6 +70,9 @@ class Reading:
     def visits(self, route: Route) -> tuple[Visit, ...]:
         """The visits that are read on a route.
 
+        Args:
+            route: The route that the model will run.
+
         Raises:
             HookSetError: A layer that the route never runs, which would silently read nothing.
         """
@@ -93,7 +96,15 @@ class HookSet(Showing):
     """
 
     def reroute(self, route: Route) -> Route:
-        """The route to run instead of `route`."""
+        """The route to run instead of `route`, for the same number of layers.
+
+        Args:
+            route: What would run otherwise: the model's own order, or what hook sets before this one made of it.
+
+        Raises:
+            RouteError: It names layers that the model does not have, or leaves none.
+            HookSetError: It cannot be applied to this route.
+        """
         return route
 
     def reads(self) -> tuple[Reading, ...]:
@@ -115,7 +126,15 @@ class HookSet(Showing):
         return parts[0] if parts else HookSet()
 
     def route(self, n_layers: int) -> Route:
-        """The route that results for a model with `n_layers` layers."""
+        """The route that results for a model with `n_layers` layers.
+
+        Args:
+            n_layers: How many layers the model has.
+
+        Raises:
+            RouteError: It names layers that the model does not have, or leaves none.
+            HookSetError: Its parts cannot be applied one after the other.
+        """
         return self.reroute(Route.identity(n_layers))
 
     def fwd_hooks(

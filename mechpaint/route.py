@@ -94,12 +94,23 @@ class Route(Showing):
 
     @classmethod
     def identity(cls, n_layers: int) -> Route:
-        """The model's own order, 0 to `n_layers - 1`."""
+        """The model's own order, 0 to `n_layers - 1`.
+
+        Args:
+            n_layers: How many layers the model has, 1 or more.
+        """
         return cls.of(range(n_layers), n_layers)
 
     @classmethod
     def of(cls, steps: Iterable[int | Sequence[int] | Step], n_layers: int) -> Route:
         """A route from plain Python: an integer is one layer, a sequence an averaged group.
+
+        Args:
+            steps: What runs, in order: 0-based layers, sequences of layers, or `Step`s.
+            n_layers: How many layers the model has.
+
+        Raises:
+            RouteError: No steps, or a layer that the model does not have.
 
         >>> str(Route.of([0, (1, 2), 3], n_layers=4))
         '0 (1-2) 3'
@@ -118,6 +129,10 @@ class Route(Showing):
         | `0-3 (4-13)x3 14-17` | 4 to 13 in parallel, averaged, three times |
         | `0-3 (4+5) (6+7) 8-17` | pairs in parallel, their updates added |
         | `0-3 [4 5]x2 6-17` | the sequence 4, 5 twice |
+
+        Args:
+            text: The notation, steps separated by spaces.
+            n_layers: How many layers the model has.
 
         Raises:
             RouteError: With the offending character marked and what was expected there.
@@ -141,6 +156,10 @@ class Route(Showing):
     def span(self, first: int, last: int) -> slice:
         """Where the layers `first` to `last` stand on this route: the slice of `steps` that runs them.
 
+        Args:
+            first: The lowest of the layers.
+            last: The highest, itself included.
+
         Raises:
             RouteError: The range is not one of the model's, none of its layers is on the route, or other layers
                 run in between.
@@ -159,21 +178,51 @@ class Route(Showing):
         return found
 
     def replace(self, where: slice, steps: Iterable[Step]) -> Route:
-        """The same route with the steps at `where` replaced."""
+        """The same route with the steps at `where` replaced.
+
+        Args:
+            where: Which steps, as `span` gives it.
+            steps: What runs there instead, any number of steps.
+
+        Raises:
+            RouteError: Nothing is left, or a layer does not exist.
+        """
         return Route((*self.steps[: where.start], *steps, *self.steps[where.stop :]), self.n_layers)
 
     def relabel(self, layer_for: Callable[[int], int]) -> Route:
-        """The same route with `layer_for(layer)` run wherever `layer` was."""
+        """The same route with `layer_for(layer)` run wherever `layer` was.
+
+        Args:
+            layer_for: From a layer to the one that runs in its place.
+
+        Raises:
+            RouteError: A layer that does not exist, or a group in which one layer would be twice.
+        """
         return Route(tuple(Step(tuple(map(layer_for, step.layers)), step.merge) for step in self.steps), self.n_layers)
 
     def without(self, first: int, last: int) -> Route:
-        """The same route with every visit of the layers `first` to `last` left out, in groups too."""
+        """The same route with every visit of the layers `first` to `last` left out, in groups too.
+
+        Args:
+            first: The lowest of the layers.
+            last: The highest, itself included.
+
+        Raises:
+            RouteError: The range is not one of the model's, or nothing is left.
+        """
         gone = set(self._range(first, last))
         kept = [(tuple(x for x in step.layers if x not in gone), step) for step in self.steps]
         return Route(tuple(Step(layers, step.merge) for layers, step in kept if layers), self.n_layers)
 
     def check_layer(self, layer: int) -> None:
-        """Raise `RouteError` unless the model has this layer."""
+        """Make sure that the model has a layer.
+
+        Args:
+            layer: Its 0-based index.
+
+        Raises:
+            RouteError: It has not.
+        """
         if not 0 <= layer < self.n_layers:
             raise RouteError(_out_of_range(layer, self.n_layers))
 
@@ -200,7 +249,12 @@ class Route(Showing):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Visit:
-    """One layer at one step of a route: what is read along a route is keyed by it."""
+    """One layer at one step of a route: what is read along a route is keyed by it.
+
+    Args:
+        step: The 0-based position on the route. A group is one step.
+        layer: The 0-based layer that runs there.
+    """
 
     step: int
     layer: int

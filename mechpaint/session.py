@@ -18,7 +18,13 @@ from mechpaint.showing import Showing, Shown
 class Session(Showing):
     """What `attach` gives: the route that the model runs, and what was read in its last forward pass.
 
-    `session["attention"]` maps each `Visit` to what was read there; the keys are those of the hook sets that read.
+    `session["attention"]` maps each `Visit` to what was read there, on the model's device and without gradient; the
+    keys are those of the hook sets that read. Reading a key that nothing reads, or before the model ran, is a KeyError.
+
+    Args:
+        hook_set: What the model runs under.
+        route: The route that it runs.
+        store: What was read, `store[key][visit]`.
     """
 
     def __init__(self, hook_set: HookSet, route: Route, store: Store) -> None:

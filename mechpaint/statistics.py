@@ -21,7 +21,13 @@ _CENTRAL = (2.5, 97.5)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its 95 % bootstrap interval."""
+    """A value with its 95 % bootstrap interval.
+
+    Args:
+        value: What was measured.
+        low: The interval's lower end, the 2.5th percentile of the resamples.
+        high: Its upper end, the 97.5th.
+    """
 
     value: float
     low: float
@@ -62,22 +68,41 @@ class Scores:
         self.draws = np.stack(scaled, axis=1) if scaled else empty
 
     def score(self, task: str, label: str) -> Estimate:
-        """A task's own score under one hook set, not normalised."""
+        """A task's own score under one hook set, not normalised.
+
+        Args:
+            task: The task's name.
+            label: The hook set's label, or `"baseline"`.
+        """
         return estimate(self.raw[task][:, self._index[self._column[label]]])
 
     def of_task(self, task: str, labels: Sequence[str]) -> Float[np.ndarray, " draw"]:
-        """Draws of a task's normalised score, averaged over hook sets."""
+        """Draws of a task's normalised score, averaged over hook sets.
+
+        Args:
+            task: The name of one of `tasks`.
+            labels: The hook sets' labels.
+        """
         at = [t.name for t in self.tasks].index(task)
         return self.draws[:, at, self._columns(labels)].mean(axis=-1)
 
     def median(self, labels: Sequence[str]) -> Float[np.ndarray, " draw"]:
-        """Draws of the median over tasks of the normalised score, averaged over hook sets (random seeds) first."""
+        """Draws of the median over tasks of the normalised score, averaged over hook sets (random seeds) first.
+
+        Args:
+            labels: The hook sets' labels.
+        """
         if not self.tasks:
             return np.full(1 + RESAMPLES, np.nan)
         return np.median(self.draws[:, :, self._columns(labels)].mean(axis=-1), axis=1)
 
     def perplexity(self, task: str, label: str) -> float:
-        """exp of the mean negative log-probability of the right answers' tokens."""
+        """exp of the mean negative log-probability of the right answers' tokens.
+
+        Args:
+            task: The task's name.
+            label: The hook set's label, or `"baseline"`.
+        """
         records: Any = self._results.records
         found: Any = records[(records["task"] == task) & (records["route"] == self._column[label])]
         return float(np.exp(-found["logprob"].sum(skipna=False) / found["tokens"].sum()))
@@ -92,13 +117,24 @@ class Scores:
 
 
 def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
-    """The first draw as the value, and the central 95 % of the others."""
+    """The first draw as the value, and the central 95 % of the others.
+
+    Args:
+        draws: The score itself, then its resamples.
+    """
     low, high = np.percentile(draws[1:], _CENTRAL)
     return Estimate(float(draws[0]), float(low), float(high))
 
 
 def verdict(difference: Estimate) -> str:
-    """What a difference that a claim says is positive tells: it held, it did not, or the data cannot tell."""
+    """What a difference that a claim says is positive tells: it held, it did not, or the data cannot tell.
+
+    Args:
+        difference: What should be above 0.
+
+    Returns:
+        `"held"`, `"not held"` or `"undecided"`, which is where the interval has 0 in it.
+    """
     if difference.low > 0:
         return "held"
     if difference.high < 0:
@@ -107,7 +143,12 @@ def verdict(difference: Estimate) -> str:
 
 
 def combine(draws: Sequence[Float[np.ndarray, " draw"]], how: Callable[..., np.ndarray]) -> Float[np.ndarray, " draw"]:
-    """Draw by draw, `how` (such as `np.mean`) over several quantities."""
+    """Draw by draw, one number of several quantities.
+
+    Args:
+        draws: The quantities.
+        how: Such as `np.mean`; it is given an array `[quantity, draw]` and `axis=0`.
+    """
     return how(np.stack(list(draws)), axis=0)
 
 

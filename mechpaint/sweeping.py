@@ -145,7 +145,23 @@ def sweep(
     positions: Positions = "all",
     **inputs: Any,
 ) -> Sweep:
-    """Run many routes on the same tokens, with all the work shared that can be. See `Sweep`.
+    """Run many routes on the same tokens, with all the work shared that can be.
+
+    Args:
+        model: A TransformerBridge.
+        tokens: `[batch, position]` token ids.
+        routes: Any routes of this model, or a `PrefixTree` of them. Each distinct route is run once.
+        attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
+        positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`.
+        inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
+
+    Returns:
+        A `Sweep`: nothing has run yet; iterating over it gives `(route, logits)`.
+
+    Raises:
+        CannotReroute: This model's layers cannot be rerouted.
+        RouteError: No routes, or routes of another number of layers.
+        ValueError: Tokens, mask and positions do not fit together.
 
     >>> for route, logits in mp.sweep(model, tokens, routes, positions="last"):  # doctest: +SKIP
     ...     print(route, logits.argmax(-1))

@@ -150,7 +150,7 @@ def tokens(rows: int = 2, length: int = 9) -> torch.Tensor:
     return torch.randint(0, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(1))
 
 
-def folder(path: Path) -> Path:
+def folder(path: Path, n_layers: int = N_LAYERS) -> Path:
     """Write a tiny Llama and a byte-level tokenizer trained on a few words."""
     import tokenizers
 
@@ -174,6 +174,8 @@ def folder(path: Path) -> Path:
     )
     tokenizer.save_pretrained(path)
     torch.manual_seed(0)
-    config = hf.LlamaConfig(**{**_LLAMA, "vocab_size": made.get_vocab_size()}, initializer_range=0.2)
+    config = hf.LlamaConfig(
+        **{**_LLAMA, "vocab_size": made.get_vocab_size(), "num_hidden_layers": n_layers}, initializer_range=0.2
+    )
     hf.LlamaForCausalLM(config).save_pretrained(path)
     return path

@@ -32,6 +32,12 @@ class Diagram:
     def save(self, path: str | Path) -> Path:
         """Write it as an SVG file, whole or not at all.
 
+        Args:
+            path: Where, such as `"route.svg"`.
+
+        Returns:
+            The same path.
+
         Raises:
             CannotWrite: The disk is full or cannot be written.
         """

@@ -52,11 +52,6 @@ def _say(message: str) -> None:
     Console(stderr=True).print(message, highlight=False, soft_wrap=True)
 
 
-def tell(error: Exception) -> None:
-    """Say what is wrong."""
-    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
-
-
 def _fail(error: Exception, status: int) -> NoReturn:
     tell(error)
     raise typer.Exit(status)

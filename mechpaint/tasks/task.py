@@ -76,18 +76,42 @@ class Task(ABC):
 
     @abstractmethod
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
-        """All items, in an order that `rng` decides."""
+        """All items, in an order that `rng` decides.
+
+        Args:
+            model: Whose tokens they are made of.
+            rng: What everything random comes from.
+
+        Raises:
+            TaskError: The source cannot be read, or the tokenizer does not split where it must.
+            LoadError: The task needs a tokenizer and the model has none.
+        """
 
     @abstractmethod
     def score(self, item: Item, outcome: Outcome) -> float:
-        """One item's score; the task's score is the mean. Only called where the outcome is finite."""
+        """One item's score; the task's score is the mean. Only called where the outcome is finite.
+
+        Args:
+            item: What was asked.
+            outcome: What the model made of it.
+        """
 
     @abstractmethod
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
-        """The score of guessing, or of always giving the most frequent answer."""
+        """The score of guessing, or of always giving the most frequent answer.
+
+        Args:
+            model: The model that was asked.
+            items: What it was asked.
+        """
 
     def items(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> list[Item]:
         """The first `limit` items in the order of `seed`.
+
+        Args:
+            model: Whose tokens they are made of.
+            limit: How many at most; None for all.
+            seed: Of their choice and order.
 
         Raises:
             TaskError: There are none, or the limit is not positive.
@@ -106,7 +130,14 @@ class Task(ABC):
 
     @classmethod
     def from_argument(cls, argument: str | None) -> Task:
-        """The task from what stands after the colon in `--task name:argument`."""
+        """The task from what stands after the colon in `--task name:argument`.
+
+        Args:
+            argument: That text; None where there is no colon.
+
+        Raises:
+            TaskError: An argument that the task has no use for.
+        """
         if argument is not None:
             raise TaskError(f"the task {cls.name!r} takes no argument, got {argument!r}")
         return cls()

@@ -2,12 +2,12 @@
 
 The experiments of "Birth of a Transformer: A Memory Viewpoint" (arXiv 2306.00802):
 
-from mechpaint import toy
+    from mechpaint import toy
 
-task = toy.BigramTask(toy.Chain.shakespeare())
-model = toy.SimplifiedTransformer(toy.SimplifiedConfig())
-history = toy.train(model, task)
-bridge = toy.as_bridge(model, task)
+    task = toy.BigramTask(toy.Chain.shakespeare())
+    model = toy.SimplifiedTransformer(toy.SimplifiedConfig())
+    history = toy.train(model, task)
+    bridge = toy.as_bridge(model, task)
 """
 
 from __future__ import annotations

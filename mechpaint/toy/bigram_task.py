@@ -49,7 +49,11 @@ class ToyBatch:
     outputs: Int64[torch.Tensor, "batch k"]
 
     def to(self, device: torch.device | str) -> ToyBatch:
-        """The same batch on another device."""
+        """The same batch on another device.
+
+        Args:
+            device: Such as `"cuda"`.
+        """
         return ToyBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
@@ -146,7 +150,14 @@ class BigramTask:
         return ToyBatch(*(torch.from_numpy(values) for values in (*made, triggers, outputs)))
 
     def batches(self, size: int, length: int, seed: int, start: int = 0) -> Iterator[ToyBatch]:
-        """`batch` with the indices `start`, `start + 1`, … without end: to go on after n batches, start at n."""
+        """`batch` with the indices `start`, `start + 1`, … without end: to go on after n batches, start at n.
+
+        Args:
+            size: How many sequences a batch has.
+            length: How many tokens each sequence has.
+            seed: Of the whole series.
+            start: The index of the first batch.
+        """
         _check_sizes(size, length, seed, start)
         return (self.batch(size, length, seed, index) for index in itertools.count(start))
 

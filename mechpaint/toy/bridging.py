@@ -80,7 +80,11 @@ def as_bridge(model: ToyModel, task: BigramTask | None = None) -> TransformerBri
 
 
 def task_of(bridge: TransformerBridge) -> BigramTask | None:
-    """What a toy model was trained on; None if that is not known, or the model is no toy."""
+    """What a toy model was trained on; None if that is not known, or the model is no toy.
+
+    Args:
+        bridge: From `as_bridge` or `mechpaint.load`.
+    """
     return getattr(bridge.original_model, "task", None)
 
 

@@ -146,7 +146,14 @@ class Chain:
 
     @classmethod
     def uniform(cls, vocabulary: int) -> Chain:
-        """A chain in which every token is as likely as any other, whatever came before."""
+        """A chain in which every token is as likely as any other, whatever came before.
+
+        Args:
+            vocabulary: How many tokens there are.
+
+        Raises:
+            ChainError: Fewer than 2 tokens.
+        """
         return _memoryless(np.ones(_checked_size(vocabulary)), f"uniform({vocabulary})")
 
     @classmethod
@@ -155,6 +162,10 @@ class Chain:
 
         It has no memory: every row of `transitions` is `initial`. So tokens occur in sequences exactly as often as
         `initial` says, at every position, which is what makes it useful for asking about rare and frequent triggers.
+
+        Args:
+            vocabulary: How many tokens there are.
+            exponent: How much rarer later ranks are; 0 makes all tokens alike.
 
         Raises:
             ChainError: Fewer than 2 tokens, or an exponent that is no number or leaves probabilities of 0.

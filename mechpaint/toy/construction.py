@@ -84,7 +84,19 @@ def construct(model: SimplifiedTransformer, sharpness: float = 30.0, tokens: Seq
 def mend_first_position(
     model: SimplifiedTransformer, sharpness: float = 30.0, tokens: Sequence[int] | None = None
 ) -> None:
-    """Add `first_position_memory` to a constructed model, over the tokens that it was constructed with."""
+    """Keep every stored token from looking at position 0, in a constructed model: one more outer product in W_K².
+
+    The first token has nothing before it and attends to itself, so that a trigger that opens its sequence is taken for
+    its own output. This is ours, not the paper's.
+
+    Args:
+        model: A model that `construct` has written into.
+        sharpness: β, as given to `construct`.
+        tokens: The tokens that it was constructed with; None for all.
+
+    Raises:
+        ToyModelError: A model without position vectors; tokens that it has not.
+    """
     model.last.attn.k.weight.add_(first_position_memory(model, sharpness, tokens))
 
 

@@ -35,6 +35,9 @@ class Freeze:
 def parse_freezes(text: str) -> tuple[Freeze, ...]:
     """Read a schedule: names, each with an optional `until STEP`, separated by commas.
 
+    Args:
+        text: Such as `"W_O^2 until 100, W_K^1 until 300, W_E"`. Without a step, a matrix never learns.
+
     Raises:
         FreezeError: Something else.
     """

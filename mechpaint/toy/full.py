@@ -86,5 +86,10 @@ class FullTransformer(NativeModel):
     def logits_at(
         self, tokens: Int[Tensor, "batch position"], where: Bool[Tensor, "batch position"]
     ) -> Float[Tensor, "chosen vocab"]:
-        """Logits at chosen positions, in the order of `where.nonzero()`."""
+        """Logits at chosen positions, in the order of `where.nonzero()`.
+
+        Args:
+            tokens: Token ids, no more positions than the model has.
+            where: True at the positions wanted.
+        """
         return cast(Tensor, self(tokens))[where]

@@ -38,6 +38,9 @@ def gradient_memory(
         targets: y.
         unembed: w_U, a row a token.
         probabilities: What the model predicts from each x; at W = 0, 1/vocab.
+
+    Returns:
+        The gradient's negative: what one step of rate 1 would add to W.
     """
     surprise = functional.one_hot(targets, len(unembed)).to(inputs.dtype) - probabilities
     return outer_products(unembed, surprise.T @ inputs / len(inputs))
@@ -65,7 +68,12 @@ class FirstStep:
 
     @classmethod
     def of(cls, batches: Iterable[ToyBatch], vocabulary: int) -> FirstStep:
-        """Count over batches, at second and later occurrences of triggers."""
+        """Count over batches, at second and later occurrences of triggers.
+
+        Args:
+            batches: All of the same length.
+            vocabulary: How many tokens there are.
+        """
         sums: list[Tensor] = []
         count = 0
         for batch in batches:
@@ -82,7 +90,14 @@ class FirstStep:
         return cls(*(total / count for total in sums))
 
     def memory(self, model: SimplifiedTransformer) -> Matrix:
-        """The negative gradient of W_O² in this model, if it stood at the idealised start."""
+        """The negative gradient of W_O² in this model, if it stood at the idealised start.
+
+        Args:
+            model: Whose random vectors are used; it is not changed.
+
+        Raises:
+            ToyModelError: A model without position vectors.
+        """
         if model.pos is None:
             raise ToyModelError("a rotary model has no position vectors")
         attn, embed = model.first.attn, model.tok_embed.weight

@@ -23,6 +23,10 @@ def learned(model: SimplifiedTransformer, matrix: Learned) -> Tensor:
 def memory_scores(model: SimplifiedTransformer, matrix: Learned) -> Float[Tensor, "query answer"]:
     """What a memory answers to each query, with the right answers on the diagonal.
 
+    Args:
+        model: With two layers or more; those read are the first and the last.
+        matrix: The paper's name, such as `"W_K^1"`.
+
     Returns:
         For `W_O^2` the logits `w_U(u) · W_O² W_V² w_E(v)` for each v; for `W_K^2` the attention scores
         `w_E(v) · W_K² w₁(u) / √d`, w₁(u) being u as layer 1 writes it anew; for `W_K^1` the scores
@@ -43,5 +47,9 @@ def memory_scores(model: SimplifiedTransformer, matrix: Learned) -> Float[Tensor
 
 
 def recall(scores: Float[Tensor, "query answer"]) -> float:
-    """How often the highest score of a query is on the diagonal."""
+    """How often the highest score of a query is on the diagonal: from 0 to 1, 1 over the number of answers by chance.
+
+    Args:
+        scores: From `memory_scores`, or rows and columns of them.
+    """
     return float((scores.argmax(-1) == torch.arange(len(scores), device=scores.device)).double().mean())

@@ -31,6 +31,10 @@ EARLY = 64
 def predictions(logits: Logits, batch: ToyBatch) -> Values:
     """Losses (nats a token) and accuracies.
 
+    Args:
+        logits: What the model predicts.
+        batch: What it was given.
+
     Returns:
         `loss` everywhere; `loss_bigram` where the chain chose the next token; `loss_in_context` at second and later
         occurrences of triggers. `accuracy_triggers` after all triggers, `accuracy_start` those in the first 10
@@ -57,6 +61,11 @@ def predictions(logits: Logits, batch: ToyBatch) -> Values:
 def divergences(logits: Logits, batch: ToyBatch, transitions: Float[np.ndarray, "vocab vocab"]) -> Values:
     """Mean Kullback-Leibler divergences of the model from what could be known, in nats a token (figure 4, left).
 
+    Args:
+        logits: What the model predicts.
+        batch: What it was given.
+        transitions: π_b: the probability of each token (column) after each (row).
+
     Returns:
         `kl_global`: from the chain's π_b(· | x_t) to the model, where the chain chose the next token.
         `kl_in_context`: from what followed x_t earlier in the same sequence, as frequencies, to the model, where x_t
@@ -75,7 +84,16 @@ def divergences(logits: Logits, batch: ToyBatch, transitions: Float[np.ndarray, 
 def in_context_bigrams(
     tokens: Int[Tensor, "batch position"], targets: Int[Tensor, "batch position"], vocabulary: int
 ) -> Float[Tensor, "batch position vocab"]:
-    """For each position, how often each token followed earlier occurrences of its token; zeros at first occurrences."""
+    """For each position, how often each token followed earlier occurrences of its token; zeros at first occurrences.
+
+    Args:
+        tokens: What stands at each position.
+        targets: The token after each.
+        vocabulary: How many tokens there are.
+
+    Returns:
+        Frequencies: each row sums to 1, or is 0 where the token is new.
+    """
     same = (tokens[:, :, None] == tokens[:, None, :]).double().tril(-1)
     counts = same @ functional.one_hot(targets, vocabulary).double()
     return counts / counts.sum(-1, keepdim=True).clamp(min=1)

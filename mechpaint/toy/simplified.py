@@ -212,6 +212,11 @@ class SimplifiedTransformer(nn.Module):
     ) -> Float[Tensor, "*positions vocab"]:
         """Logits at every position; a conductor may put other residual streams before the unembedding.
 
+        Args:
+            input_ids: Token ids.
+            attention_mask: 1 at tokens that may be attended to, 0 elsewhere; None for all.
+            unused: What Hugging Face models take and this one has no use for.
+
         Raises:
             ToyModelError: More positions than the model has, or a token that it does not have.
         """
@@ -233,6 +238,10 @@ class SimplifiedTransformer(nn.Module):
 
         The last layer asks only those queries. The first reads `w_E(x_t) + p_t`, so its matrices are applied to each
         token and each position once, not to every token of the batch.
+
+        Args:
+            tokens: Token ids, no more positions than the model has.
+            where: True at the positions wanted.
         """
         residual = self._embedded(tokens)
         if self.first is not self.last:

@@ -59,6 +59,9 @@ def save(
 
     Raises:
         CannotWrite: A full disk, a place that cannot be written.
+
+    Returns:
+        The folder, which `load` and `mechpaint.load` read.
     """
     folder = Path(folder)
     description: dict[str, Any] = {
@@ -78,6 +81,9 @@ def save(
 
 def load(folder: str | Path) -> Stored:
     """Read what `save` wrote.
+
+    Args:
+        folder: Where it is.
 
     Raises:
         StoredModelError: No such folder, a damaged file, or weights of another shape than the configuration's.

@@ -56,7 +56,11 @@ class Sgd:
     weight_decay: float = 1e-4
 
     def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser."""
+        """The optimiser.
+
+        Args:
+            parameters: What it changes.
+        """
         return torch.optim.SGD(parameters, **dataclasses.asdict(self))
 
 
@@ -77,7 +81,11 @@ class AdamW:
     weight_decay: float = 1e-4
 
     def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser."""
+        """The optimiser.
+
+        Args:
+            parameters: What it changes.
+        """
         return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
 
 
@@ -133,7 +141,12 @@ class History(Showing):
         return self.rows[-1]
 
     def first(self, name: str, value: float) -> int | None:
-        """The first probed step at which a value was reached; None if it never was."""
+        """The first probed step at which a value was reached; None if it never was.
+
+        Args:
+            name: What of, such as `"accuracy_in_context"`.
+            value: The least that counts.
+        """
         return next((int(row["step"]) for row in self.rows if row[name] >= value), None)
 
     def _shown(self) -> Shown:
