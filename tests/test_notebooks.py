@@ -102,7 +102,7 @@ def test_what_is_committed(name):
     assert not re.search(r'"outputs": \[[^\]]|"execution_count": [0-9]|"metadata": \{\n    ', raw)
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)
-    opening, closing = notebook.cells[0].source, notebook.cells[-1].source
+    opening, closing = " ".join(notebook.cells[0].source.split()), notebook.cells[-1].source
     assert opening.startswith(f"# {name[0]}. ")
     assert notebook.metadata.title.split()[-1] in opening
     assert "on two cores" in opening or "half a minute" in opening
