@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-all bench check docs setup clean
+.PHONY: demo test test-all test-notebooks notebooks bench check docs setup clean
 
 # A toy's induction head, in seconds; then the painters' experiments on Gemma-3-270M, small enough for a few minutes.
 # Run again, it resumes.
@@ -18,6 +18,14 @@ test: setup
 # The slow ones too, and those on the real model.
 test-all: setup
 	$(BIN)/python -m pytest -m ""
+
+# Every notebook, executed and opened in a browser.
+test-notebooks: setup
+	$(BIN)/python -m pytest -m "" tests/test_notebooks.py
+
+# The notebooks with their results, as pages that open without a network.
+notebooks: setup
+	$(BIN)/python examples/export.py build/notebooks
 
 # What is timed: ratios within one run, printed as a table.
 bench: setup

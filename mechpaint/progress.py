@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,6 +24,8 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        # in a notebook rich would ask for ipywidgets, and take a kernel that can show colours for a terminal
+        console=Console(stderr=True, force_jupyter=False),
+        disable=not sys.stderr.isatty(),
         transient=True,
     )
