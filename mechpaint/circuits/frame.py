@@ -34,7 +34,7 @@ class Views:
         title = "; ".join(view.title for view in self.views)
         return (
             f'<iframe sandbox="allow-scripts" title="{safe(title)}" srcdoc="{safe(self.page)}" '
-            f'style="width:100%;height:{self._height()}px;border:1px solid #c9ced6;border-radius:8px;'
+            f'style="width:100%;height:min({self._height()}px,150vw);border:1px solid #c9ced6;border-radius:8px;'
             'resize:vertical"></iframe>'
         )
 

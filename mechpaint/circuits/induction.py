@@ -66,7 +66,7 @@ def induction_diagram(scores: Sequence[HeadScore]) -> Diagram:
     canvas.text(_OUT, _HIGH + 28, "predicted", size=12, ink=SOFT)
     canvas.text(_B + 24, _MIDDLE, f"{first.name}, previous token: {first.previous_token:.2f}", 13, "start", _BLUE)
     canvas.text(
-        _A + 8, _HIGH - 24, f"{second.name}, prefix matching: {second.prefix_matching:.2f}", 13, "start", _ORANGE
+        _B + 24, _HIGH - 22, f"{second.name}, prefix matching: {second.prefix_matching:.2f}", 13, "start", _ORANGE
     )
     canvas.text(_OUT, _HIGH - 28, f"copying {second.copying:.2f}", 13, "middle", _GREEN)
     alt = (
