@@ -66,7 +66,12 @@ Outcome: TypeAlias = Loaded | NotChosen | Refused
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that was found, and what became of it."""
+    """A plugin that was found.
+
+    Args:
+        source: Where.
+        outcome: What became of it.
+    """
 
     source: Source
     outcome: Outcome
@@ -133,7 +138,11 @@ def discover(
 
 
 def chosen_by(environment: Mapping[str, str]) -> frozenset[str] | None:
-    """What the environment variable `MECHPAINT_PLUGINS` chooses: None for all."""
+    """What the environment variable `MECHPAINT_PLUGINS` chooses: None for all.
+
+    Args:
+        environment: Such as `os.environ`.
+    """
     names = environment.get(VARIABLE)
     return None if names is None else frozenset(filter(None, map(str.strip, names.split(","))))
 
@@ -160,7 +169,14 @@ def registry(files: Iterable[str | Path] = ()) -> Registry:
 
 
 def require_files(found: Discovery) -> None:
-    """Raise `PluginError` for the first file that was not loaded: files are asked for one by one."""
+    """Refuse a discovery in which a file was not loaded: files are asked for one by one.
+
+    Args:
+        found: What there is.
+
+    Raises:
+        PluginError: For the first of them.
+    """
     for source, refused in found.refused():
         if source.package is None:
             raise PluginError(f"cannot load the plugin {source.place}: {refused.reason}")

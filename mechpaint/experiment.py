@@ -32,7 +32,11 @@ class ExperimentPlan(Plan):
 
     @classmethod
     def of(cls, analysis: Experiment) -> ExperimentPlan:
-        """As many trials at once as there are processors, or as the experiment allows."""
+        """As many trials at once as there are processors, or as the experiment allows.
+
+        Args:
+            analysis: What to run.
+        """
         here = _processors()
         return cls(analysis, min(here, analysis.at_once or here))
 

@@ -42,6 +42,10 @@ class MeasuredPlan(Plan):
     def of(cls, analysis: ModelAnalysis, subject: Subject) -> MeasuredPlan:
         """Make the hook sets and their routes.
 
+        Args:
+            analysis: What to measure.
+            subject: The model.
+
         Raises:
             RouteError, HookSetError: Hook sets that do not fit the model, or that read what their route never reaches.
         """

@@ -19,12 +19,12 @@ class Node:
     Attributes:
         ends: Whether a route ends here, and which.
         children: How routes go on from here.
+        layer_calls: Layer calls in the whole subtree: one for every distinct layer that reads a residual stream.
     """
 
     ends: Route | None = None
     children: dict[Step, Node] = field(default_factory=dict[Step, "Node"])
     layer_calls: int = 0
-    """Layer calls in the whole subtree: one for every distinct layer that reads a residual stream."""
 
     def layers(self) -> list[int]:
         """The layers that read this node's residual stream, in the order that keeps the fewest residuals alive.
@@ -38,7 +38,10 @@ class Node:
 
 
 class PrefixTree:
-    """The tree of the beginnings of `routes`.
+    """The tree of the beginnings of some routes.
+
+    Args:
+        routes: All of one model; what is given twice is there once.
 
     Attributes:
         routes: The distinct routes, in the order given.

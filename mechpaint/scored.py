@@ -95,6 +95,11 @@ class ScoredPlan(Plan):
     def of(cls, analysis: RouteAnalysis, subject: Subject, settings: Settings) -> ScoredPlan:
         """Make the items and routes.
 
+        Args:
+            analysis: What to score.
+            subject: The model.
+            settings: The tasks, and how many items of each.
+
         Raises:
             TaskError: No tasks, a task twice, or a task without items.
             RouteError, HookSetError: Hook sets that do not fit the model, or that do more than reroute.

@@ -19,7 +19,13 @@ from mechpaint.tasks.task import Item, Outcome, Task
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one token of a choice is foreseen: the position before it in a row, and the token."""
+    """Where one token of a choice is foreseen.
+
+    Attributes:
+        row: The row of a batch.
+        position: The position before it.
+        token: Its id.
+    """
 
     row: int
     position: int
@@ -42,7 +48,11 @@ class Batch:
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> Batch:
-        """One batch out of items."""
+        """One batch out of items.
+
+        Args:
+            items: What to score.
+        """
         rows: list[tuple[int, ...]] = []
         places: list[tuple[tuple[Place, ...], ...]] = []
         for item in items:
@@ -52,7 +62,11 @@ class Batch:
         return cls(tuple(items), tuple(rows), tuple(places))
 
     def padded(self, device: Any) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
-        """The rows padded on the right to equal length, and their attention mask."""
+        """The rows padded on the right to equal length, and their attention mask.
+
+        Args:
+            device: Where to.
+        """
         length = max(map(len, self.rows))
         tokens = torch.zeros((len(self.rows), length), dtype=torch.long)
         mask = torch.zeros_like(tokens)
@@ -63,7 +77,12 @@ class Batch:
 
 
 def batches(items: Sequence[Item], rows_at_once: int) -> list[Batch]:
-    """Items in batches of about `rows_at_once` rows, those of like length together."""
+    """Items in batches, those of like length together.
+
+    Args:
+        items: What to score.
+        rows_at_once: How many token rows a batch has at most; an item with more has a batch of its own.
+    """
     ordered = sorted(items, key=lambda item: max(map(len, _rows(item))))
     found: list[Batch] = []
     waiting: list[Item] = []
