@@ -94,7 +94,7 @@ def token_losses(
         hook_set: What to run it under; by default nothing.
 
     Raises:
-        ViewError: Fewer than two tokens: nothing is predicted then.
+        ViewError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
     """
     tokens, found = _log_probabilities(model, text, hook_set)
     losses = cast("list[float]", (-found).tolist())
@@ -114,7 +114,7 @@ def token_probabilities(
         hook_set: What to run it under; by default nothing.
 
     Raises:
-        ViewError: Fewer than two tokens: nothing is predicted then.
+        ViewError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
     """
     tokens, found = _log_probabilities(model, text, hook_set)
     likely = cast("list[float]", found.exp().tolist())
@@ -126,6 +126,8 @@ def _log_probabilities(
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
     hook_set: HookSet | None,
 ) -> tuple[Int[Tensor, "position"], Float[Tensor, "predicted"]]:
+    if model.cfg.attention_dir != "causal":
+        raise ViewError("this model sees what comes after a token, too, and foresees none: expected a causal model")
     tokens = one_row(model, text)
     if tokens.shape[1] < 2:
         raise ViewError("got a single token, before which nothing stands: expected two or more")

@@ -12,6 +12,7 @@ import mechpaint as mp
 from mechpaint import circuits
 from mechpaint.circuits import Tokens, ViewError
 from mechpaint.hooks import Reverse
+from tests import tiny
 
 TOKENS = torch.tensor([3, 1, 4, 1, 5, 9])
 
@@ -86,3 +87,8 @@ def test_what_cannot_be_shown_is_refused(tokens, values):
 def test_a_single_token_predicts_nothing(llama):
     with pytest.raises(ViewError, match="single token"):
         circuits.token_losses(llama, torch.tensor([1]))
+
+
+def test_an_encoder_foresees_nothing():
+    with pytest.raises(ViewError, match="expected a causal model"):
+        circuits.token_probabilities(tiny.bridge("bert"), TOKENS)
