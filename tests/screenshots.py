@@ -53,6 +53,7 @@ def _notebook(chromium: Chromium, path: Path) -> None:
 
 def _shoot(opened: Opened, width: int, height: int) -> Image.Image:
     """The upper part of the page."""
+    opened.page.locator(".view").first.scroll_into_view_if_needed()
     opened.page.locator(".view canvas").first.wait_for()
     clip = {"x": 0, "y": 0, "width": width, "height": height}
     shot = Image.open(io.BytesIO(opened.page.screenshot(full_page=True, clip=clip)))

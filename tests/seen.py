@@ -74,4 +74,5 @@ def check_views(page: Any) -> None:
     """Every view is drawn, or says what it shows."""
     for view in page.locator(".view").all():
         assert view.get_attribute("aria-label")
+        view.scroll_into_view_if_needed()
         view.locator("canvas").first.wait_for()

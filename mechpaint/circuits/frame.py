@@ -12,7 +12,7 @@ import gzip
 from dataclasses import dataclass
 from functools import cache
 
-from mechpaint.circuits.view import View, calls, library, source_of
+from mechpaint.circuits.view import View, drawing, library, source_of
 from mechpaint.showing import safe
 
 _HEAD, _TOKEN, _MOST = 460, 16, 900  # pixels
@@ -44,7 +44,7 @@ class Views:
     @property
     def page(self) -> str:
         """A page of HTML that needs nothing else, as it stands in the frame."""
-        script = _unpacking(calls(self.views))
+        script = _unpacking(drawing(self.views))
         shown = "".join(
             f"<section><h3>{safe(view.title)}</h3>"
             f'<div class="view" id="view-{view.name}" role="img" aria-label="{safe(view.alt)}">'
@@ -74,12 +74,11 @@ def _packed() -> str:
     return base64.b64encode(gzip.compress(library().encode(), 9, mtime=0)).decode()
 
 
-def _unpacking(lines: list[str]) -> str:
+def _unpacking(then: str) -> str:
     """A script that puts the library in its place and then draws. What it inserts is allowed by its hash alone."""
     return (
         f'const packed = Uint8Array.from(atob("{_packed()}"), c => c.charCodeAt(0));\n'
         'new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text().then(text => {\n'
         'const script = document.createElement("script"); script.textContent = text; document.body.append(script);\n'
-        + "\n".join(lines)
-        + "\n});"
+        f"{then}}});"
     )

@@ -75,16 +75,29 @@ class Script:
     @classmethod
     def of(cls, views: Sequence[View]) -> Script:
         """The script that draws all views of a page, each into the element with the id `view-<name>`."""
-        text = "\n".join(["", library(), *calls(views), ""])
+        text = "\n".join(["", library(), drawing(views), ""])
         return cls(text, source_of(text))
 
 
-def calls(views: Sequence[View]) -> list[str]:
-    """The calls that draw views, a line of script each, once the library is there."""
-    return [
-        f"CircuitsVis.render({_json(f'view-{view.name}')}, CircuitsVis.{view.component}, {_json(view.props)});"
+_WHEN_SEEN = """
+const draw = id => { views[id]?.(); delete views[id]; };
+const seen = new IntersectionObserver(found => found.forEach(one => one.isIntersecting && draw(one.target.id)), {
+  rootMargin: "300px"
+});
+Object.keys(views).forEach(id => seen.observe(document.getElementById(id)));
+addEventListener("beforeprint", () => Object.keys(views).forEach(draw));
+"""
+"""A large view takes seconds, in which a page stands still: each is drawn when it comes near, or is printed."""
+
+
+def drawing(views: Sequence[View]) -> str:
+    """The script that draws views, each in its element, once the library is there."""
+    calls = "".join(
+        f"{_json(f'view-{view.name}')}: () => {{ "
+        f"CircuitsVis.render({_json(f'view-{view.name}')}, CircuitsVis.{view.component}, {_json(view.props)}); }},\n"
         for view in views
-    ]
+    )
+    return f"const views = {{\n{calls}}};{_WHEN_SEEN}"
 
 
 def source_of(script: str) -> str:

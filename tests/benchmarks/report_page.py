@@ -77,6 +77,7 @@ def _opened(chromium: Chromium, page: Path, size: tuple[int, int]) -> tuple[floa
     began = time.perf_counter()
     with chromium.open(page, size) as opened:
         for view in opened.page.locator(".view").all():
+            view.scroll_into_view_if_needed()
             view.locator("canvas").nth(8).wait_for()  # eight heads, and one large
         views = time.perf_counter() - began
         while (paint := opened.page.evaluate(_FIRST_PAINT)) is None:

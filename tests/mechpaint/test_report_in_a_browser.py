@@ -113,6 +113,7 @@ def test_aloud_it_has_an_outline_names_and_tables(chromium, page):
 def test_headings_within_a_view_are_a_part_of_its_drawing(chromium, page):
     """By the browser's own tree of what it tells others."""
     with chromium.open(page) as opened:
+        opened.page.locator("#view-heads").scroll_into_view_if_needed()
         opened.page.locator("#view-heads canvas").nth(2).wait_for()
         nodes = opened.page.context.new_cdp_session(opened.page).send("Accessibility.getFullAXTree")["nodes"]
     told = [
@@ -145,6 +146,7 @@ def test_the_command_is_selected_at_a_click(chromium, page):
 def test_a_head_is_chosen_by_pointing_and_by_clicking(chromium, page):
     with chromium.open(page) as opened:
         drawn = opened.page.locator("#view-heads")
+        drawn.scroll_into_view_if_needed()
         drawn.locator("canvas").nth(1).hover()
         drawn.get_by_text("0.1 Zoomed").wait_for()
         drawn.locator("canvas").nth(1).click()
@@ -189,6 +191,7 @@ def test_tokens_and_heads_stay_text(chromium, tmp_path):
     with chromium.open(tmp_path / "report.html") as opened:
         for i in range(0, len(texts), 6):
             drawn = opened.page.locator(f"#view-heads-{i}")
+            drawn.scroll_into_view_if_needed()
             drawn.locator("canvas").nth(len(texts[i : i + 6])).wait_for()
             said = drawn.all_text_contents()[0]
             for text in texts[i : i + 6]:

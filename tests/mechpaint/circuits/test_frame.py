@@ -78,14 +78,15 @@ def _notebook(folder, *shown):
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_heads_can_be_pointed_at_and_chosen(chromium, tmp_path, size):
     with chromium.open(_notebook(tmp_path, _views(2), route_diagram(Route.identity(6))), size) as opened:
+        opened.page.locator("iframe").scroll_into_view_if_needed()
         frame = opened.page.frame_locator("iframe")
         first = frame.locator("#view-v0")
         first.locator("canvas").nth(2).wait_for()
-        assert frame.locator("#view-v1 canvas").count() == 3
         first.locator("canvas").nth(1).hover()
         first.get_by_text("L0H1 Zoomed").wait_for()
         first.locator("canvas").nth(1).click()
         frame.get_by_text("View 1").hover()
+        frame.locator("#view-v1 canvas").nth(2).wait_for()  # drawn when it is seen
         assert first.get_by_text("L0H1 Zoomed").count() == 1  # it stays
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         opened.check_quiet()
@@ -100,6 +101,7 @@ def test_what_comes_from_a_model_stays_text(chromium, tmp_path):
     ]
     with chromium.open(_notebook(tmp_path, *shown)) as opened:
         for i, text in enumerate(texts[:6]):
+            opened.page.locator("iframe").nth(i).scroll_into_view_if_needed()
             frame = opened.page.frame_locator("iframe").nth(i)
             frame.locator("canvas").nth(1).wait_for()
             assert frame.locator("h3").first.text_content() == HOSTILE[text]
