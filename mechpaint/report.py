@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mechpaint.circuits.diagram import Diagram
 from mechpaint.circuits.view import Script, View
+from mechpaint.drawing import png_of, svg_of
 from mechpaint.files import write_text, written
 from mechpaint.visible import visible
 
@@ -182,27 +182,13 @@ def _draw(figure: Figure, folder: Path) -> _Image:
     if isinstance(figure.drawing, Diagram):
         files = {".svg": figure.drawing.svg.encode()}
     else:
-        files = _drawn_by_matplotlib(figure.drawing, figure.name)
+        files = {".svg": svg_of(figure.drawing, figure.name), ".png": png_of(figure.drawing)}
     for suffix, content in files.items():
         with written(folder / f"{figure.name}{suffix}") as path:
             path.write_bytes(content)
     svg = files[".svg"]
     width, height = _size(svg)
     return _Image("data:image/svg+xml;base64," + base64.b64encode(svg).decode(), width, height)
-
-
-def _drawn_by_matplotlib(drawing: MatplotlibFigure, salt: str) -> dict[str, bytes]:
-    """The same drawing by the ending of its file."""
-    import matplotlib as mpl
-
-    # Agg and SVG canvases are asked for by name: no window system is ever touched
-    with mpl.rc_context({"svg.hashsalt": salt}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # what the font lacks is drawn as a box
-        svg = io.BytesIO()
-        drawing.savefig(svg, format="svg", metadata={"Date": None}, bbox_inches="tight")
-        png = io.BytesIO()
-        drawing.savefig(png, format="png", dpi=160, metadata={"Software": None}, bbox_inches="tight")
-    return {".svg": svg.getvalue(), ".png": png.getvalue()}
 
 
 def _size(svg: bytes) -> tuple[int, int]:

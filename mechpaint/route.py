@@ -301,9 +301,7 @@ def _words(steps: Sequence[Step]) -> Iterator[str]:
     i = 0
     while i < len(steps):
         repeats = _run_length(steps, i, lambda a, b: a == b)
-        up = _run_length(steps, i, lambda a, b: _follows(a, b, 1))
-        down = _run_length(steps, i, lambda a, b: _follows(a, b, -1))
-        longest = max(repeats, up, down)
+        longest = max(repeats, steps_in_order(steps, i))
         if longest == 1:
             yield str(steps[i])
         elif longest == repeats:
@@ -311,6 +309,18 @@ def _words(steps: Sequence[Step]) -> Iterator[str]:
         else:
             yield f"{steps[i]}-{steps[i + longest - 1]}"
         i += longest
+
+
+def steps_in_order(steps: Sequence[Step], start: int) -> int:
+    """How many steps from `start` on are single layers that follow each other, upwards or downwards.
+
+    Args:
+        steps: Steps of a route.
+        start: Where to begin; that step counts.
+    """
+    up = _run_length(steps, start, lambda a, b: _follows(a, b, 1))
+    down = _run_length(steps, start, lambda a, b: _follows(a, b, -1))
+    return max(up, down)
 
 
 def _run_length(steps: Sequence[Step], start: int, continues: Callable[[Step, Step], bool]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from mechpaint.circuits.diagram import Diagram
 from mechpaint.circuits.frame import Views
 from mechpaint.circuits.view import View, ViewError
-from mechpaint.drawing import axes
+from mechpaint.drawing import axes, literal, svg_of
 from mechpaint.headscores import head_name
 from mechpaint.hookset import HookSet
 from mechpaint.patterns import ATTENTION, Patterns
@@ -182,21 +181,12 @@ def attention_heatmap(patterns: Mapping[str, Float[Tensor, "query key"]]) -> Dia
     for ax, (name, pattern) in zip(panels, patterns.items(), strict=False):
         ax.grid(False)
         image = ax.imshow(pattern.detach().cpu().float().numpy(), vmin=0, vmax=1, cmap="Blues", interpolation="none")
-        ax.set_title(name.replace("$", r"\$"), fontsize=9)
+        ax.set_title(literal(name), fontsize=9)
     for ax in panels[::columns]:
         ax.set_ylabel("query", fontsize=8)
     drawing.colorbar(image, ax=panels, shrink=0.6)
+    svg = svg_of(drawing, "attention").decode()
     sizes = sorted({"x".join(map(str, pattern.shape)) for pattern in patterns.values()})
     return Diagram(
-        _svg(drawing), f"Attention heatmaps, queries by keys, of {', '.join(patterns)} ({', '.join(sizes)})."
+        svg[svg.index("<svg") :], f"Attention heatmaps, queries by keys, of {', '.join(patterns)} ({', '.join(sizes)})."
     )
-
-
-def _svg(drawing: Any) -> str:
-    import matplotlib as mpl
-
-    with mpl.rc_context({"svg.hashsalt": "attention"}):
-        out = io.StringIO()
-        drawing.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]

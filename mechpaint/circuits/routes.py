@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from mechpaint.circuits.diagram import SOFT, Canvas, Diagram, Length
 from mechpaint.errors import InputError
-from mechpaint.route import Route, Step
+from mechpaint.route import Route, Step, ascending_runs, steps_in_order
 
 MOST_BOXES = 1000
 _WIDTH = 760
@@ -173,27 +173,13 @@ def _sequence(steps: Sequence[Step], n_layers: int, shorten: bool) -> Iterator[_
     """Steps one after the other; if shortened, a stretch of layers in order is a single box."""
     at = 0
     while at < len(steps):
-        end = _stretch(steps, at) if shorten else at + 1
+        end = at + steps_in_order(steps, at) if shorten else at + 1
         if end - at > 3:
             yield _box(f"{steps[at]} … {steps[end - 1]}", _shade(steps[at].layers[0], n_layers), 3 * _BOX)
         else:
             end = at + 1
             yield _step(steps[at], n_layers)
         at = end
-
-
-def _stretch(steps: Sequence[Step], at: int) -> int:
-    """Where layers that follow each other, upwards or downwards, end."""
-    for by in (1, -1):
-        end = at + 1
-        while end < len(steps) and (
-            len(steps[end].layers) == len(steps[end - 1].layers) == 1
-            and steps[end].layers[0] == steps[end - 1].layers[0] + by
-        ):
-            end += 1
-        if end > at + 1:
-            return end
-    return at + 1
 
 
 def _step(step: Step, n_layers: int) -> _Piece:
@@ -334,10 +320,5 @@ def _part_in_words(part: Part, n_layers: int) -> str:
 
 def _spans(layers: Sequence[int]) -> str:
     """Ascending layers as ranges: 1–3, 5."""
-    spans: list[list[int]] = []
-    for layer in layers:
-        if spans and layer == spans[-1][-1] + 1:
-            spans[-1].append(layer)
-        else:
-            spans.append([layer])
-    return ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}–{s[-1]}" for s in spans)
+    runs = ascending_runs(layers)
+    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
