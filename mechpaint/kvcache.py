@@ -1,7 +1,8 @@
 """Key-value cache slots by visit, so that a layer visited twice has two.
 
 Hugging Face keys cache slots by layer index. Under a route a layer may run several times, or not at all, so the slots
-of the cache are rebuilt, one for every visit, each of the type that its layer has (sliding window or full).
+of the cache are rebuilt, one for every visit, each of the type that its layer has (sliding window, full, or the states
+of a convolution and a recurrence).
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def write(exact: list[str], refused: list[str]) -> None:
     for header, lines in ((EXACT, exact), (REFUSED, refused)):
         ruler = "|---" * (header.count("|") - 1) + "|"
         table = "\n".join([header, ruler, *lines])
-        text = re.sub(rf"{re.escape(header)}\n(\|.*\n)*", lambda _, table=table: f"{table}\n", text)
+        text, written = re.subn(rf"{re.escape(header)}\n(\|.*\n)*", lambda _, table=table: f"{table}\n", text)
+        assert written == 1, f"{PAGE} has no table that begins with {header}"
     PAGE.write_text(text, encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ import torch
 import transformers as hf
 
 import mechpaint as mp
+from mechpaint.conductor import Conductor
 from mechpaint.hooks import Reroute, Skip
 from tests import plain, tiny
 from tests.architectures import table
@@ -14,9 +15,10 @@ from tests.architectures.checks import BFLOAT16_BOUND, BOUND, CONTROL, Compatibi
 from tests.architectures.recipes import LLAMA, OWN_RECIPES, RECIPES, REFUSED
 
 QUICK = (
-    "gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen2 (sliding)", "qwen3", "phi", "phi3", "gemma", "gemma2", "gemma3",
-    "gpt_neox", "gptj", "opt", "bloom", "falcon", "mpt", "olmo2", "stablelm", "starcoder2", "granite", "cohere", "bert",
-    "roberta", "native", "toy (simplified)", "toy (full)", "gpt_oss", "deepseek_v3", "falcon_mamba", "jamba", "qwen3_5",
+    "gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen2 (sliding)", "qwen3", "phi", "phi3", "gemma", "gemma2",
+    "gemma3", "gpt_neox", "gptj", "opt", "bloom", "falcon", "mpt", "olmo2", "stablelm", "starcoder2", "granite",
+    "cohere", "bert", "roberta", "native", "toy (simplified)", "toy (full)", "gpt_oss", "deepseek_v3", "falcon_mamba",
+    "jamba", "qwen3_5",
 )  # fmt: skip
 """Of each kind one, in the fast tests."""
 
@@ -31,14 +33,15 @@ PADDING_MATTERS = {"recurrent_gemma": "left", "toy (simplified)": "left"}
 def test_routes_are_exact(name):
     found = examine(name)
     assert found.identity
-    assert found.routes < BOUND
+    assert found.orders < BOUND
+    assert found.groups < BOUND
     assert found.control > CONTROL
     assert found.rows < BOUND
     for side in ("left", "right"):
         apart = getattr(found, side)
         assert apart is None if PADDING_MATTERS.get(name) == side else apart < BOUND
     assert found.watched < BOUND
-    if found.routes == found.bfloat16_own == 0:
+    if found.orders == found.bfloat16_own == 0:
         assert found.bfloat16_ordered == 0  # the same operations in the same order
     assert max(found.bfloat16_ordered, found.bfloat16_averaged) < BFLOAT16_BOUND
     assert found.gradients < BOUND
@@ -57,17 +60,16 @@ def test_what_cannot_be_rerouted_is_refused_by_name(name):
 
 def test_the_table_is_whole():
     assert list(table.rows()) == [*sorted([*RECIPES, *OWN_RECIPES]), *sorted(REFUSED)]
-    for name in (*QUICK, "bert", "gpt2"):
-        assert BOUND < 1 and name in table.rows()
+    assert set(QUICK) <= {*RECIPES, *OWN_RECIPES}
 
 
 def test_a_wrong_route_would_be_noticed(monkeypatch):
     """The checks themselves can fail: here layers are taken for their neighbours."""
-    real = mp.conductor.Conductor.call
-    monkeypatch.setattr(mp.conductor.Conductor, "call", lambda self, layer, *rest: real(self, max(layer - 1, 0), *rest))
+    real = Conductor.call
+    monkeypatch.setattr(Conductor, "call", lambda self, layer, *rest: real(self, max(layer - 1, 0), *rest))
     found = examine("llama")
     assert not found.identity
-    assert min(found.routes, found.watched, found.gradients, found.bfloat16_averaged) > CONTROL
+    assert min(found.orders, found.groups, found.watched, found.gradients, found.bfloat16_averaged) > CONTROL
     assert not found.unvisited
 
 
@@ -90,11 +92,12 @@ def test_layers_that_write_into_their_arguments_are_noticed():
         residual += 0
 
     def into_notes(i, residual, kwargs):
-        kwargs["notes"][i] = residual
+        kwargs.get("notes", {})[i] = residual
 
     for do, what in ((into_mask, "attention_mask"), (into_stream, "residual stream"), (into_notes, "notes")):
         model = _llama_whose_layers(do)
-        with mp.attach(model, Skip(1, 1)), pytest.raises(mp.CannotReroute, match=f"layer 0 of .*writes into .*{what}"):
+        words = rf"layer 0 of LlamaForCausalLM writes into what it is handed \({what}\)"
+        with torch.no_grad(), mp.attach(model, Skip(1, 1)), pytest.raises(mp.CannotReroute, match=words):
             model(tiny.tokens(), notes={})
 
 
