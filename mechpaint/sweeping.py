@@ -25,6 +25,8 @@ _TAIL_BYTES = 2**27
 class Sweep(Showing):
     """Runs routes that share work. Iterate over it for `(route, logits)`, in the order in which they are done.
 
+    `residuals()` gives the final residual streams in place of logits.
+
     Args:
         model: A TransformerBridge.
         tokens: `[batch, position]` token ids.
@@ -77,7 +79,7 @@ class Sweep(Showing):
     def __iter__(self) -> Iterator[tuple[Route, Float[Tensor, "*positions vocab"]]]:
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
         at_once = max(1, self._tail_rows() // max(1, int(self._selected.sum())))
-        for route, residual in self._residuals():
+        for route, residual in self.residuals():
             waiting.append((route, residual[self._selected]))
             del residual
             if len(waiting) >= at_once:
@@ -85,8 +87,16 @@ class Sweep(Showing):
                 waiting = []
         yield from self._logits(waiting)
 
-    def _residuals(self) -> Iterator[tuple[Route, Residual]]:
-        """Every route with its final residual stream. Depth first: only what a branch still needs is alive."""
+    def residuals(self) -> Iterator[tuple[Route, Residual]]:
+        """Every route with its final residual streams, at the same shared cost. Nothing of the model's tail runs.
+
+        Yields:
+            `(route, [batch, position, d_model])`, in the order in which they are done: the residual stream after the
+            route's last step, at every position, whatever `positions` says. It is what the model's tail would get:
+            a final norm, if the model has one, has *not* been applied (BERT has none: its layers end with a norm, so
+            this is its last hidden state). At padding it is as meaningless as there. Other routes may go on from the
+            same tensor, so copy it before writing to it.
+        """
         with torch.no_grad():
             recording = self._conductor.record(self._tokens, self._attention_mask, **self._inputs)
         branches = [iter([(self._tree.root, recording.embeddings)])]
