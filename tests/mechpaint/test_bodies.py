@@ -121,6 +121,30 @@ def test_a_normal_bridge(name, auto):
         assert torch.equal(fresh(tokens, **inputs), model(tokens, **inputs))
 
 
+@pytest.mark.parametrize(("name", "auto"), [("bert", LABELS), ("gemma3", LABELS), ("gpt2", BODY), ("roberta", BODY)])
+def test_a_route_as_a_checkpoint(tmp_path, name, auto):
+    tokens, inputs = _inputs(name)
+    model = mp.load(_module(name, auto))
+    mp.export(model, Route.parse("0 3-1 3x2 5", N), tmp_path / "out")
+    plainly = auto.from_pretrained(tmp_path / "out", attn_implementation="eager", num_labels=3).eval()
+    with torch.no_grad():
+        found = plainly(tokens, **inputs)
+    found = found.logits if auto is LABELS else found.last_hidden_state
+    expected = plain.logits(_module(name, auto), tokens, [0, 3, 2, 1, 3, 3, 5], **inputs)
+    real = inputs["attention_mask"].bool() if auto is BODY else ...
+    assert (found - expected)[real].abs().max() < 1e-5 * expected[real].abs().max()
+
+
+@pytest.mark.parametrize("auto", [BODY, LABELS])
+def test_hook_points_alone_do_the_same(auto):
+    tokens, inputs = _inputs("bert")
+    model = mp.load(_module("bert", auto))
+    with torch.no_grad():
+        found = model.run_with_hooks(tokens, fwd_hooks=Skip(1, 2).fwd_hooks(model), **inputs)
+        with mp.attach(model, Skip(1, 2)):
+            assert torch.equal(found, model(tokens, **inputs))
+
+
 @pytest.mark.parametrize("auto", [BODY, LABELS])
 def test_a_folder(tmp_path, auto):
     tokens, inputs = _inputs("bert")
