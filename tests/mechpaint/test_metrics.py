@@ -1,4 +1,4 @@
-"""Metrics against their closed forms, computed item by item, and resamples against the same metric of repeated items."""
+"""Metrics against closed forms computed item by item; resamples against the same metric of repeated items."""
 
 from __future__ import annotations
 
