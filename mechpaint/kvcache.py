@@ -7,9 +7,11 @@ of the cache are rebuilt, one for every visit, each of the type that its layer h
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
 
 from mechpaint.route import Route, RouteError, Visit
 
@@ -33,7 +35,7 @@ class VisitSlots:
         filled_by = getattr(cache, _ROUTE, None)
         if filled_by == route:
             return cls(cache, route)
-        if cache.get_seq_length() > 0:
+        if any(map(_holds_something, cache.layers)):
             raise RouteError(
                 f"this key-value cache was filled along {filled_by or 'no route'}, and cannot go on along {route}: "
                 "start again without past_key_values"
@@ -55,14 +57,21 @@ class _Slot:
         self._cache = cache
         self._slot = slot
 
-    def update(self, keys: Any, values: Any, layer_idx: int = 0, *args: Any, **kwargs: Any) -> Any:
-        return self._cache.update(keys, values, self._slot, *args, **kwargs)
-
-    def get_seq_length(self, layer_idx: int = 0) -> Any:
-        return self._cache.get_seq_length(self._slot)
-
-    def get_mask_sizes(self, query_length: Any, layer_idx: int = 0) -> Any:
-        return self._cache.get_mask_sizes(query_length, self._slot)
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._cache, name)
+        found = getattr(self._cache, name)
+        # keys and values, states of convolutions and of recurrences, masks: each has methods of its own
+        if not inspect.ismethod(found) or "layer_idx" not in inspect.signature(found).parameters:
+            return found
+
+        def for_this_slot(*args: Any, **kwargs: Any) -> Any:
+            given = inspect.signature(found).bind_partial(*args, **kwargs)
+            given.arguments["layer_idx"] = self._slot
+            return found(*given.args, **given.kwargs)
+
+        return for_this_slot
+
+
+def _holds_something(layer: object) -> bool:
+    if isinstance(layer, CacheLayerMixin):
+        return bool(layer.get_seq_length() > 0)
+    return any(getattr(layer, "has_previous_state", {}).values())
