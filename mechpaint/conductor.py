@@ -23,7 +23,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 
 from mechpaint.errors import InputError
-from mechpaint.kvcache import VisitSlots
+from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, laid_out
 from mechpaint.merge import Merger
 from mechpaint.route import Route, Step, Visit
 
@@ -155,20 +155,30 @@ class Conductor:
             )
         return found
 
-    def run(self, route: Route, recording: Recording) -> Residual:
-        """The final residual stream of a route. A key-value cache is filled with one slot for every visit."""
+    def run(self, route: Route, recording: Recording, layout: Layout | None = None) -> Residual:
+        """The final residual stream of a route.
+
+        Args:
+            route: What runs.
+            recording: What the layers are handed.
+            layout: How a key-value cache in the recording is filled; by default with one slot for every visit.
+        """
+        layout = layout or ExactSlots(route)
         cache = recording.layers[0].cache
-        slots = VisitSlots.of(cache, route) if cache is not None else None
+        tokens = recording.embeddings.shape[1]
+        caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
         residual = recording.embeddings
         for i, step in enumerate(route.steps):
-            residual = self._step(i, step, residual, recording, slots)
+            residual = self._step(i, step, residual, recording, caches)
         return residual
 
-    def _step(self, i: int, step: Step, residual: Residual, recording: Recording, slots: VisitSlots | None) -> Residual:
+    def _step(
+        self, i: int, step: Step, residual: Residual, recording: Recording, caches: VisitCaches | None
+    ) -> Residual:
         merger = Merger(step, residual)
         for layer in step.layers:
             self.visit = Visit(i, layer)
-            arguments = recording.layers[layer].with_cache(slots.at(self.visit) if slots else None)
+            arguments = recording.layers[layer].with_cache(caches(self.visit) if caches else None)
             merger.add(self.call(layer, residual, arguments))
         self.visit = None
         return merger.merged()
