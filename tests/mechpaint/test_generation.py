@@ -8,9 +8,21 @@ from functools import cache
 import pytest
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
 import mechpaint as mp
-from mechpaint.hooks import Average, Duplicate, Hooks, Loop, ReadAttention, ReadResidual, Reroute, Reverse, Skip
+from mechpaint.hooks import (
+    Average,
+    Duplicate,
+    Hooks,
+    Loop,
+    Pair,
+    ReadAttention,
+    ReadResidual,
+    Reroute,
+    Reverse,
+    Skip,
+)  # fmt: skip
 from mechpaint.kvcache import layout as layout_of
 from mechpaint.positions import TextTooLong
 from mechpaint.route import Route, Visit
@@ -28,6 +40,7 @@ ROUTES = {
     "3 [1 4]x2": [3, 1, 4, 1, 4],
 }
 LOOPED = "0 (1-3)x2 4-5"
+FAST = (LOOPED, "3 [1 4]x2")
 PROMPT, NEW = 6, 5  # windows are 4 tokens long
 GREEDY = {"max_new_tokens": NEW, "do_sample": False}
 OPTIONS = {**GREEDY, "stop_at_eos": False, "verbose": False}
@@ -49,9 +62,10 @@ def _generated(model, tokens, **options):
     return done.sequences, torch.stack(done.logits, dim=1)
 
 
-def _recomputed(name, tokens, steps):
+@cache
+def _recomputed(name, text, tokens=None):
     """The same by a plain loop over Hugging Face layers that runs the whole text at every step."""
-    logits = []
+    tokens, steps, logits = tiny.tokens(length=PROMPT) if tokens is None else tokens, ROUTES[text], []
     for _ in range(NEW):
         logits.append(plain.logits(_module(name), tokens, steps)[:, -1])
         tokens = torch.cat([tokens, logits[-1].argmax(-1, keepdim=True)], dim=1)
@@ -69,18 +83,18 @@ def _hf_generated(model, tokens, **options):
 # ---- exact slots ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ROUTES)
+@pytest.mark.parametrize("text", [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in ROUTES])
 @pytest.mark.parametrize("name", NAMES)
 def test_cached_is_uncached_is_recomputed(name, text):
     model, tokens = _bridge(name), tiny.tokens(length=PROMPT)
     with mp.attach(model, Reroute(text)):
         cached = _generated(model, tokens)
         uncached = _generated(model, tokens, use_past_kv_cache=False)
-    expected = _recomputed(name, tokens, ROUTES[text])
+    expected = _recomputed(name, text)
     assert _agree(cached, expected)
     assert _agree(uncached, expected)
     if text != LOOPED:  # a control: another route's run must not agree
-        assert not _agree(cached, _recomputed(name, tokens, ROUTES[LOOPED]))
+        assert not _agree(cached, _recomputed(name, LOOPED))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,12 +110,12 @@ def test_rows_that_are_padded_on_the_left_are_generated_as_alone(name):
         unmasked = _generated(model, rows)
     assert torch.equal(by_hugging_face, together[0])
     for i, alone in enumerate((row, rows[1:])):
-        expected = _recomputed(name, alone, ROUTES[LOOPED])
+        expected = _recomputed(name, LOOPED, alone)
         assert _agree((together[0][i : i + 1, -expected[0].shape[1] :], together[1][i : i + 1]), expected)
     assert not _agree((unmasked[0][:1, 3:], unmasked[1][:1]), (together[0][:1, 3:], together[1][:1]))
 
 
-@pytest.mark.parametrize("name", ["gemma3", "gpt2"])
+@pytest.mark.parametrize("name", ["gemma3", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_other_ways_to_generate(name):
     """Streaming, Hugging Face's own loop, in chunks, from embeddings, and with tokens guessed from the prompt."""
     model, tokens = _bridge(name), tiny.tokens(length=PROMPT)
@@ -152,16 +166,16 @@ def test_strings_sampling_and_stopping(speaking):
 
 
 @pytest.mark.parametrize("kv", ["exact", "averaged"])
-@pytest.mark.parametrize("name", ["gemma3", "gpt_neox"])
+@pytest.mark.parametrize("name", ["gemma3", pytest.param("gpt_neox", marks=pytest.mark.slow)])
 def test_beam_search(name, kv):
     """Its hypotheses change rows, and their keys and values must go with them."""
     model, tokens = _bridge(name), tiny.tokens(length=PROMPT)
-    beams = {"num_beams": 3, "max_new_tokens": 7}
+    beams = {"num_beams": 3, "max_new_tokens": 6}
     with mp.attach(model, Reroute("0 (1-3) 2 5"), kv=kv):
         cached = _hf_generated(model, tokens, **beams)
         alone = [_hf_generated(model, row[None], **beams) for row in tokens]
         uncached = _hf_generated(model, tokens, use_cache=False, **beams)
-        greedy = _hf_generated(model, tokens, max_new_tokens=7)
+        greedy = _hf_generated(model, tokens, max_new_tokens=6)
     assert torch.equal(cached, torch.cat(alone))
     assert not torch.equal(cached, greedy)
     if kv == "exact":
