@@ -25,6 +25,7 @@ from transformers import Cache
 from mechpaint.errors import InputError
 from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, laid_out
 from mechpaint.merge import Merger
+from mechpaint.positions import PositionCheck
 from mechpaint.route import Route, Step, Visit
 
 Residual: TypeAlias = Float[Tensor, "batch position d_model"]
@@ -116,6 +117,7 @@ class Conductor:
         self._parent, self._name = _layer_list(model)
         self._real_list()
         self._outputs = _outputs(model, self.layers[0])
+        self._check_positions = PositionCheck(model)
 
     @property
     def n_layers(self) -> int:
@@ -133,6 +135,7 @@ class Conductor:
         stand_ins = _StandIns(self.layers, finish, self._outputs)
         whole = self.model.original_model
         hooks = [
+            whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
             whole.register_forward_pre_hook(stand_ins.begin),
             whole.register_forward_hook(stand_ins.end),
         ]

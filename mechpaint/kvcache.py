@@ -45,7 +45,7 @@ class Layout(ABC):
         """The caches of one forward pass over so many new tokens."""
 
 
-def layout(kv: KV, route: Route) -> Layout:
+def layout(kv: str, route: Route) -> Layout:
     """The layout of that name for a route.
 
     Raises:
@@ -182,7 +182,7 @@ def _window(slot: Slot, visit: Visit) -> tuple[type, int | None]:
             'an averaged slot: use kv="exact"'
         )
     window: int | None = getattr(slot, "sliding_window", None)
-    return cast(type, type(slot)), window
+    return type(cast(object, slot)), window
 
 
 class RoutedCache(DynamicCache):

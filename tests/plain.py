@@ -16,7 +16,7 @@ def logits(model: torch.nn.Module, tokens: torch.Tensor, steps: list, **inputs: 
     """
     layers = _layers(model)
     caught: dict[int, tuple[tuple, dict]] = {}
-    handles = [layer.register_forward_pre_hook(_catcher(caught, i), with_kwargs=True) for i, layer in enumerate(layers)]
+    handles = [layer.register_forward_pre_hook(catcher(caught, i), with_kwargs=True) for i, layer in enumerate(layers)]
     model.config.get_text_config().use_cache = False  # else layers that run again would find what they have written
     with torch.no_grad():
         model(tokens, **inputs)
@@ -45,7 +45,9 @@ def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:
     return list(max(lists, key=len))
 
 
-def _catcher(caught: dict, i: int):
+def catcher(caught: dict, i: int):
+    """A pre-hook that writes down what layer `i` is handed."""
+
     def catch(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         caught[i] = (args, dict(kwargs))
 

@@ -126,7 +126,7 @@ def _recorded(run, mode):
     return GENERATED[f"{run['id']}/{mode}/tokens"], logits
 
 
-@pytest.mark.parametrize("mode", ["cache", "nocache"])
+@pytest.mark.parametrize("mode", ["cache", pytest.param("nocache", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run["id"])
 def test_generation(run, mode):
     """With averaged slots what the code's cache gave, without a cache what it gave without."""
