@@ -213,6 +213,7 @@ def test_what_cannot_be_fitted_is_refused():
     for auto, config in [
         (hf.AutoModelForQuestionAnswering, _config("bert")),
         (hf.AutoModel, hf.DistilBertConfig(vocab_size=9, dim=8, n_heads=2, hidden_dim=8, n_layers=1)),
+        (hf.AutoModel, hf.BartConfig(vocab_size=9, d_model=8, encoder_layers=1, decoder_layers=1)),
     ]:
         module = auto.from_config(config)
         with pytest.raises(mp.LoadError, match=rf"{type(module).__name__}\. Expected .* bare or with a head"):
