@@ -36,9 +36,9 @@ def fitted_architecture(module: nn.Module) -> str | None:
 
     Returns:
         That name; None if the module is none of those that can be fitted: a bare body or one with one of `HEADS`,
-        whose language model TransformerLens knows.
+        of a single stack of layers, whose language model TransformerLens knows.
     """
-    if not isinstance(module, PreTrainedModel):
+    if not isinstance(module, PreTrainedModel) or module.config.is_encoder_decoder:
         return None
     name = type(module).__name__
     if not _bare(module) and not any(kind.endswith(HEADS) for kind in _kinds(module)):
