@@ -1,4 +1,4 @@
-"""What is measured: tasks that generate their items, and texts."""
+"""What is measured: tasks that generate their items, texts, and pairs of sentences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from mechpaint.tasks.facts import Facts
 from mechpaint.tasks.induction import Induction
 from mechpaint.tasks.ioi import IndirectObject
 from mechpaint.tasks.items import Item, Named, Outcome, Place, Placed, Rowed, TaskError
+from mechpaint.tasks.mlm import Masked, MaskedTokens
+from mechpaint.tasks.sts import Pair, Similarity
 from mechpaint.tasks.task import CausalTask, ChoiceTask, Part, PlaceTask, RowTask, Selection, Task
 from mechpaint.tasks.text import Text
 
@@ -19,8 +21,11 @@ __all__ = [
     "IndirectObject",
     "Induction",
     "Item",
+    "Masked",
+    "MaskedTokens",
     "Named",
     "Outcome",
+    "Pair",
     "Part",
     "Place",
     "PlaceTask",
@@ -28,6 +33,7 @@ __all__ = [
     "RowTask",
     "Rowed",
     "Selection",
+    "Similarity",
     "Task",
     "TaskError",
     "Text",
@@ -36,5 +42,5 @@ __all__ = [
 
 def register(registry: Registry) -> None:
     """Make the built-in tasks known by their names."""
-    for task in (Facts, Induction, IndirectObject, Arithmetic, Text):
+    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity):
         registry.add_task(task)
