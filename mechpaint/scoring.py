@@ -12,6 +12,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.analysis import Advance
+from mechpaint.models import require_language_model
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.sweeping import Sweep
 from mechpaint.tasks.task import Item, Outcome, Task
@@ -140,7 +141,11 @@ def score_items(
         Flat records: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right answer's tokens),
         `tokens` (how many these are), `finite`. Where a log-probability is not a number, `finite` is false and the
         score is NaN, so that it cannot be averaged unnoticed.
+
+    Raises:
+        LoadError: The model has no language-modelling head.
     """
+    require_language_model(model, f"the task {task}")
     for batch in batches(items, rows_at_once):
         tokens, mask = batch.padded(model.cfg.device)
         positions, index, targets = _selection(batch, tokens)
