@@ -8,6 +8,7 @@ its Hugging Face name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -21,7 +22,7 @@ from transformers.models.auto import modeling_auto
 HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForNextSentencePrediction")
 """Endings of the class names of Hugging Face's models with a head that is no language model."""
 
-_LANGUAGE_MODELS = (
+_LANGUAGE_MODELS: tuple[Mapping[Any, str], ...] = (
     modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from mechpaint.encoders import minilm_folder, rxnfp_folder
 from mechpaint.errors import InputError
 from mechpaint.gemma import gemma_folder
 
@@ -31,6 +32,8 @@ def _fixed_triggers() -> Path:
 
 PRESETS: dict[str, Callable[[], Path]] = {
     "gemma-3-270m": gemma_folder,
+    "minilm": minilm_folder,
+    "rxnfp": rxnfp_folder,
     "toy-induction": _random_triggers,
     "toy-induction-fixed": _fixed_triggers,
 }
