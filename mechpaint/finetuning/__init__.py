@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mechpaint.finetuning.classify import FineTuned, finetune, finetune_routes
     from mechpaint.finetuning.copies import classifier
     from mechpaint.finetuning.labelled import GLUE, Benchmark, Example, Labelled
-    from mechpaint.finetuning.language import FineTunedText, finetune_text, windows
+    from mechpaint.finetuning.language import FineTunedText, finetune_text, text_losses, windows
     from mechpaint.finetuning.settings import FineTuning, FineTuningError
 
 _HOME = {
@@ -29,6 +29,7 @@ _HOME = {
     "finetune": "classify",
     "finetune_routes": "classify",
     "finetune_text": "language",
+    "text_losses": "language",
     "windows": "language",
 }
 
@@ -45,6 +46,7 @@ __all__ = [
     "finetune",
     "finetune_routes",
     "finetune_text",
+    "text_losses",
     "windows",
 ]
 

@@ -47,7 +47,7 @@ def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> Transfor
     config.num_labels = labels
     config.pad_token_id = padding(model)
     body = {n: t for n, t in _weights(original, kind, config).items() if n.startswith(kind.base_model_prefix + ".")}
-    return _loaded(original, kind, config, body, seed)
+    return _loaded(model, kind, config, body, seed)
 
 
 def language_model(model: TransformerBridge) -> TransformerBridge:
@@ -63,7 +63,7 @@ def language_model(model: TransformerBridge) -> TransformerBridge:
     if not type(original).__name__.endswith(("ForCausalLM", "LMHeadModel")):
         raise FineTuningError(f"expected a model that foresees the next token, got a {type(original).__name__}")
     config, kind = copy.deepcopy(original.config), type(original)
-    return _loaded(original, kind, config, _weights(original, kind, config), seed=0)
+    return _loaded(model, kind, config, _weights(original, kind, config), seed=0)
 
 
 def head(model: TransformerBridge) -> list[nn.Module]:
@@ -106,9 +106,10 @@ def _original(model: TransformerBridge) -> PreTrainedModel:
 
 
 def _loaded(
-    original: PreTrainedModel, kind: type[PreTrainedModel], config: Any, weights: dict[str, Tensor], seed: int
+    model: TransformerBridge, kind: type[PreTrainedModel], config: Any, weights: dict[str, Tensor], seed: int
 ) -> TransformerBridge:
-    """A model of a class with these weights; those of the head that are not among them are drawn."""
+    """A model of a class with these weights and the model's tokenizer; the rest of its head is drawn."""
+    original = _original(model)
     if hasattr(config, "use_cache"):
         config.use_cache = False
     with _quietly(), torch.random.fork_rng(devices=[]):
@@ -121,7 +122,7 @@ def _loaded(
             attn_implementation="eager",
             output_loading_info=True,
         )
-    bridge = load(made.to(original.device))
+    bridge = load(made.to(original.device), tokenizer=stored_tokenizer(model))
     new = {id(parameter) for module in head(bridge) for parameter in module.parameters()}
     lost = [name for name, p in made.named_parameters() if id(p) not in new and _plain(name) in loading["missing_keys"]]
     if lost:

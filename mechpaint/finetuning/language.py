@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -96,21 +98,49 @@ def finetune_text(
     wanted = as_route(route, Conductor(model).n_layers)
     own = language_model(model)
     learning = prepare(own, wanted, settings.learns)
-    conductor = Conductor(own)
 
     def loss(chosen: Tensor) -> Tensor:
-        return _loss(own, windows[chosen].to(own.cfg.device))
+        return _losses(own, windows[chosen].to(own.cfg.device)).mean()
 
-    with (
-        conductor.conducting(lambda recording: conductor.run(wanted, recording)),
-        shown(settings.passes * len(windows), advance) as tick,
-    ):
+    with _along(own, wanted), shown(settings.passes * len(windows), advance) as tick:
         losses = descend(learning, len(windows), loss, settings, tick)
     own.eval()
     return FineTunedText(wanted, settings, own, losses)
 
 
-def _loss(model: TransformerBridge, tokens: Int[Tensor, "window position"]) -> Float[Tensor, ""]:
-    """The mean cross-entropy of all tokens but the first of each window."""
-    logits: Tensor = cast(Any, model.original_model)(input_ids=tokens).logits
-    return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten())
+def text_losses(
+    model: TransformerBridge,
+    windows: Int[Tensor, "window position"],
+    route: Route | HookSet | None = None,
+    batch: int = 16,
+) -> Float[Tensor, " window"]:
+    """How badly a language model foresees each window along a route: the mean cross-entropy, in nats per token.
+
+    Args:
+        model: A bridge on a Hugging Face model that foresees the next token.
+        windows: `[window, position]` token ids.
+        route: Along which layers; None for the model's own order.
+        batch: How many windows go through the model together.
+
+    Raises:
+        CannotReroute: This model's layers cannot be rerouted.
+        RouteError: A route of another number of layers.
+    """
+    wanted = as_route(route, Conductor(model).n_layers)
+    batches: tuple[Tensor, ...] = torch.split(windows, batch)
+    with torch.no_grad(), _along(model, wanted):
+        return torch.cat([_losses(model, tokens.to(model.cfg.device)) for tokens in batches]).cpu()
+
+
+@contextmanager
+def _along(model: TransformerBridge, route: Route) -> Generator[None]:
+    conductor = Conductor(model)
+    with conductor.conducting(lambda recording: conductor.run(route, recording)):
+        yield
+
+
+def _losses(model: TransformerBridge, tokens: Int[Tensor, "window position"]) -> Float[Tensor, " window"]:
+    """The mean cross-entropy of all tokens but the first, window by window."""
+    logits: Tensor = cast(Any, model.original_model)(input_ids=tokens, use_cache=False).logits
+    found = functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), tokens[:, 1:], reduction="none")
+    return found.mean(dim=1)
