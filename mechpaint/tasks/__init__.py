@@ -7,17 +7,27 @@ from mechpaint.tasks.arithmetic import Arithmetic
 from mechpaint.tasks.facts import Facts
 from mechpaint.tasks.induction import Induction
 from mechpaint.tasks.ioi import IndirectObject
-from mechpaint.tasks.task import ChoiceTask, Item, Outcome, Task, TaskError
+from mechpaint.tasks.items import Item, Named, Outcome, Place, Placed, Rowed, TaskError
+from mechpaint.tasks.task import CausalTask, ChoiceTask, Part, PlaceTask, RowTask, Selection, Task
 from mechpaint.tasks.text import Text
 
 __all__ = [
     "Arithmetic",
+    "CausalTask",
     "ChoiceTask",
     "Facts",
     "IndirectObject",
     "Induction",
     "Item",
+    "Named",
     "Outcome",
+    "Part",
+    "Place",
+    "PlaceTask",
+    "Placed",
+    "RowTask",
+    "Rowed",
+    "Selection",
     "Task",
     "TaskError",
     "Text",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.models import require_tokenizer
-from mechpaint.tasks.task import Item, Outcome, Task, TaskError, begin
+from mechpaint.tasks.task import CausalTask, Item, Outcome, TaskError, begin
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -27,7 +27,7 @@ _MOST_CHARACTERS = 2_000_000
 
 
 @dataclass(frozen=True)
-class Text(Task):
+class Text(CausalTask):
     """The log-probability of a text's own tokens, given those before them.
 
     Args:
@@ -49,7 +49,7 @@ class Text(Task):
             raise TaskError(f"text needs 1 <= scored < window, got scored={self.scored}, window={self.window}")
 
     @classmethod
-    def from_argument(cls, argument: str | None) -> Task:
+    def from_argument(cls, argument: str | None) -> Text:
         """`text:SOURCE`."""
         return cls(argument)
 
