@@ -29,12 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = windows(model, read_text(None), given.window)
     train, held_out = rows[: given.updates * given.batch], rows[-given.items :]
     settings = FineTuning(learns="layers", epochs=1, batch=given.batch, lr=given.lr)
-    print(
-        f"{len(train)} windows of {given.window} tokens to train on, {len(held_out)} to score, {given.items} items a task\n"
-    )
-    print(
-        "| layers skipped | measure | before | after | after less before |\n| --- | --- | --- | --- | --- |", flush=True
-    )
+    print(f"{len(train)} windows of {given.window} tokens to train on, {len(held_out)} to score\n")
+    print("| layers skipped | measure | before | after | after less before |")
+    print("| --- | --- | --- | --- | --- |", flush=True)
     for skipped in given.skipped:
         along = _middle(model.cfg.n_layers, skipped)
         before = _scores(model, held_out, along, given.items)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mechpaint.finetuning.labelled import GLUE, Benchmark, Example, Labelled
     from mechpaint.finetuning.language import FineTunedText, finetune_text, text_losses, windows
     from mechpaint.finetuning.settings import FineTuning, FineTuningError
+    from mechpaint.finetuning.sources import labelled
 
 _HOME = {
     "GLUE": "labelled",
@@ -29,6 +30,7 @@ _HOME = {
     "finetune": "classify",
     "finetune_routes": "classify",
     "finetune_text": "language",
+    "labelled": "sources",
     "text_losses": "language",
     "windows": "language",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "finetune",
     "finetune_routes",
     "finetune_text",
+    "labelled",
     "text_losses",
     "windows",
 ]

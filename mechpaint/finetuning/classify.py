@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,16 +20,15 @@ from mechpaint.conductor import Conductor
 from mechpaint.finetuning.copies import classifier, head, make_own
 from mechpaint.finetuning.descent import descend
 from mechpaint.finetuning.encoding import Rows, encode
-from mechpaint.finetuning.heads import Answer, Place, features, head_alone, place_read, whole_model
+from mechpaint.finetuning.heads import ROWS_AT_ONCE, Answer, Place, features, head_alone, place_read, whole_model
 from mechpaint.finetuning.labelled import Labelled
 from mechpaint.finetuning.settings import FineTuning, Learns
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.progress import progress
 from mechpaint.route import Route, RouteError
-from mechpaint.showing import Showing
-
-_AT_ONCE = 64
+from mechpaint.showing import Showing, Shown
+from mechpaint.statistics import RESAMPLES, Estimate, estimate
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,35 @@ class FineTuned(Showing):
     truncated: int
 
     @property
+    def metrics(self) -> dict[str, Estimate]:
+        """The benchmark's metrics, with 95 % bootstrap intervals over the validation examples."""
+        names = [example.name for example in self.data.validation]
+        predicted = np.array(self.predicted)[:, None]
+        counts = np.random.default_rng(0).multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
+        found: dict[str, Estimate] = {}
+        for name in self.data.benchmark.metrics:
+            metric = self.data.benchmark.metric(self.data.validation, name)
+            drawn = metric.resampled(names, predicted, counts.astype(float))
+            found[name] = estimate(np.concatenate([metric(names, predicted), drawn[:, 0]]))
+        return found
+
+    @property
     def predicted(self) -> tuple[float, ...]:
         """The class of each validation example, or its value; NaN where the logits are not finite."""
         values = self.logits[:, 0] if self.data.benchmark.labels == 1 else self.logits.argmax(dim=-1).double()
         finite = self.logits.isfinite().all(dim=-1)
         return tuple(cast(Any, values.double().masked_fill(~finite, torch.nan)).tolist())
+
+    def _shown(self) -> Shown:
+        facts = [
+            ("route", str(self.route)),
+            ("learned", self.settings.learns),
+            ("examples", self.data.source),
+            ("truncated", str(self.truncated)),
+            ("updates", str(len(self.losses))),
+        ]
+        rows = [(name, str(value)) for name, value in self.metrics.items()]
+        return Shown("Fine-tuned along a route", facts, ("metric", "on the validation examples"), rows)
 
 
 def finetune(
@@ -222,7 +246,7 @@ def as_route(route: Route | HookSet | None, n_layers: int) -> Route:
 def _asked(answer: Answer, rows: Rows) -> Tensor:
     """Answers to all rows, those of like length together."""
     order = rows.lengths().argsort()
-    batches: tuple[Tensor, ...] = torch.split(order, _AT_ONCE)
+    batches: tuple[Tensor, ...] = torch.split(order, ROWS_AT_ONCE)
     with torch.no_grad():
         logits = torch.cat([answer(rows, chosen) for chosen in batches])
     return logits[order.argsort().to(logits.device)].cpu()

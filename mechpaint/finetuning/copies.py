@@ -36,18 +36,31 @@ def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> Transfor
         FineTuningError: Hugging Face has no classification model of this architecture, or the model's weights are not
             those of its class.
     """
-    original = _original(model)
+    original, kind = require_classifier(model)
     config: Any = copy.deepcopy(original.config)
-    kind: Any = cast(Any, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING).get(type(config), None)
-    if kind is None:
-        raise FineTuningError(
-            f"transformers has no sequence classification model for a {type(config).__name__}, so a "
-            f"{type(original).__name__} cannot get a head"
-        )
     config.num_labels = labels
     config.pad_token_id = padding(model)
     body = {n: t for n, t in _weights(original, kind, config).items() if n.startswith(kind.base_model_prefix + ".")}
     return _loaded(model, kind, config, body, seed)
+
+
+def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[PreTrainedModel]]:
+    """A model's Hugging Face model, and the class of a classification model with the same body.
+
+    Args:
+        model: A bridge.
+
+    Raises:
+        FineTuningError: There is none, or the model's weights are not those of its class.
+    """
+    original = _original(model)
+    kind: Any = cast(Any, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING).get(type(original.config), None)
+    if kind is None:
+        raise FineTuningError(
+            f"transformers has no sequence classification model for a {type(original.config).__name__}, so a "
+            f"{type(original).__name__} cannot get a head"
+        )
+    return original, kind
 
 
 def language_model(model: TransformerBridge) -> TransformerBridge:

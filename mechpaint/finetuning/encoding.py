@@ -39,6 +39,15 @@ class Rows:
         """How many tokens each has."""
         return torch.tensor([len(row) for row in self.inputs["input_ids"]])
 
+    def some(self, chosen: Int[Tensor, " example"]) -> Rows:
+        """Only these rows.
+
+        Args:
+            chosen: Their numbers.
+        """
+        numbers: list[int] = cast(Any, chosen).tolist()
+        return Rows({name: tuple(rows[i] for i in numbers) for name, rows in self.inputs.items()}, self.pad)
+
     def batch(self, chosen: Int[Tensor, " example"], device: Any) -> dict[str, Int[Tensor, "example position"]]:
         """Some rows, padded on the right to equal length, with their attention mask.
 

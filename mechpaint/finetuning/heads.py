@@ -27,7 +27,8 @@ Answer: TypeAlias = Callable[[Rows, Int[Tensor, " example"]], Logits]
 
 Place: TypeAlias = Literal["first", "last"]
 
-_ROWS_AT_ONCE = 32
+ROWS_AT_ONCE = 32
+"""How many rows go through a model together where no gradient is wanted."""
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def features(
     lengths = rows.lengths()
     found: dict[Route, list[Tensor]] = {route: [] for route in tree.routes}
     order = lengths.argsort()
-    batches: tuple[Tensor, ...] = torch.split(order, _ROWS_AT_ONCE)
+    batches: tuple[Tensor, ...] = torch.split(order, ROWS_AT_ONCE)
     for chosen in batches:
         inputs = rows.batch(chosen, model.cfg.device)
         tokens, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any
 
 from mechpaint.finetuning.settings import FineTuningError
+from mechpaint.metrics import F1, Accuracy, Matthews, Metric, Pearson, Spearman
 
-Metric: TypeAlias = Literal["accuracy", "F1", "Matthews", "Pearson", "Spearman"]
+METRICS: Mapping[str, Callable[[Mapping[str, float]], Metric]] = MappingProxyType(
+    {"accuracy": Accuracy, "F1": F1, "Matthews": Matthews, "Pearson": Pearson, "Spearman": Spearman}
+)
+"""From a metric's name to what makes it, given the right labels by the examples' names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,23 @@ class Benchmark:
     Args:
         columns: The column of the text, or those of the pair.
         labels: How many classes; 1 for a regression.
-        metrics: What is reported, what it is usually known by first.
+        metrics: Which of `METRICS` are reported, the one that it is usually known by first.
         validation: What `datasets` calls its validation split.
     """
 
     columns: tuple[str, ...]
     labels: int
-    metrics: tuple[Metric, ...]
+    metrics: tuple[str, ...]
     validation: str = "validation"
+
+    def metric(self, examples: Iterable[Example], name: str | None = None) -> Metric:
+        """A metric of predicted classes or values.
+
+        Args:
+            examples: The examples, with the right labels.
+            name: Which of `metrics`; None for the first.
+        """
+        return METRICS[name or self.metrics[0]]({example.name: example.label for example in examples})
 
 
 _PAIR = ("sentence1", "sentence2")
