@@ -22,7 +22,7 @@ from mechpaint.finetuning.descent import descend
 from mechpaint.finetuning.encoding import Rows, encode
 from mechpaint.finetuning.heads import ROWS_AT_ONCE, Answer, Place, features, head_alone, place_read, whole_model
 from mechpaint.finetuning.labelled import Labelled
-from mechpaint.finetuning.settings import FineTuning, Learns
+from mechpaint.finetuning.settings import FineTuning
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.progress import progress
@@ -166,8 +166,8 @@ class _Work:
         """A new head and a copy of the body, trained along a route."""
         labels = self.data.benchmark.labels
         model = classifier(self.model, labels, self.settings.seed)
-        learning = prepare(model, route, self.settings.learns)
         with self._answers(model, route) as answer:
+            learning = prepare(model, route, self.settings.learns)
             losses = descend(learning, len(self.train), self._loss(model, answer), self.settings, advance)
             model.eval()
             logits = _asked(answer, self.validation)
@@ -197,18 +197,18 @@ class _Work:
         return loss
 
 
-def prepare(model: TransformerBridge, route: Route, learns: Learns) -> list[nn.Parameter]:
+def prepare(model: TransformerBridge, route: Route, learns: str) -> list[nn.Parameter]:
     """Make what is to learn along a route a model's own and set it to training mode; freeze the rest.
 
     Args:
         model: A copy that shares its weights.
         route: The route.
-        learns: What is to learn.
+        learns: What is to learn: one of `LEARNS`.
 
     Returns:
         The parameters that learn.
     """
-    layers = Conductor(model).layers
+    layers = list(model.blocks)
     visited = [layers[i] for i in sorted({layer for step in route.steps for layer in step.layers})]
     skipped = {id(p) for layer in layers if layer not in visited for p in layer.parameters()}
     everything: list[nn.Module] = [cast(Any, model.original_model)]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 
-from mechpaint.finetuning.descent import seed_of
+from mechpaint.finetuning.descent import own_randomness
 from mechpaint.finetuning.settings import FineTuningError
 from mechpaint.models import load, stored_tokenizer
 
@@ -40,8 +40,10 @@ def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> Transfor
     config: Any = copy.deepcopy(original.config)
     config.num_labels = labels
     config.pad_token_id = padding(model)
-    body = {n: t for n, t in _weights(original, kind, config).items() if n.startswith(kind.base_model_prefix + ".")}
-    return _loaded(model, kind, config, body, seed)
+    with own_randomness(f"head {seed}", original.device):
+        weights = _weights(original, kind, config)
+        body = {name: tensor for name, tensor in weights.items() if name.startswith(kind.base_model_prefix + ".")}
+        return _loaded(model, kind, config, body)
 
 
 def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[PreTrainedModel]]:
@@ -76,7 +78,8 @@ def language_model(model: TransformerBridge) -> TransformerBridge:
     if not type(original).__name__.endswith(("ForCausalLM", "LMHeadModel")):
         raise FineTuningError(f"expected a model that foresees the next token, got a {type(original).__name__}")
     config, kind = copy.deepcopy(original.config), type(original)
-    return _loaded(model, kind, config, _weights(original, kind, config), seed=0)
+    with own_randomness("nothing is drawn", original.device):  # though modules are made with random weights first
+        return _loaded(model, kind, config, _weights(original, kind, config))
 
 
 def head(model: TransformerBridge) -> list[nn.Module]:
@@ -119,14 +122,13 @@ def _original(model: TransformerBridge) -> PreTrainedModel:
 
 
 def _loaded(
-    model: TransformerBridge, kind: type[PreTrainedModel], config: Any, weights: dict[str, Tensor], seed: int
+    model: TransformerBridge, kind: type[PreTrainedModel], config: Any, weights: dict[str, Tensor]
 ) -> TransformerBridge:
     """A model of a class with these weights and the model's tokenizer; the rest of its head is drawn."""
     original = _original(model)
     if hasattr(config, "use_cache"):
         config.use_cache = False
-    with _quietly(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_of(f"head {seed}"))
+    with _quietly():
         made, loading = cast(Any, kind).from_pretrained(
             None,
             config=config,

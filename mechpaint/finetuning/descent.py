@@ -40,7 +40,7 @@ def descend(
     optimizer = torch.optim.AdamW(_groups(parameters, settings.weight_decay), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(settings, settings.updates(examples)))
     losses: list[float] = []
-    with _own_randomness(f"dropout {settings.seed}", parameters[0].device), torch.enable_grad():
+    with own_randomness(f"dropout {settings.seed}", parameters[0].device), torch.enable_grad():
         for chosen in _batches(examples, settings):
             value = loss(chosen)
             losses.append(float(value.detach()))
@@ -87,8 +87,8 @@ def seed_of(what: str) -> int:
 
 
 @contextmanager
-def _own_randomness(what: str, device: torch.device) -> Generator[None]:
-    """Layers such as dropout draw from torch's global generators: seeded here, and afterwards as they were."""
+def own_randomness(what: str, device: torch.device) -> Generator[None]:
+    """torch's global generators, which layers draw from, seeded for a purpose; afterwards they are as they were."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed_of(what))

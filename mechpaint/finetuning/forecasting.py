@@ -35,6 +35,7 @@ def of_training(model: TransformerBridge, data: Labelled, trees: Sequence[Prefix
     route = Route.identity(Conductor(model).n_layers)
     copy = classifier(model, data.benchmark.labels)
     learning = prepare(copy, route, settings.learns)
+    copy.eval()  # dropout takes no time, but draws random numbers
     memory = _memory(copy, train, settings, sum(p.numel() * p.element_size() for p in learning))
     place = place_read(copy, train.pad) if settings.learns == "head" else None
     rows = _typical(train, ROWS_AT_ONCE if place else settings.batch)

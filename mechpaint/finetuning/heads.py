@@ -51,7 +51,7 @@ def whole_model(model: TransformerBridge, route: Route) -> Generator[Answer]:
 
 @contextmanager
 def head_alone(
-    model: TransformerBridge, features: Sequence[tuple[Rows, Float[Tensor, "example d_model"]]]
+    model: TransformerBridge, features: Sequence[tuple[Rows, Float[Tensor, "_ d_model"]]]
 ) -> Generator[Answer]:
     """Within this context, answers of a classification model's head to features.
 

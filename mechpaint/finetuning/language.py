@@ -97,12 +97,12 @@ def finetune_text(
         raise FineTuningError(f"expected windows [window, position] of 2 tokens or more, got {tuple(windows.shape)}")
     wanted = as_route(route, Conductor(model).n_layers)
     own = language_model(model)
-    learning = prepare(own, wanted, settings.learns)
 
     def loss(chosen: Tensor) -> Tensor:
         return _losses(own, windows[chosen].to(own.cfg.device)).mean()
 
     with _along(own, wanted), shown(settings.passes * len(windows), advance) as tick:
+        learning = prepare(own, wanted, settings.learns)
         losses = descend(learning, len(windows), loss, settings, tick)
     own.eval()
     return FineTunedText(wanted, settings, own, losses)

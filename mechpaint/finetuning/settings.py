@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
 from mechpaint.errors import InputError
 
-Learns: TypeAlias = Literal["all", "layers", "head"]
-"""What learns: everything that the route uses; its layers and the head; the head alone, the body frozen."""
+LEARNS = ("all", "layers", "head")
+"""What can learn: everything that the route uses; its layers and the head; the head alone, the body frozen."""
 
 
 class FineTuningError(InputError):
@@ -31,7 +30,7 @@ class FineTuning:
         seed: Of the head's first weights, the order of the examples, and dropout.
     """
 
-    learns: Learns = "all"
+    learns: str = "all"
     epochs: int | None = None
     batch: int = 16
     lr: float | None = None
@@ -41,8 +40,8 @@ class FineTuning:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.learns not in get_args(Learns):
-            raise FineTuningError(f"learns is one of {', '.join(get_args(Learns))}, got {self.learns!r}")
+        if self.learns not in LEARNS:
+            raise FineTuningError(f"learns is one of {', '.join(LEARNS)}, got {self.learns!r}")
         for name, least in (("epochs", 1), ("batch", 1), ("max_length", 3)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -75,3 +75,13 @@ def same(model, before: dict[str, torch.Tensor]) -> bool:
     """Whether a model has exactly these weights."""
     after = model.original_model.state_dict()
     return after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
+
+
+def encoder():
+    """A tiny BERT without a head, of 4 layers, with this tokenizer."""
+    torch.manual_seed(0)
+    config = hf.BertConfig(
+        vocab_size=len(SPECIAL) + len(GOOD) + len(BAD) + len(PLAIN), hidden_size=32, num_hidden_layers=4,
+        num_attention_heads=4, intermediate_size=48, max_position_embeddings=34, initializer_range=0.1,
+    )  # fmt: skip
+    return mp.load(hf.BertModel(config), tokenizer=tokenizer())
