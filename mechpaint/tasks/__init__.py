@@ -1,4 +1,4 @@
-"""What is measured: tasks that generate their items, and texts."""
+"""What is measured: tasks that generate their items, texts, and pairs of sentences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from mechpaint.tasks.glue import Glue
 from mechpaint.tasks.induction import Induction
 from mechpaint.tasks.ioi import IndirectObject
 from mechpaint.tasks.items import Item, Named, Outcome, Place, Placed, Rowed, TaskError
+from mechpaint.tasks.mlm import Masked, MaskedTokens
+from mechpaint.tasks.sts import Pair, Similarity
 from mechpaint.tasks.task import CausalTask, ChoiceTask, Part, PlaceTask, RowTask, Selection, Task
 from mechpaint.tasks.text import Text
 
@@ -21,8 +23,11 @@ __all__ = [
     "IndirectObject",
     "Induction",
     "Item",
+    "Masked",
+    "MaskedTokens",
     "Named",
     "Outcome",
+    "Pair",
     "Part",
     "Place",
     "PlaceTask",
@@ -30,6 +35,7 @@ __all__ = [
     "RowTask",
     "Rowed",
     "Selection",
+    "Similarity",
     "Task",
     "TaskError",
     "Text",
@@ -38,5 +44,5 @@ __all__ = [
 
 def register(registry: Registry) -> None:
     """Make the built-in tasks known by their names."""
-    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, Glue):
+    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue):
         registry.add_task(task)
