@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -22,8 +23,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 
 from mechpaint.errors import InputError
-from mechpaint.kvcache import VisitSlots
+from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, laid_out
 from mechpaint.merge import Merger
+from mechpaint.positions import PositionCheck
 from mechpaint.route import Route, Step, Visit
 
 Residual: TypeAlias = Float[Tensor, "batch position d_model"]
@@ -115,6 +117,7 @@ class Conductor:
         self._parent, self._name = _layer_list(model)
         self._real_list()
         self._outputs = _outputs(model, self.layers[0])
+        self._check_positions = PositionCheck(model)
 
     @property
     def n_layers(self) -> int:
@@ -132,6 +135,7 @@ class Conductor:
         whole = self.model.original_model
         stand_ins = _StandIns(self.layers, finish, self._outputs, type(whole).__name__)
         hooks = [
+            whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
             whole.register_forward_pre_hook(stand_ins.begin),
             whole.register_forward_hook(stand_ins.end),
         ]
@@ -154,20 +158,30 @@ class Conductor:
             )
         return found
 
-    def run(self, route: Route, recording: Recording) -> Residual:
-        """The final residual stream of a route. A key-value cache is filled with one slot for every visit."""
+    def run(self, route: Route, recording: Recording, layout: Layout | None = None) -> Residual:
+        """The final residual stream of a route.
+
+        Args:
+            route: What runs.
+            recording: What the layers are handed.
+            layout: How a key-value cache in the recording is filled; by default with one slot for every visit.
+        """
+        layout = layout or ExactSlots(route)
         cache = recording.layers[0].cache
-        slots = VisitSlots.of(cache, route) if cache is not None else None
+        tokens = recording.embeddings.shape[1]
+        caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
         residual = recording.embeddings
         for i, step in enumerate(route.steps):
-            residual = self._step(i, step, residual, recording, slots)
+            residual = self._step(i, step, residual, recording, caches)
         return residual
 
-    def _step(self, i: int, step: Step, residual: Residual, recording: Recording, slots: VisitSlots | None) -> Residual:
+    def _step(
+        self, i: int, step: Step, residual: Residual, recording: Recording, caches: VisitCaches | None
+    ) -> Residual:
         merger = Merger(step, residual)
         for layer in step.layers:
             self.visit = Visit(i, layer)
-            arguments = recording.layers[layer].with_cache(slots.at(self.visit) if slots else None)
+            arguments = recording.layers[layer].with_cache(caches(self.visit) if caches else None)
             merger.add(self.call(layer, residual, arguments))
         self.visit = None
         return merger.merged()
@@ -203,17 +217,38 @@ class Conductor:
             self.model(tokens, attention_mask=attention_mask, return_type=None, **inputs)
         return recordings[0].without_cache()
 
+    @cached_property
+    def by_position(self) -> bool:
+        """Whether the model's tail treats every position by itself, as an unembedding does.
+
+        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent.
+        """
+        weight = next(self.model.parameters())
+        rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
+        with _silenced(self.model), torch.no_grad():
+            return self._tail(rows).shape[:-1].numel() == len(rows)
+
     def tail(self, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
         """The logits that the model's own final norm and unembedding make of residual streams, position by position."""
-        token = torch.zeros((1, 1), dtype=torch.long, device=rows.device)
-        with self.conducting(lambda recording: rows[None]):
-            logits: Tensor = self.model(token)
+        logits = self._tail(rows)
         if logits.shape[:-1].numel() != len(rows):
             raise CannotReroute(
                 f"{type(self.model.original_model).__name__} does not turn residual streams into logits position "
                 f"by position: {len(rows)} positions gave logits of shape {tuple(logits.shape)}"
             )
         return logits.reshape(len(rows), -1)
+
+    def _tail(self, rows: Tensor) -> Tensor:
+        token = torch.zeros((1, 1), dtype=torch.long, device=rows.device)
+        with self.conducting(lambda recording: rows[None]):
+            return self.model(token)
+
+    def output(
+        self, residual: Residual, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any
+    ) -> Float[Tensor, "batch *rest"]:
+        """What the model's own tail makes of whole residual streams, such as a classification head's logits."""
+        with self.conducting(lambda recording: residual):
+            return self.model(tokens, attention_mask=attention_mask, **inputs)
 
 
 class _Recorded(Exception):

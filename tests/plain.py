@@ -42,7 +42,7 @@ class Loop:
 
 
 def logits(model: nn.Module, tokens: Tensor, steps: list, **inputs: Any) -> Tensor:
-    """The logits of an ordinary Hugging Face model whose layers run in the order of `steps`."""
+    """The logits of a Hugging Face model whose layers run in the order of `steps`; of a body, its last state."""
     with torch.no_grad():
         return hugging_face(model, tokens, **inputs).logits(steps)
 
@@ -55,7 +55,7 @@ def hugging_face(model: Any, tokens: Tensor, **inputs: Any) -> Loop:
     """
     layers = _layers(model)
     caught: dict[int, tuple[tuple, dict]] = {}
-    handles = [layer.register_forward_pre_hook(_catcher(caught, i), with_kwargs=True) for i, layer in enumerate(layers)]
+    handles = [layer.register_forward_pre_hook(catcher(caught, i), with_kwargs=True) for i, layer in enumerate(layers)]
     for part in model.modules():
         if hasattr(part, "config"):
             part.config.use_cache = False  # else layers that run again would find what they have written
@@ -74,7 +74,8 @@ def hugging_face(model: Any, tokens: Tensor, **inputs: Any) -> Loop:
             lambda module, args, output: (stream, *output[1:]) if isinstance(output, tuple | list) else stream
         )
         try:
-            return model(tokens, **inputs).logits
+            out = model(tokens, **inputs)
+            return out.logits if hasattr(out, "logits") else out.last_hidden_state
         finally:
             handle.remove()
 
@@ -108,7 +109,9 @@ def _layers(model: nn.Module) -> list[nn.Module]:
     return list(max(lists, key=len))
 
 
-def _catcher(caught: dict, i: int):
+def catcher(caught: dict, i: int):
+    """A pre-hook that writes down what layer `i` is handed."""
+
     def catch(module: nn.Module, args: tuple, kwargs: dict) -> None:
         caught[i] = (args, dict(kwargs))
 
