@@ -83,25 +83,23 @@ def hugging_face(model: Any, tokens: Tensor, **inputs: Any) -> Loop:
     return Loop(kwargs["hidden_states"] if "hidden_states" in kwargs else args[0], call, tail)
 
 
-def native(model: Any, tokens: Tensor, attention_mask: Tensor | None = None) -> Loop:
+def native(model: Any, tokens: Tensor) -> Loop:
     """The loop of TransformerLens's own model, and of mechpaint's full toy, which is one."""
-    places = torch.arange(tokens.shape[1])[None] if attention_mask is None else attention_mask.cumsum(1).sub(1).clamp(0)
+    places = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
     embeddings = model.tok_embed(tokens)
     if model.pos is not None:
         embeddings = embeddings + model.pos(places)
 
     def call(i: int, stream: Tensor) -> Tensor:
-        return model.layers[i](stream, attention_mask=attention_mask, position_ids=places.expand(len(tokens), -1))[0]
+        return model.layers[i](stream, position_ids=places)[0]
 
     return Loop(embeddings, call, lambda stream: model.head(model.ln_out(stream)))
 
 
-def simplified(model: Any, tokens: Tensor, attention_mask: Tensor | None = None) -> Loop:
+def simplified(model: Any, tokens: Tensor) -> Loop:
     """The loop of mechpaint's simplified toy."""
     embeddings = model.tok_embed(tokens) + model.pos.weight[: tokens.shape[1]]
-    return Loop(
-        embeddings, lambda i, stream: model.layers[i](stream, attention_mask=attention_mask), model.head.__call__
-    )
+    return Loop(embeddings, lambda i, stream: model.layers[i](stream), model.head.__call__)
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:

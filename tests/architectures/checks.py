@@ -139,11 +139,11 @@ def examine(name: str) -> Found:
     )
 
 
-def loop_of(name: str, module: Any, tokens: Tensor, **inputs: Any) -> plain.Loop:
+def loop_of(name: str, module: Any, tokens: Tensor) -> plain.Loop:
     """The plain loop of a module."""
     if name in RECIPES:
-        return plain.hugging_face(module, tokens, **inputs)
-    return (plain.simplified if "simplified" in name else plain.native)(module, tokens, **inputs)
+        return plain.hugging_face(module, tokens)
+    return (plain.simplified if "simplified" in name else plain.native)(module, tokens)
 
 
 def _apart(a: Tensor, b: Tensor) -> float:

@@ -17,7 +17,7 @@ from tests.architectures.recipes import LLAMA, OWN_RECIPES, RECIPES, REFUSED
 QUICK = (
     "gpt2", "llama", "mistral", "mixtral", "qwen2", "qwen2 (sliding)", "qwen3", "phi", "phi3", "gemma", "gemma2",
     "gemma3", "gpt_neox", "gptj", "opt", "bloom", "falcon", "mpt", "olmo2", "stablelm", "starcoder2", "granite",
-    "cohere", "bert", "roberta", "native", "toy (simplified)", "toy (full)", "deepseek_v3", "jamba", "qwen3_5",
+    "cohere", "bert", "roberta", "native", "toy (simplified)", "toy (full)", "qwen3_5",
     "t5", "bart", "gemma4 (shared keys and values)", "glm_moe_dsa", "rwkv", "deepseek_v4", "hrm_text",
     "vit", "wav2vec2",
 )  # fmt: skip
