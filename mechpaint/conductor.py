@@ -221,8 +221,11 @@ class Conductor:
     def by_position(self) -> bool:
         """Whether the model's tail treats every position by itself, as an unembedding does.
 
-        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent.
+        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent, if the
+        model has no unembedding (which for a large vocabulary would take as long as many layers).
         """
+        if "unembed" in (self.model.adapter.component_mapping or {}):
+            return True
         weight = next(self.model.parameters())
         rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
         with _silenced(self.model), torch.no_grad():
