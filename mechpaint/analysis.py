@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mechpaint.hookset import HookSet
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
+    from mechpaint.metrics import Metric
     from mechpaint.report import Report
     from mechpaint.route import Route
 
@@ -55,6 +56,12 @@ class Analysis(ABC):
         return {"analysis": self.name, **dataclasses.asdict(self)}
 
 
+def _mean() -> Metric:
+    from mechpaint.metrics import Mean  # numpy is not needed to say what analyses there are
+
+    return Mean()
+
+
 @dataclass(frozen=True)
 class TaskFacts:
     """What a report needs to know of a task.
@@ -64,12 +71,16 @@ class TaskFacts:
         measure: What its score is, with the unit.
         chance: The score of guessing.
         items: How many items were scored.
+        metric: How its score comes from its items'.
+        too_long: The names of items that were left out, since they are longer than the model's context.
     """
 
     name: str
     measure: str
     chance: float
     items: int
+    metric: Metric = field(default_factory=_mean)
+    too_long: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,8 @@ class Results:
     """What a `RouteAnalysis` measured.
 
     Args:
-        records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`.
+        records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`. Tasks
+            without log-probabilities have a `logprob` of NaN and 0 `tokens`.
         routes: The route of each of the analysis's hook sets, by its label, and the full model's as `"baseline"`.
         tasks: The tasks, in the order asked for.
         model: What the model is called.

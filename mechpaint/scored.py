@@ -1,4 +1,4 @@
-"""How a `RouteAnalysis` is run: a cell for every chunk of a task's items, scored under all routes at once."""
+"""How a `RouteAnalysis` is run: a cell for every part of a task's work, such as some items under all routes."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from mechpaint import cost
 from mechpaint.analysis import Advance, Record, Results, RouteAnalysis, TaskFacts
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.plan import Cell, Plan
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
-from mechpaint.scoring import Batch, batches, score_items
 from mechpaint.subject import Subject
-from mechpaint.tasks.task import Item, Task, TaskError
+from mechpaint.tasks.items import Named, TaskError
+from mechpaint.tasks.task import Part, Selection, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mechpaint.report import Report
 
-_ITEMS_A_CELL = 32
 BASELINE = "baseline"
 
 SCHEMA = cast(Any, pa).schema(
@@ -54,19 +51,10 @@ class Settings:
         rows_at_once: How many token rows go through the model together.
     """
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task[Any], ...]
     limit: int | None = None
     seed: int = 0
     rows_at_once: int = 32
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Some of a task's items: the task's place in the list, and from which to which."""
-
-    task: int
-    first: int
-    last: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,7 @@ class ScoredPlan(Plan):
     settings: Settings
     route_of: dict[str, Route]
     tree: PrefixTree
-    items: tuple[tuple[Item, ...], ...]
+    items: tuple[tuple[Named, ...], ...]
     facts: tuple[TaskFacts, ...]
 
     @classmethod
@@ -101,18 +89,16 @@ class ScoredPlan(Plan):
             settings: The tasks, and how many items of each.
 
         Raises:
-            TaskError: No tasks, a task twice, or a task without items.
+            TaskError: No tasks, a task twice, a task without items, or one that the model is none for.
             RouteError, HookSetError: Hook sets that do not fit the model, or that do more than reroute.
         """
         names = [str(task) for task in settings.tasks]
         if not names or len(set(names)) != len(names):
             raise TaskError(f"expected one task or more, each once, got: {', '.join(names) or 'none'}")
         routes = _routes(analysis, subject)
-        items = tuple(tuple(task.items(subject.model, settings.limit, settings.seed)) for task in settings.tasks)
-        facts = tuple(
-            TaskFacts(str(task), task.measure, task.chance(subject.model, own), len(own))
-            for task, own in zip(settings.tasks, items, strict=True)
-        )
+        chosen = [task.select(subject.model, settings.limit, settings.seed) for task in settings.tasks]
+        facts = tuple(_facts(task, selection, subject) for task, selection in zip(settings.tasks, chosen, strict=True))
+        items = tuple(selection.items for selection in chosen)
         return cls(analysis, subject, settings, routes, PrefixTree(routes.values()), items, facts)
 
     def config(self) -> dict[str, Any]:
@@ -145,8 +131,8 @@ class ScoredPlan(Plan):
         return self.route_of
 
     def cells(self) -> list[Cell]:
-        """A cell a chunk of items. A tick is an item under a route."""
-        return [self._cell(chunk) for task in range(len(self.items)) for chunk in self._chunks(task)]
+        """A cell a part of a task. A tick is an item under a route."""
+        return [self._cell(place, part) for place, parts in enumerate(self._parts()) for part in parts]
 
     def report(self, table: pd.DataFrame) -> Report:
         """The analysis's."""
@@ -169,42 +155,41 @@ class ScoredPlan(Plan):
 
     def forecast(self) -> dict[str, Any]:
         """Counts, and what they cost in time and memory by a measurement of a few seconds here and now."""
-        model, tree = self.subject.model, self.tree
-        tasks = [[b for chunk in self._chunks(task) for b in self._batches(chunk)] for task in range(len(self.items))]
-        count = sum(map(len, tasks))
+        tree = self.tree
+        costs = [
+            task.cost(self.subject.model, parts, self.settings.rows_at_once)
+            for task, parts in zip(self.settings.tasks, self._parts(), strict=True)
+        ]
         return {
             "routes": len(tree.routes),
             "items": {fact.name: fact.items for fact in self.facts},
             "layer calls a batch": tree.layer_calls,
             "layer calls a batch, unshared": tree.layer_calls_unshared,
-            "batches": count,
-            "layer calls": count * tree.layer_calls,
-            "layer calls, unshared": count * tree.layer_calls_unshared,
-            "memory, GB": round(cost.memory(model, [b for found in tasks for b in found]) / 1e9, 2),
-            "minutes": round(sum(cost.seconds(model, tree, found) for found in tasks) / 60, 1),
+            "batches": sum(cost.batches for cost in costs),
+            "layer calls": sum(cost.layer_calls for cost in costs),
+            "layer calls, unshared": sum(cost.layer_calls_unshared for cost in costs),
+            "memory, GB": round(max(cost.memory for cost in costs) / 1e9, 2),
+            "minutes": round(sum(cost.seconds for cost in costs) / 60, 1),
         }
 
-    def _chunks(self, task: int) -> list[_Chunk]:
-        items = len(self.items[task])
-        count = -(-items // _ITEMS_A_CELL)
-        bounds = [items * i // count for i in range(count + 1)]
-        return [_Chunk(task, first, last) for first, last in pairwise(bounds)]
+    def _parts(self) -> list[list[Part[Any]]]:
+        """For each task the parts of its work."""
+        return [task.parts(items, self.tree) for task, items in zip(self.settings.tasks, self.items, strict=True)]
 
-    def _cell(self, chunk: _Chunk) -> Cell:
-        name = f"{chunk.task:02d}-{chunk.first:05d}-{chunk.last:05d}"
-        label = f"{self.settings.tasks[chunk.task]}, items {chunk.first + 1} to {chunk.last}"
-        rows = (chunk.last - chunk.first) * len(self.tree.routes)
-        return Cell(name, label, rows, partial(self._score, chunk), rows)
+    def _cell(self, place: int, part: Part[Any]) -> Cell:
+        """The cell of a part of the task at a place in the list."""
+        task = self.settings.tasks[place]
+        rows = len(part.items) * len(part.tree.routes)
+        return Cell(f"{place:02d}-{part.name}", f"{task}, {part.label}", rows, partial(self._score, task, part), rows)
 
-    def _score(self, chunk: _Chunk, advance: Advance) -> Iterable[Record]:
-        items, task = self._items(chunk), self.settings.tasks[chunk.task]
-        return score_items(self.subject.model, task, items, self.tree, self.settings.rows_at_once, advance)
+    def _score(self, task: Task[Any], part: Part[Any], advance: Advance) -> Iterable[Record]:
+        return task.records(self.subject.model, part.items, part.tree, self.settings.rows_at_once, advance)
 
-    def _batches(self, chunk: _Chunk) -> list[Batch]:
-        return batches(self._items(chunk), self.settings.rows_at_once)
 
-    def _items(self, chunk: _Chunk) -> tuple[Item, ...]:
-        return self.items[chunk.task][chunk.first : chunk.last]
+def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
+    items = selection.items
+    chance = task.chance(subject.model, items)
+    return TaskFacts(str(task), task.measured(), chance, len(items), task.metric(items), selection.too_long)
 
 
 def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
@@ -218,6 +203,6 @@ def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
     return {label: hook_set.route(subject.n_layers) for label, hook_set in subject.hooked(hook_sets).items()}
 
 
-def _items_digest(items: Sequence[Item]) -> str:
+def _items_digest(items: Sequence[Named]) -> str:
     """So that a run is not taken up with other items: a text, or a tokenizer, may have changed."""
     return hashlib.sha256(repr(items).encode()).hexdigest()[:16]

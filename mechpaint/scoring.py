@@ -3,62 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.analysis import Advance
+from mechpaint.analysis import Advance, Record
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.sweeping import Sweep
-from mechpaint.tasks.task import Item, Outcome, Task
+from mechpaint.tasks.items import Named, Outcome, Place, Placed, Rowed
+from mechpaint.tasks.task import PlaceTask, Task
+
+Asked = TypeVar("Asked", bound=Named)
+InRows = TypeVar("InRows", bound=Rowed)
+AtPlaces = TypeVar("AtPlaces", bound=Placed)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one token of a choice is foreseen.
-
-    Attributes:
-        row: The row of a batch.
-        position: The position before it.
-        token: Its id.
-    """
-
-    row: int
-    position: int
-    token: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Generic[InRows]):
     """Token rows for one sweep and the places in them that score some items.
 
     Attributes:
         items: The items.
-        rows: The token rows, each for one or more choices.
-        places: For each item, for each of its choices, the place of each token.
+        rows: Their token rows, one item's after the other's.
+        places: For each item, for each of its answers, the place of each token.
     """
 
-    items: tuple[Item, ...]
+    items: tuple[InRows, ...]
     rows: tuple[tuple[int, ...], ...]
     places: tuple[tuple[tuple[Place, ...], ...], ...]
 
     @classmethod
-    def of(cls, items: Sequence[Item]) -> Batch:
+    def of(cls, items: Sequence[InRows]) -> Batch[InRows]:
         """One batch out of items.
 
         Args:
-            items: What to score.
+            items: What to ask.
         """
         rows: list[tuple[int, ...]] = []
         places: list[tuple[tuple[Place, ...], ...]] = []
         for item in items:
-            found = _rows(item)
-            places.append(tuple(_places(item, choice, found, len(rows)) for choice in item.choices))
-            rows += found
+            offset = len(rows)
+            places.append(tuple(tuple(replace(p, row=offset + p.row) for p in answer) for answer in item.places()))
+            rows += item.rows()
         return cls(tuple(items), tuple(rows), tuple(places))
 
     def padded(self, device: Any) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
@@ -76,60 +66,66 @@ class Batch:
         return tokens.to(device), mask.to(device)
 
 
-def batches(items: Sequence[Item], rows_at_once: int) -> list[Batch]:
+def batches(items: Sequence[InRows], rows_at_once: int) -> list[Batch[InRows]]:
     """Items in batches, those of like length together.
 
     Args:
-        items: What to score.
+        items: What to ask.
         rows_at_once: How many token rows a batch has at most; an item with more has a batch of its own.
     """
-    ordered = sorted(items, key=lambda item: max(map(len, _rows(item))))
-    found: list[Batch] = []
-    waiting: list[Item] = []
+    ordered = sorted(items, key=lambda item: max(map(len, item.rows())))
+    found: list[Batch[InRows]] = []
+    waiting: list[InRows] = []
     rows = 0
     for item in ordered:
-        count = len(_rows(item))
+        count = len(item.rows())
         if waiting and rows + count > rows_at_once:
-            found.append(Batch.of(waiting))
+            found.append(Batch[InRows].of(waiting))
             waiting, rows = [], 0
         waiting.append(item)
         rows += count
-    return [*found, Batch.of(waiting)] if waiting else found
-
-
-def _rows(item: Item) -> list[tuple[int, ...]]:
-    """The rows that an item needs: for each choice prompt and choice less the last token, which nothing reads.
-
-    A row that another begins with is not needed: what comes after a position does not change it in a causal model. So
-    choices of a single token share the prompt's row.
-    """
-    rows = sorted({item.prompt + choice[:-1] for choice in item.choices}, key=len, reverse=True)
-    kept: list[tuple[int, ...]] = []
-    for row in rows:
-        if not any(other[: len(row)] == row for other in kept):
-            kept.append(row)
-    return kept
-
-
-def _places(item: Item, choice: tuple[int, ...], rows: list[tuple[int, ...]], offset: int) -> tuple[Place, ...]:
-    needed = item.prompt + choice[:-1]
-    row = next(i for i, row in enumerate(rows) if row[: len(needed)] == needed)
-    first = len(item.prompt) - 1
-    return tuple(Place(offset + row, first + i, token) for i, token in enumerate(choice))
+    return [*found, Batch[InRows].of(waiting)] if waiting else found
 
 
 def score_items(
     model: TransformerBridge,
-    task: Task,
-    items: Sequence[Item],
+    task: Task[Asked],
+    items: Sequence[Asked],
     tree: PrefixTree,
     rows_at_once: int = 32,
     advance: Advance = lambda ticks: None,
-) -> Iterator[dict[str, Any]]:
-    """Score every item under every route.
+) -> Iterator[Record]:
+    """Score every item under every route, as the task does it.
 
     Args:
-        model: A causal TransformerBridge.
+        model: A TransformerBridge that the task can be asked of.
+        task: What the items belong to.
+        items: The items.
+        tree: The routes.
+        rows_at_once: How many token rows go through the model together.
+        advance: Called with the number of items that were asked under a route, as it goes.
+
+    Yields:
+        Flat records: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right answer's tokens),
+        `tokens` (how many these are), `finite`. A task without log-probabilities has a `logprob` of NaN and 0
+        `tokens`. Where the model's answer is no number, `finite` is false and the score is NaN, so that it cannot be
+        averaged unnoticed.
+    """
+    return task.records(model, items, tree, rows_at_once, advance)
+
+
+def score_at_places(
+    model: TransformerBridge,
+    task: PlaceTask[AtPlaces],
+    items: Sequence[AtPlaces],
+    tree: PrefixTree,
+    rows_at_once: int,
+    advance: Advance,
+) -> Iterator[Record]:
+    """The records of a `PlaceTask`: sweeps for the logits at its items' places.
+
+    Args:
+        model: A TransformerBridge with an unembedding.
         task: What the items belong to.
         items: The items.
         tree: The routes.
@@ -137,9 +133,7 @@ def score_items(
         advance: Called after each route of each batch, with the number of its items.
 
     Yields:
-        Flat records: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right answer's tokens),
-        `tokens` (how many these are), `finite`. Where a log-probability is not a number, `finite` is false and the
-        score is NaN, so that it cannot be averaged unnoticed.
+        A record for each item and route.
     """
     for batch in batches(items, rows_at_once):
         tokens, mask = batch.padded(model.cfg.device)
@@ -151,10 +145,10 @@ def score_items(
 
 
 def _selection(
-    batch: Batch, tokens: Tensor
+    batch: Batch[AtPlaces], tokens: Tensor
 ) -> tuple[Bool[Tensor, "row position"], Int[Tensor, " place"], Int[Tensor, " place"]]:
     """The positions that are scored; and for each place, which of them it is and the token it asks for."""
-    places = [place for item in batch.places for choice in item for place in choice]
+    places = [place for item in batch.places for answer in item for place in answer]
     distinct = sorted({(place.row, place.position) for place in places})
     number = {where: i for i, where in enumerate(distinct)}
     positions = torch.zeros_like(tokens, dtype=torch.bool)
@@ -175,17 +169,17 @@ def _foreseen(
 
 
 def _records(
-    task: Task, batch: Batch, route: str, logprobs: list[float], greedy: list[bool]
-) -> Iterator[dict[str, Any]]:
+    task: PlaceTask[AtPlaces], batch: Batch[AtPlaces], route: str, logprobs: list[float], greedy: list[bool]
+) -> Iterator[Record]:
     at = 0
     for item, places in zip(batch.items, batch.places, strict=True):
         sums: list[float] = []
         guessed: tuple[bool, ...] = ()
-        for i, choice in enumerate(places):
-            sums.append(sum(logprobs[at : at + len(choice)]))
+        for i, answer in enumerate(places):
+            sums.append(sum(logprobs[at : at + len(answer)]))
             if i == item.answer:
-                guessed = tuple(greedy[at : at + len(choice)])
-            at += len(choice)
+                guessed = tuple(greedy[at : at + len(answer)])
+            at += len(answer)
         outcome = Outcome(tuple(sums), guessed)
         yield {
             "task": str(task),
@@ -193,6 +187,6 @@ def _records(
             "route": route,
             "score": task.score(item, outcome) if outcome.finite else float("nan"),
             "logprob": sums[item.answer],
-            "tokens": len(item.choices[item.answer]),
+            "tokens": len(guessed),
             "finite": outcome.finite,
         }

@@ -1,7 +1,7 @@
 """Scores as the painters' paper shows them: chance is 0, the full model 1; with paired bootstrap intervals.
 
-The items of a task are resampled, the same for every route, so that differences between routes are paired. Values
-that are no numbers stay that way: they are never averaged away.
+The items of a task are resampled, the same for every route, so that differences between routes are paired. The task's
+own metric makes a score of each resample. Values that are no numbers stay that way: they are never averaged away.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Scores:
         self.routes = list(dict.fromkeys(self._column.values()))
         self._index = {route: i for i, route in enumerate(self.routes)}
         rng = np.random.default_rng(seed)
-        self.raw = {task.name: _resampled(_by_item(results.records, task, self.routes), rng) for task in results.tasks}
+        self.raw = {task.name: _resampled(results.records, task, self.routes, rng) for task in results.tasks}
         full = self._index[self._column["baseline"]]
         gap = {t.name: self.raw[t.name][:, full] - t.chance for t in results.tasks}
         self.tasks = [t for t in results.tasks if np.percentile(gap[t.name][1:], _CENTRAL[0]) > 0]
@@ -97,7 +97,7 @@ class Scores:
         return np.median(self.draws[:, :, self._columns(labels)].mean(axis=-1), axis=1)
 
     def perplexity(self, task: str, label: str) -> float:
-        """exp of the mean negative log-probability of the right answers' tokens.
+        """exp of the mean negative log-probability of the right answers' tokens. NaN where the task has none.
 
         Args:
             task: The task's name.
@@ -105,7 +105,17 @@ class Scores:
         """
         records: Any = self._results.records
         found: Any = records[(records["task"] == task) & (records["route"] == self._column[label])]
-        return float(np.exp(-found["logprob"].sum(skipna=False) / found["tokens"].sum()))
+        tokens = int(found["tokens"].sum())
+        return float(np.exp(-found["logprob"].sum(skipna=False) / tokens)) if tokens else float("nan")
+
+    def has_perplexity(self, task: str) -> bool:
+        """Whether a task has log-probabilities.
+
+        Args:
+            task: The task's name.
+        """
+        records: Any = self._results.records
+        return bool((records.loc[records["task"] == task, "tokens"] > 0).any())
 
     def not_finite(self) -> int:
         """How many items gave log-probabilities that are not numbers, over all tasks and routes."""
@@ -152,16 +162,16 @@ def combine(draws: Sequence[Float[np.ndarray, " draw"]], how: Callable[..., np.n
     return how(np.stack(list(draws)), axis=0)
 
 
-def _by_item(records: Any, task: TaskFacts, routes: list[str]) -> Float[np.ndarray, "item route"]:
+def _resampled(
+    records: Any, task: TaskFacts, routes: list[str], rng: np.random.Generator
+) -> Float[np.ndarray, "draw route"]:
     table: Any = records[records["task"] == task.name].pivot(index="item", columns="route", values="score")
-    found: np.ndarray = table.sort_index()[routes].to_numpy(dtype=float)
-    return found
-
-
-def _resampled(scores: Float[np.ndarray, "item route"], rng: np.random.Generator) -> Float[np.ndarray, "draw route"]:
-    items = len(scores)
-    weights = rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES) / items
-    return np.concatenate([scores.mean(axis=0, keepdims=True), weights @ scores])
+    table = table.sort_index()[routes]
+    scores: np.ndarray = table.to_numpy(dtype=float)
+    names = [str(name) for name in table.index]
+    items = len(names)
+    counts = rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(float)
+    return np.concatenate([task.metric(names, scores)[None], task.metric.resampled(names, scores, counts)])
 
 
 def _positive(gap: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.conductor import Conductor, Recording, Residual
+from mechpaint.conductor import CannotReroute, Conductor, Recording, Residual
 from mechpaint.merge import Merger
 from mechpaint.prefixtree import Node, PrefixTree
 from mechpaint.route import Route, RouteError
@@ -25,6 +25,8 @@ _TAIL_BYTES = 2**27
 class Sweep(Showing):
     """Runs routes that share work. Iterate over it for `(route, logits)`, in the order in which they are done.
 
+    `residuals()` gives the final residual streams in place of logits.
+
     Args:
         model: A TransformerBridge.
         tokens: `[batch, position]` token ids.
@@ -32,7 +34,8 @@ class Sweep(Showing):
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted. `"all"` gives `[batch, position, vocab]`; `"last"`, the last real token
             of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
-            row by row.
+            row by row. A model that classifies whole sequences gives its own output, `[batch, labels]`, and takes
+            `"all"` only.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
     Attributes:
@@ -40,7 +43,7 @@ class Sweep(Showing):
         layer_calls_unshared: How many times layers would run if every route ran alone.
 
     Raises:
-        CannotReroute: This model's layers cannot be rerouted.
+        CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
         RouteError: No routes, or routes of another number of layers.
         ValueError: Tokens, mask and positions do not fit together.
     """
@@ -60,8 +63,14 @@ class Sweep(Showing):
         self._tokens = tokens
         self._attention_mask = attention_mask
         self._inputs = inputs
+        whole = isinstance(positions, str) and positions == "all"
+        if not whole and not self._conductor.by_position:
+            raise CannotReroute(
+                f"{type(model.original_model).__name__} has one output for a whole sequence, none at single positions: "
+                'expected positions="all"; residuals() has the final residual streams at every position'
+            )
         self._selected = _selected(positions, tokens, attention_mask)
-        self._shape = tuple(tokens.shape) if isinstance(positions, str) and positions == "all" else (-1,)
+        self._shape = tuple(tokens.shape) if whole else (-1,)
         self.layer_calls = self._tree.layer_calls
         self.layer_calls_unshared = self._tree.layer_calls_unshared
 
@@ -75,9 +84,18 @@ class Sweep(Showing):
         return Shown("Sweep", facts, ("route", "layer calls alone"), rows)
 
     def __iter__(self) -> Iterator[tuple[Route, Float[Tensor, "*positions vocab"]]]:
+        return self._by_position() if self._conductor.by_position else self._by_sequence()
+
+    def _by_sequence(self) -> Iterator[tuple[Route, Tensor]]:
+        for route, residual in self.residuals():
+            with torch.no_grad():
+                output = self._conductor.output(residual, self._tokens, self._attention_mask, **self._inputs)
+            yield route, output
+
+    def _by_position(self) -> Iterator[tuple[Route, Tensor]]:
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
         at_once = max(1, self._tail_rows() // max(1, int(self._selected.sum())))
-        for route, residual in self._residuals():
+        for route, residual in self.residuals():
             waiting.append((route, residual[self._selected]))
             del residual
             if len(waiting) >= at_once:
@@ -85,8 +103,16 @@ class Sweep(Showing):
                 waiting = []
         yield from self._logits(waiting)
 
-    def _residuals(self) -> Iterator[tuple[Route, Residual]]:
-        """Every route with its final residual stream. Depth first: only what a branch still needs is alive."""
+    def residuals(self) -> Iterator[tuple[Route, Residual]]:
+        """Every route with its final residual streams, at the same shared cost. Nothing of the model's tail runs.
+
+        Yields:
+            `(route, [batch, position, d_model])`, in the order in which they are done: the residual stream after the
+            route's last step, at every position, whatever `positions` says. It is what the model's tail would get:
+            a final norm, if the model has one, has *not* been applied (BERT has none: its layers end with a norm, so
+            this is its last hidden state). At padding it is as meaningless as there. Other routes may go on from the
+            same tensor, so copy it before writing to it.
+        """
         with torch.no_grad():
             recording = self._conductor.record(self._tokens, self._attention_mask, **self._inputs)
         branches = [iter([(self._tree.root, recording.embeddings)])]
@@ -152,14 +178,15 @@ def sweep(
         tokens: `[batch, position]` token ids.
         routes: Any routes of this model, or a `PrefixTree` of them. Each distinct route is run once.
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
-        positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`.
+        positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`; `"all"` for a
+            model that classifies whole sequences, which gives `[batch, labels]`.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
     Returns:
         A `Sweep`: nothing has run yet; iterating over it gives `(route, logits)`.
 
     Raises:
-        CannotReroute: This model's layers cannot be rerouted.
+        CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
         RouteError: No routes, or routes of another number of layers.
         ValueError: Tokens, mask and positions do not fit together.
 

@@ -8,7 +8,7 @@ import torch
 
 
 def logits(model: torch.nn.Module, tokens: torch.Tensor, steps: list, **inputs: Any) -> torch.Tensor:
-    """The logits of an ordinary Hugging Face model whose layers run in the order of `steps`.
+    """The logits of an ordinary Hugging Face model whose layers run in the order of `steps`; of a body, its last state.
 
     Each layer's own arguments are caught by a pre-hook while the model runs normally. Then the layers are called one
     by one, and the model's own tail is run by letting its last layer return what came out.
@@ -35,9 +35,9 @@ def logits(model: torch.nn.Module, tokens: torch.Tensor, steps: list, **inputs: 
         lambda module, args, output: (stream, *output[1:]) if isinstance(output, tuple | list) else stream
     )
     with torch.no_grad():
-        out = model(tokens, **inputs).logits
+        out = model(tokens, **inputs)
     handle.remove()
-    return out
+    return out.logits if hasattr(out, "logits") else out.last_hidden_state
 
 
 def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:

@@ -80,8 +80,10 @@ def test_only_the_conductor_knows_hugging_face_internals():
         "mechpaint.positions",
         "mechpaint.bare",
         "mechpaint.models",
+        "mechpaint.bodies",
         "mechpaint.checkpoint",  # writes Hugging Face models: their configurations and the names of their weights
         "mechpaint.gemma",
+        "mechpaint.encoders",
         "mechpaint.toy.bridging",
     }
     for name, path in _files():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mechpaint.circuits.view import ViewError
 from mechpaint.hookset import HookSet
+from mechpaint.models import require_language_model
 from mechpaint.session import attach
 from mechpaint.showing import safe
 from mechpaint.tokentexts import one_row, seen, token_texts
@@ -95,6 +96,7 @@ def token_losses(
 
     Raises:
         ViewError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
+        LoadError: The model has no language-modelling head.
     """
     tokens, found = _log_probabilities(model, text, hook_set)
     losses = cast("list[float]", (-found).tolist())
@@ -115,6 +117,7 @@ def token_probabilities(
 
     Raises:
         ViewError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
+        LoadError: The model has no language-modelling head.
     """
     tokens, found = _log_probabilities(model, text, hook_set)
     likely = cast("list[float]", found.exp().tolist())
@@ -126,6 +129,7 @@ def _log_probabilities(
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
     hook_set: HookSet | None,
 ) -> tuple[Int[Tensor, "position"], Float[Tensor, "predicted"]]:
+    require_language_model(model, "a token's probability")
     if model.cfg.attention_dir != "causal":
         raise ViewError("this model sees what comes after a token, too, and foresees none: expected a causal model")
     tokens = one_row(model, text)

@@ -106,7 +106,7 @@ def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
     return Subject(model, options["model"], hooks)
 
 
-def _task(registry: Registry, text: str) -> Task:
+def _task(registry: Registry, text: str) -> Task[Any]:
     name, colon, argument = text.partition(":")
     if name not in registry.tasks:
         raise TaskError(f"there is no task {name!r}; there are: {', '.join(registry.tasks)}")

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
-from mechpaint.gemma import WeightsError
+from mechpaint.packaged import WeightsError
 from mechpaint.visible import visible
 
 EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.tasks.task import Item, Outcome, Task, TaskError, encode
+from mechpaint.tasks.task import CausalTask, Item, Outcome, TaskError, encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
 @dataclass(frozen=True)
-class Arithmetic(Task):
+class Arithmetic(CausalTask):
     """Does the model write the sum of two numbers? Every token of the answer must be its first guess.
 
     Args:

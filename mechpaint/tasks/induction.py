@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.tasks.task import Item, Outcome, Task, TaskError, begin
+from mechpaint.tasks.task import CausalTask, Item, Outcome, TaskError, begin
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
 @dataclass(frozen=True)
-class Induction(Task):
+class Induction(CausalTask):
     """How well does the model go on with a sequence of random tokens that it has seen once before?
 
     Needs no tokenizer. The first token of the repetition cannot be foreseen, so the last `scored` are asked for.

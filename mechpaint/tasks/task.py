@@ -1,72 +1,88 @@
-"""What a task is: items with a score, made of token ids."""
+"""What a task is: items of a kind of its own, how a model is asked them, and how the answers are scored."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from mechpaint.errors import InputError
 from mechpaint.models import require_tokenizer
+from mechpaint.tasks.fitting import require_causal
+from mechpaint.tasks.items import Item, Named, Outcome, Placed, Rowed, TaskError
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from mechpaint.analysis import Advance, Record
+    from mechpaint.cost import Cost
+    from mechpaint.metrics import Metric
+    from mechpaint.prefixtree import PrefixTree
 
-class TaskError(InputError):
-    """A task that cannot be made: no items, a source that cannot be read, a limit that means nothing."""
+__all__ = [
+    "CausalTask",
+    "ChoiceTask",
+    "Item",
+    "Outcome",
+    "Part",
+    "PlaceTask",
+    "RowTask",
+    "Selection",
+    "Task",
+    "TaskError",
+    "begin",
+    "context",
+    "encode",
+    "within_context",
+]
 
+_ITEMS_A_PART = 32
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One question: a prompt and one or more continuations, the right one among them.
-
-    Args:
-        name: What it is called in the results; unique within its task.
-        prompt: Token ids, at least one.
-        choices: The continuations' token ids, each at least one.
-        answer: The index of the right continuation.
-    """
-
-    name: str
-    prompt: tuple[int, ...]
-    choices: tuple[tuple[int, ...], ...]
-    answer: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.prompt or not self.choices or not all(self.choices):
-            raise TaskError(f"item {self.name!r} has an empty prompt or an empty continuation")
-        if not 0 <= self.answer < len(self.choices):
-            raise TaskError(f"item {self.name!r} has {len(self.choices)} choices, and answer {self.answer}")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a model made of one item.
-
-    Attributes:
-        logprobs: For each choice the summed log-probability of its tokens, in nats.
-        greedy: For each token of the right answer, whether it was the model's first guess.
-    """
-
-    logprobs: tuple[float, ...]
-    greedy: tuple[bool, ...]
-
-    @property
-    def finite(self) -> bool:
-        """Whether every log-probability is a number: routes can make activations overflow."""
-        return all(map(math.isfinite, self.logprobs))
+Asked = TypeVar("Asked", bound=Named)
+InRows = TypeVar("InRows", bound=Rowed)
+AtPlaces = TypeVar("AtPlaces", bound=Placed)
 
 
 @dataclass(frozen=True)
-class Task(ABC):
-    """A source of items and the way they are scored.
+class Selection(Generic[Asked]):
+    """The items that a task has for a model.
 
-    Subclasses are frozen dataclasses whose fields are the task's settings. Made known by `registry.add_task`.
+    Attributes:
+        items: The items.
+        too_long: The names of those among which they were that are longer than the model's context, where the task
+            minds that. They are not asked, and never cut.
+    """
+
+    items: tuple[Asked, ...]
+    too_long: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part(Generic[Asked]):
+    """A piece of a task's work: what is computed, kept, and taken up again as one.
+
+    Attributes:
+        name: What it is called among the task's parts: letters, digits and dashes.
+        label: What it is, for the progress bar.
+        items: The items that it asks.
+        tree: The routes that it asks them under.
+    """
+
+    name: str
+    label: str
+    items: tuple[Asked, ...]
+    tree: PrefixTree
+
+
+@dataclass(frozen=True)
+class Task(ABC, Generic[Asked]):
+    """A source of items, the way a model is asked them, and how that is scored.
+
+    Subclasses are frozen dataclasses whose fields are the task's settings. Made known by `registry.add_task`. Where
+    log-probabilities of tokens are what counts, subclass `PlaceTask`, `CausalTask` or `ChoiceTask`.
     """
 
     name: ClassVar[str]
@@ -75,7 +91,7 @@ class Task(ABC):
     """What its score is, with the unit: it labels figures."""
 
     @abstractmethod
-    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Asked]:
         """All items, in an order that `rng` decides.
 
         Args:
@@ -88,16 +104,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def score(self, item: Item, outcome: Outcome) -> float:
-        """One item's score; the task's score is the mean. Only called where the outcome is finite.
-
-        Args:
-            item: What was asked.
-            outcome: What the model made of it.
-        """
-
-    @abstractmethod
-    def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
+    def chance(self, model: TransformerBridge, items: Sequence[Asked]) -> float:
         """The score of guessing, or of always giving the most frequent answer.
 
         Args:
@@ -105,8 +112,77 @@ class Task(ABC):
             items: What it was asked.
         """
 
-    def items(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> list[Item]:
-        """The first `limit` items in the order of `seed`.
+    @abstractmethod
+    def records(
+        self, model: TransformerBridge, items: Sequence[Asked], tree: PrefixTree, rows_at_once: int, advance: Advance
+    ) -> Iterator[Record]:
+        """Ask every item under every route, and score the answers.
+
+        Args:
+            model: The model to ask.
+            items: What to ask it.
+            tree: The routes.
+            rows_at_once: How many token rows may go through the model together.
+            advance: To be called with the number of items that were asked under a route, at least once a second or
+                so, with 0 where none were done.
+
+        Yields:
+            For each item and route a record: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right
+            answer's tokens), `tokens` (how many these are), `finite`. A task without log-probabilities has a
+            `logprob` of NaN and 0 `tokens`. Where the model's answer is no number, `finite` is false and the score is
+            NaN, so that it cannot be averaged unnoticed.
+        """
+
+    @abstractmethod
+    def cost(self, model: TransformerBridge, parts: Sequence[Part[Asked]], rows_at_once: int) -> Cost:
+        """What asking will take, by a measurement of a few seconds here and now.
+
+        Args:
+            model: The model to ask.
+            parts: What to ask it.
+            rows_at_once: How many token rows may go through the model together.
+        """
+
+    def metric(self, items: Sequence[Asked]) -> Metric:
+        """How the task's score comes from its items' scores: their mean, unless a task says otherwise.
+
+        Args:
+            items: All items that are asked.
+        """
+        from mechpaint.metrics import Mean
+
+        return Mean()
+
+    def measured(self) -> str:
+        """What its score is, with the unit: `measure`, unless that depends on its settings."""
+        return self.measure
+
+    def check(self, model: TransformerBridge) -> None:
+        """Refuse a model that the task has no use for, before items are made.
+
+        Args:
+            model: The model to ask.
+
+        Raises:
+            TaskError: It is none that can be asked. The message says which tasks are for it.
+        """
+
+    def parts(self, items: Sequence[Asked], tree: PrefixTree) -> list[Part[Asked]]:
+        """How the work is cut: some 32 items at a time, under all routes, which then share their work.
+
+        Args:
+            items: All items.
+            tree: All routes.
+        """
+        count = -(-len(items) // _ITEMS_A_PART)
+        bounds = [len(items) * i // count for i in range(count + 1)]
+        return [
+            Part(f"{first:05d}-{last:05d}", f"items {first + 1} to {last}", tuple(items[first:last]), tree)
+            for first, last in pairwise(bounds)
+        ]
+
+    def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Asked]:
+        """The first `limit` items in the order of `seed`, less those that do not fit it.
 
         Args:
             model: Whose tokens they are made of.
@@ -114,22 +190,51 @@ class Task(ABC):
             seed: Of their choice and order.
 
         Raises:
-            TaskError: There are none, or the limit is not positive.
+            TaskError: There are none, the limit is not positive, or the model is none for this task.
             LoadError: The task needs a tokenizer and the model has none.
         """
         if limit is not None and limit < 1:
             raise TaskError(f"the limit must be 1 item or more, got {limit}")
-        made: list[Item] = []
+        self.check(model)
+        made: list[Asked] = []
+        too_long: list[str] = []
         for item in self.generate(model, random.Random(f"{self.name} {seed}")):
             if limit is not None and len(made) == limit:
                 break
-            made.append(item)
+            if self.fits(model, item):
+                made.append(item)
+            else:
+                too_long.append(item.name)
         if not made:
-            raise TaskError(f"the task {self} has no items")
-        return made
+            longer = f": all {len(too_long)} are longer than the model's {context(model)} tokens" if too_long else ""
+            raise TaskError(f"the task {self} has no items{longer}")
+        return Selection(tuple(made), tuple(too_long))
+
+    def items(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> list[Asked]:
+        """The items of `select`.
+
+        Args:
+            model: Whose tokens they are made of.
+            limit: How many at most; None for all.
+            seed: Of their choice and order.
+
+        Raises:
+            TaskError: There are none, the limit is not positive, or the model is none for this task.
+            LoadError: The task needs a tokenizer and the model has none.
+        """
+        return list(self.select(model, limit, seed).items)
+
+    def fits(self, model: TransformerBridge, item: Asked) -> bool:
+        """Whether the model's context is long enough for an item: always, unless a task says otherwise.
+
+        Args:
+            model: The model to ask.
+            item: What to ask it.
+        """
+        return True
 
     @classmethod
-    def from_argument(cls, argument: str | None) -> Task:
+    def from_argument(cls, argument: str | None) -> Task[Asked]:
         """The task from what stands after the colon in `--task name:argument`.
 
         Args:
@@ -150,7 +255,47 @@ class Task(ABC):
         return self.name
 
 
-class ChoiceTask(Task):
+class RowTask(Task[InRows]):
+    """A task whose items are rows of tokens, which sweeps take through the model, all routes at once."""
+
+    def cost(self, model: TransformerBridge, parts: Sequence[Part[InRows]], rows_at_once: int) -> Cost:
+        """That of sweeps over batches of rows."""
+        from mechpaint.cost import of_sweeps
+        from mechpaint.scoring import batches
+
+        return of_sweeps(model, [(part.tree, batches(part.items, rows_at_once)) for part in parts])
+
+
+class PlaceTask(RowTask[AtPlaces]):
+    """A task that is scored by the log-probabilities of tokens at places in its items' rows."""
+
+    @abstractmethod
+    def score(self, item: AtPlaces, outcome: Outcome) -> float:
+        """One item's score. Only called where the outcome is finite.
+
+        Args:
+            item: What was asked.
+            outcome: What the model made of it.
+        """
+
+    def records(
+        self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, rows_at_once: int, advance: Advance
+    ) -> Iterator[Record]:
+        """Sweeps for logits at the items' places."""
+        from mechpaint.scoring import score_at_places
+
+        return score_at_places(model, self, items, tree, rows_at_once, advance)
+
+
+class CausalTask(PlaceTask[Item]):
+    """A task of prompts and their continuations, for causal language models."""
+
+    def check(self, model: TransformerBridge) -> None:
+        """Refuse models that do not say what comes next."""
+        require_causal(model, f"the task {self}")
+
+
+class ChoiceTask(CausalTask):
     """A task whose score is accuracy: is the right choice the likeliest? Ties are not right."""
 
     measure: ClassVar[str] = "accuracy"
@@ -163,6 +308,16 @@ class ChoiceTask(Task):
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
         """Of choosing at random."""
         return sum(1 / len(item.choices) for item in items) / len(items)
+
+
+def context(model: TransformerBridge) -> int:
+    """How many positions a model has been made for."""
+    return int(model.cfg.n_ctx)
+
+
+def within_context(model: TransformerBridge, item: Rowed) -> bool:
+    """Whether no row of an item is longer than the model's context."""
+    return max(map(len, item.rows())) <= context(model)
 
 
 def encode(

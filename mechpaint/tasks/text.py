@@ -6,28 +6,20 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.models import require_tokenizer
-from mechpaint.tasks.task import Item, Outcome, Task, TaskError, begin
+from mechpaint.tasks.reading import read_rows, text_of
+from mechpaint.tasks.task import CausalTask, Item, Outcome, TaskError, begin
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-_READERS = {
-    ".txt": "text",
-    ".md": "text",
-    ".json": "json",
-    ".jsonl": "json",
-    ".csv": "csv",
-    ".parquet": "parquet",
-}
 _MOST_CHARACTERS = 2_000_000
 
 
 @dataclass(frozen=True)
-class Text(Task):
+class Text(CausalTask):
     """The log-probability of a text's own tokens, given those before them.
 
     Args:
@@ -49,7 +41,7 @@ class Text(Task):
             raise TaskError(f"text needs 1 <= scored < window, got scored={self.scored}, window={self.window}")
 
     @classmethod
-    def from_argument(cls, argument: str | None) -> Task:
+    def from_argument(cls, argument: str | None) -> Text:
         """`text:SOURCE`."""
         return cls(argument)
 
@@ -89,44 +81,13 @@ def read_text(source: str | None) -> str:
         from pydoc_data import topics
 
         return "\n\n".join(text for _, text in sorted(topics.topics.items()))
-    path = Path(source)
-    reader = _READERS.get(path.suffix.lower())
-    if path.is_file() and reader is None:
-        raise TaskError(f"cannot tell how to read {source!r}: expected a file ending in {', '.join(_READERS)}")
-    if not path.is_file() and (reader is not None or source.startswith((".", "/", "~"))):
-        raise TaskError(f"there is no file {source!r}")
-    return _joined(source, reader)
-
-
-def _joined(source: str, reader: str | None) -> str:
-    import datasets
-
-    try:
-        if reader is None:
-            rows: Any = datasets.load_dataset(source, split="train", streaming=True)
-        else:
-            rows = datasets.load_dataset(reader, data_files=source, split="train", streaming=True)
-        pieces: list[str] = []
-        length = 0
-        for row in rows:
-            piece = _text_of(row, source)
-            pieces.append(piece)
-            length += len(piece) + 1
-            if length > _MOST_CHARACTERS:
-                break
-    except TaskError:
-        raise
-    except Exception as error:  # datasets raises whatever its readers do
-        raise TaskError(
-            f"cannot read the text {source!r}: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+    pieces: list[str] = []
+    length = 0
+    for row in read_rows(source):
+        pieces.append(text_of(row, source))
+        length += len(pieces[-1]) + 1
+        if length > _MOST_CHARACTERS:
+            break
     if not "".join(pieces).strip():
         raise TaskError(f"the text {source!r} is empty")
     return "\n".join(pieces)
-
-
-def _text_of(row: dict[str, Any], source: str) -> str:
-    column = "text" if "text" in row else next((name for name, value in row.items() if isinstance(value, str)), None)
-    if column is None:
-        raise TaskError(f"no column of {source!r} holds text; it has: {', '.join(row)}")
-    return row[column]

@@ -34,6 +34,7 @@ MODULES = (
     "mechpaint.scoring",
     "mechpaint.prefixtree",
     "mechpaint.discovery",
+    "mechpaint.metrics",
     "mechpaint.statistics",
     "mechpaint.tasks",
     "mechpaint.plugins",

@@ -189,7 +189,7 @@ def test_more_rows_at_once_cost_memory_and_more_routes_time(speaking):
     weights = sum(p.numel() * p.element_size() for p in speaking.original_model.parameters())
     assert weights < cost.memory(speaking, few) < cost.memory(speaking, many)
     short, long = (PrefixTree([Route.of([0] * times, 6)]) for times in (1, 500))
-    assert 0 < cost.seconds(speaking, short, many) < cost.seconds(speaking, long, many)
+    assert 0 < cost.seconds(speaking, [(short, many)]) < cost.seconds(speaking, [(long, many)])
 
 
 def test_a_cell_advances_by_its_ticks(speaking):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import mechpaint as mp
 from mechpaint.analyses.painters import suite
 from mechpaint.conductor import Conductor
-from mechpaint.hooks import Reroute
+from mechpaint.hooks import ReadResidual, Reroute
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
 from tests import plain, tiny
@@ -117,6 +117,31 @@ def test_positions(llama):
     assert everything.shape == (3, 7, tiny.VOCABULARY)
     assert torch.allclose(last, everything[torch.arange(3), torch.tensor([6, 2, 6])], atol=1e-5)
     assert torch.allclose(some, everything[wanted], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_residuals_are_what_the_tail_gets(name):
+    """Streams that are neither normed nor cut to positions; layers run as often as for logits, the tail never."""
+    model, tokens = tiny.bridge(name), tiny.tokens()
+    mask = torch.ones_like(tokens)
+    mask[1, 6:] = 0
+    sweep = mp.sweep(model, tokens, SOME, attention_mask=mask, positions="last")
+    ran, handles = _count_calls(model)
+    tails = []
+    handles.append(model.unembed.register_forward_hook(lambda *_: tails.append(1)))
+    found = dict(sweep.residuals())
+    for handle in handles:
+        handle.remove()
+    assert len(ran) == sweep.layer_calls
+    assert not tails
+    assert found.keys() == set(SOME)
+    for route, residual in found.items():
+        last = max(layer for layer in route.steps[-1].layers)
+        with torch.no_grad(), mp.attach(model, Reroute(route) + ReadResidual()) as session:
+            model(tokens, attention_mask=mask)
+        expected = session["residual"][mp.Visit(len(route.steps) - 1, last)]
+        assert residual.shape == (2, 9, 32)
+        assert (residual - expected)[mask.bool()].abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_tails_are_shared_in_blocks_without_changing_anything(llama, monkeypatch):

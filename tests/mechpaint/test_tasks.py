@@ -203,6 +203,12 @@ def test_scores():
     assert not Outcome((float("-inf"), -1.0), (True,)).finite
 
 
+def test_what_an_item_is_called_does_not_change():
+    """Runs are known by it: with another one, none that was begun before is taken up."""
+    item = Item("a", (1, 2), ((3,), (4, 5)), answer=1)
+    assert repr(item) == "Item(name='a', prompt=(1, 2), choices=((3,), (4, 5)), answer=1)"
+
+
 def test_tiny_models_have_a_tokenizer_that_begins_texts(speaking):
     assert speaking.to_tokens("France")[0, 0] == speaking.tokenizer.bos_token_id
     assert speaking.cfg.d_vocab != tiny.VOCABULARY

@@ -1,0 +1,126 @@
+"""What a task asks: items. Each task has a kind of its own; here is what all have, and the kind of causal models."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mechpaint.errors import InputError
+
+
+class TaskError(InputError):
+    """A task that cannot be made: no items, a source that cannot be read, a model that it has no use for."""
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An item of any kind. Besides a name it has whatever its task scores it by."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the results; unique within its task."""
+        ...
+
+
+@runtime_checkable
+class Rowed(Named, Protocol):
+    """An item that is one or more rows of tokens, which go through the model."""
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """The token ids of each row."""
+        ...
+
+    def places(self) -> tuple[tuple[Place, ...], ...]:
+        """For each of its answers, where its tokens are foreseen. An item that is scored otherwise has none."""
+        ...
+
+
+@runtime_checkable
+class Placed(Rowed, Protocol):
+    """An item that is scored by log-probabilities of tokens at places in its rows."""
+
+    @property
+    def answer(self) -> int:
+        """Which of its answers is the right one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one token of an answer is foreseen.
+
+    Args:
+        row: The row: of an item, or of a batch.
+        position: The position whose logits foresee the token: the one before it in a causal model, its own, at which
+            it is masked, in an encoder.
+        token: Its id.
+    """
+
+    row: int
+    position: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question to a causal model: a prompt and one or more continuations, the right one among them.
+
+    Args:
+        name: What it is called in the results; unique within its task.
+        prompt: Token ids, at least one.
+        choices: The continuations' token ids, each at least one.
+        answer: The index of the right continuation.
+    """
+
+    name: str
+    prompt: tuple[int, ...]
+    choices: tuple[tuple[int, ...], ...]
+    answer: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.prompt or not self.choices or not all(self.choices):
+            raise TaskError(f"item {self.name!r} has an empty prompt or an empty continuation")
+        if not 0 <= self.answer < len(self.choices):
+            raise TaskError(f"item {self.name!r} has {len(self.choices)} choices, and answer {self.answer}")
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """For each choice prompt and choice less the last token, which nothing reads.
+
+        A row that another begins with is not needed: what comes after a position does not change it in a causal
+        model. So choices of a single token share the prompt's row.
+        """
+        rows = sorted({self.prompt + choice[:-1] for choice in self.choices}, key=len, reverse=True)
+        kept: list[tuple[int, ...]] = []
+        for row in rows:
+            if not any(other[: len(row)] == row for other in kept):
+                kept.append(row)
+        return tuple(kept)
+
+    def places(self) -> tuple[tuple[Place, ...], ...]:
+        """For each choice the position before each of its tokens."""
+        rows, first = self.rows(), len(self.prompt) - 1
+        found: list[tuple[Place, ...]] = []
+        for choice in self.choices:
+            needed = self.prompt + choice[:-1]
+            row = next(i for i, row in enumerate(rows) if row[: len(needed)] == needed)
+            found.append(tuple(Place(row, first + i, token) for i, token in enumerate(choice)))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a model made of an item that is scored by places.
+
+    Attributes:
+        logprobs: For each answer the summed log-probability of its tokens, in nats.
+        greedy: For each token of the right answer, whether it was the model's first guess.
+    """
+
+    logprobs: tuple[float, ...]
+    greedy: tuple[bool, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether every log-probability is a number: routes can make activations overflow."""
+        return all(map(math.isfinite, self.logprobs))

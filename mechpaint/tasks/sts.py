@@ -1,0 +1,131 @@
+"""`sts`: do sentences that mean alike lie near each other? Semantic textual similarity (Cer et al. 2017)."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mechpaint.models import require_tokenizer
+from mechpaint.tasks.items import Place, TaskError
+from mechpaint.tasks.reading import Row, read_rows
+from mechpaint.tasks.task import RowTask, within_context
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.analysis import Advance, Record
+    from mechpaint.metrics import Metric
+    from mechpaint.prefixtree import PrefixTree
+
+_GIVEN = ("score", "label", "similarity")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts, and how much alike they mean.
+
+    Args:
+        name: What it is called in the results; unique within its task.
+        first: Token ids, special tokens included.
+        second: Token ids, special tokens included.
+        similarity: As people rated it, on any scale.
+    """
+
+    name: str
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    similarity: float
+
+    def __post_init__(self) -> None:
+        if not self.first or not self.second or not math.isfinite(self.similarity):
+            raise TaskError(
+                f"item {self.name!r} has {len(self.first)} and {len(self.second)} tokens and the similarity "
+                f"{self.similarity}: expected one token or more in each, and a number"
+            )
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """The two texts."""
+        return (self.first, self.second)
+
+    def places(self) -> tuple[tuple[Place, ...], ...]:
+        """None: they are compared by what the residual stream holds, not by what is foreseen."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Similarity(RowTask[Pair]):
+    """Do sentences that mean alike lie near each other? Spearman's correlation of cosines with given similarities.
+
+    A sentence's embedding is the mean of the final residual stream over its tokens, special ones included and padding
+    not. For BERT that is its last hidden state. An item's score is the cosine of its two embeddings.
+
+    Args:
+        source: A JSON, CSV or Parquet file, or the name of a data set on the hub, which asks the network: columns
+            `sentence1`, `sentence2`, and `score`, `label` or `similarity`, as in STS-B.
+    """
+
+    name: ClassVar[str] = "sts"
+    measure: ClassVar[str] = "Spearman's correlation with given similarities"
+    source: str
+
+    @classmethod
+    def from_argument(cls, argument: str | None) -> Similarity:
+        """`sts:SOURCE`."""
+        if not argument:
+            raise TaskError(
+                "the task sts needs pairs of sentences whose similarity was rated: --task sts:FILE, with the columns "
+                f"sentence1, sentence2 and {_either(_GIVEN)}, such as STS-B's"
+            )
+        return cls(argument)
+
+    def fits(self, model: TransformerBridge, item: Pair) -> bool:
+        """Whether neither text is longer than the model's context."""
+        return within_context(model, item)
+
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Pair]:
+        """The rows in random order."""
+        tokenizer: Any = require_tokenizer(model, "the task sts")
+        rows = list(enumerate(read_rows(self.source), start=1))
+        rng.shuffle(rows)
+        for number, row in rows:
+            first, second, similarity = self._pair(row)
+            ids: list[list[int]] = tokenizer([first, second], verbose=False)["input_ids"]
+            yield Pair(f"row {number}", tuple(ids[0]), tuple(ids[1]), similarity)
+
+    def _pair(self, row: Row) -> tuple[str, str, float]:
+        given = next((row[name] for name in _GIVEN if name in row), None)
+        first, second = row.get("sentence1"), row.get("sentence2")
+        if not isinstance(first, str) or not isinstance(second, str) or not isinstance(given, int | float):
+            raise TaskError(
+                f"{self.source!r} has the columns {', '.join(row)}: expected texts in sentence1 and sentence2, and a "
+                f"number in {_either(_GIVEN)}"
+            )
+        return first, second, float(given)
+
+    def records(
+        self, model: TransformerBridge, items: Sequence[Pair], tree: PrefixTree, rows_at_once: int, advance: Advance
+    ) -> Iterator[Record]:
+        """Sweeps for final residual streams, whose means are compared."""
+        from mechpaint.embedding import score_pairs
+
+        return score_pairs(model, str(self), items, tree, rows_at_once, advance)
+
+    def metric(self, items: Sequence[Pair]) -> Metric:
+        """Spearman's correlation with the given similarities."""
+        from mechpaint.metrics import Spearman
+
+        return Spearman({item.name: item.similarity for item in items})
+
+    def chance(self, model: TransformerBridge, items: Sequence[Pair]) -> float:
+        """0: no correlation."""
+        return 0.0
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.source}"
+
+
+def _either(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
