@@ -16,6 +16,7 @@ from torch import nn
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+from transformer_lens.model_bridge.generalized_components.mla_attention import MLAAttentionBridge
 
 
 class BareLayers:
@@ -30,15 +31,19 @@ class BareLayers:
         self._wrapped = list(model.blocks)
         parts = [part for layer in self._wrapped for part in layer.modules()]
         self._parts = [part for part in parts if isinstance(part, HookPoint | GeneralizedComponent)]
+        self._is_latent = any(isinstance(part, MLAAttentionBridge) for part in parts)
         self._layers: list[nn.Module] | None = None
 
     def unheard(self) -> list[nn.Module] | None:
         """The bare layers, if running them in place of the bridge's can make no difference to anyone.
 
-        None with a hook anywhere in a layer, with gradients or in training, and after TransformerLens has processed the
-        weights: then the bridge's own layers have to run.
+        None with a hook anywhere in a layer, with gradients or in training, after TransformerLens has processed the
+        weights, and for latent attention, of which a bridge caches something else: then the bridge's layers have to
+        run.
         """
-        if torch.is_grad_enabled() or self._model.training or self._is_processed() or any(self._listeners()):
+        if torch.is_grad_enabled() or self._model.training or self._is_processed() or self._is_latent:
+            return None
+        if any(self._listeners()):
             return None
         if self._layers is None:
             self._layers = [_bare(layer) for layer in self._wrapped]

@@ -27,6 +27,7 @@ from mechpaint.kvcache import layout as layout_of
 from mechpaint.positions import TextTooLong
 from mechpaint.route import Route, Visit
 from tests import plain, tiny
+from tests.architectures.recipes import RECIPES
 
 NAMES = (
     "llama", "gemma2", "gemma3", "gpt2", "gpt_neox", "bloom", "opt", "mistral", "qwen2 (sliding)", "phi",
@@ -572,3 +573,22 @@ def test_bare_layers_share_parameters_and_hooks_of_what_they_are_made_of():
             parameter.mul_(1.5)
         past = _filled(model, tokens[:, :8])
         assert (_next(model, tokens[:, 8:], past) - model(tokens)[:, -1]).abs().max() < 1e-4
+
+
+_DECODERS = [name for name, recipe in RECIPES.items() if not recipe.encoder]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=() if x in ("phi", "bloom", "olmo2") else pytest.mark.slow) for x in _DECODERS]
+)
+def test_bare_layers_compute_what_the_bridges_do(name):
+    """On every architecture that has a cache: with and without somebody who listens."""
+    model, tokens = tiny.bridge(name), tiny.tokens(length=7)
+    found = []
+    for hook_set in (Reroute(LOOPED), Reroute(LOOPED) + ReadResidual()):
+        with mp.attach(model, hook_set):
+            past = _filled(model, tokens[:, :-1])
+            if past is None:
+                pytest.skip("it keeps no cache")
+            found.append(_next(model, tokens[:, -1:], past))
+    assert (found[0] - found[1]).abs().max() < 1e-4
