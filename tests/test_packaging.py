@@ -78,6 +78,7 @@ def test_only_the_conductor_knows_hugging_face_internals():
         "mechpaint.conductor",
         "mechpaint.kvcache",
         "mechpaint.positions",
+        "mechpaint.bare",
         "mechpaint.models",
         "mechpaint.bodies",
         "mechpaint.checkpoint",  # writes Hugging Face models: their configurations and the names of their weights
