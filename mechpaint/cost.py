@@ -62,12 +62,12 @@ def seconds(model: TransformerBridge, sweeps: Sweeps) -> float:
     tokens, mask = batch.padded(model.cfg.device)
     with torch.no_grad():
         recording = conductor.record(tokens, mask)
-        a_token = _timed(lambda: conductor.run(tree.routes[0], recording))
+        a_token = timed(lambda: conductor.run(tree.routes[0], recording))
         a_token /= tree.routes[0].layer_calls * tokens.numel()
         a_row = 0.0
         if _scored(batch):
             rows = recording.embeddings.flatten(0, 1)[:64]
-            a_row = _timed(lambda: conductor.tail(rows)) / len(rows)
+            a_row = timed(lambda: conductor.tail(rows)) / len(rows)
     layers = sum(tree.layer_calls * sum(map(_tokens, batches)) for tree, batches in sweeps)
     rows_out = sum(len(tree.routes) * sum(map(_scored, batches)) for tree, batches in sweeps)
     return layers * a_token + rows_out * a_row
@@ -94,7 +94,7 @@ def _scored(batch: Batch[Any]) -> int:
     return len({(place.row, place.position) for item in batch.places for answer in item for place in answer})
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
     """Seconds of the second time: the first is slower."""
     work()
     began = time.monotonic()

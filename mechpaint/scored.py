@@ -190,7 +190,7 @@ class ScoredPlan(Plan):
 def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
     items = selection.items
     chance = task.chance(subject.model, items)
-    return TaskFacts(str(task), task.measure, chance, len(items), task.metric(items), selection.too_long)
+    return TaskFacts(str(task), task.measured(), chance, len(items), task.metric(items), selection.too_long)
 
 
 def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mechpaint.plugins import Registry
 from mechpaint.tasks.arithmetic import Arithmetic
 from mechpaint.tasks.facts import Facts
+from mechpaint.tasks.glue import Glue
 from mechpaint.tasks.induction import Induction
 from mechpaint.tasks.ioi import IndirectObject
 from mechpaint.tasks.items import Item, Named, Outcome, Place, Placed, Rowed, TaskError
@@ -18,6 +19,7 @@ __all__ = [
     "CausalTask",
     "ChoiceTask",
     "Facts",
+    "Glue",
     "IndirectObject",
     "Induction",
     "Item",
@@ -42,5 +44,5 @@ __all__ = [
 
 def register(registry: Registry) -> None:
     """Make the built-in tasks known by their names."""
-    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity):
+    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue):
         registry.add_task(task)

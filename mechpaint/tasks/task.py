@@ -153,6 +153,10 @@ class Task(ABC, Generic[Asked]):
 
         return Mean()
 
+    def measured(self) -> str:
+        """What its score is, with the unit: `measure`, unless that depends on its settings."""
+        return self.measure
+
     def check(self, model: TransformerBridge) -> None:
         """Refuse a model that the task has no use for, before items are made.
 

@@ -1,0 +1,98 @@
+"""The training loop: AdamW with a learning rate that rises and falls linearly. Everything random has its own seed."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mechpaint.analysis import Advance
+from mechpaint.finetuning.settings import FineTuning
+
+_CLIP = 1.0
+
+
+def descend(
+    parameters: Sequence[nn.Parameter],
+    examples: int,
+    loss: Callable[[Int[Tensor, " example"]], Float[Tensor, ""]],
+    settings: FineTuning,
+    advance: Advance,
+) -> tuple[float, ...]:
+    """Change parameters in place so that a loss gets smaller. Gradients longer than 1 are shortened to that.
+
+    Args:
+        parameters: What learns. Those that the loss does not reach stay as they are.
+        examples: How many training examples there are.
+        loss: From the numbers of some of them to their mean loss.
+        settings: How.
+        advance: Called after each update with the number of its examples.
+
+    Returns:
+        The loss before each update. If it is no number, which routes can bring about, it is the last one, and the
+        parameters stay as they were then.
+    """
+    optimizer = torch.optim.AdamW(_groups(parameters, settings.weight_decay), lr=settings.rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(settings, settings.updates(examples)))
+    losses: list[float] = []
+    with own_randomness(f"dropout {settings.seed}", parameters[0].device), torch.enable_grad():
+        for chosen in _batches(examples, settings):
+            value = loss(chosen)
+            losses.append(float(value.detach()))
+            if not math.isfinite(losses[-1]):
+                break
+            optimizer.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(parameters, _CLIP)
+            optimizer.step()
+            schedule.step()
+            advance(len(chosen))
+    return tuple(losses)
+
+
+def _groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+    """Matrices decay; biases and norms do not."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _rise_and_fall(settings: FineTuning, updates: int) -> Callable[[int], float]:
+    rising = round(settings.warmup * updates)
+
+    def factor(update: int) -> float:
+        if update < rising:
+            return (update + 1) / (rising + 1)
+        return (updates - update) / max(1, updates - rising)
+
+    return factor
+
+
+def _batches(examples: int, settings: FineTuning) -> Iterator[Int[Tensor, " example"]]:
+    """The numbers of the examples of each update: every epoch in an order of its own."""
+    generator = torch.Generator().manual_seed(seed_of(f"order {settings.seed}"))
+    for _ in range(settings.passes):
+        yield from torch.randperm(examples, generator=generator).split(settings.batch)
+
+
+def seed_of(what: str) -> int:
+    """A seed for one purpose, so that what one draws does not depend on how much another does."""
+    return zlib.crc32(what.encode())
+
+
+@contextmanager
+def own_randomness(what: str, device: torch.device) -> Generator[None]:
+    """torch's global generators, which layers draw from, seeded for a purpose; afterwards they are as they were."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed_of(what))
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed_of(what))
+        yield

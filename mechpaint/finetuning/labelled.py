@@ -1,0 +1,189 @@
+"""Labelled texts: the tasks of GLUE, and data of one's own in the same columns."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from mechpaint.finetuning.settings import FineTuningError
+from mechpaint.metrics import F1, Accuracy, Matthews, Metric, Pearson, Spearman
+
+METRICS: Mapping[str, Callable[[Mapping[str, float]], Metric]] = MappingProxyType(
+    {"accuracy": Accuracy, "F1": F1, "Matthews": Matthews, "Pearson": Pearson, "Spearman": Spearman}
+)
+"""From a metric's name to what makes it, given the right labels by the examples' names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text, or a pair of texts, with its label.
+
+    Args:
+        name: What it is called in the results; unique within its split.
+        texts: One or two.
+        label: The number of its class, from 0; for a regression any number.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    label: float
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A kind of labelled texts: where the columns are, and how it is scored.
+
+    Args:
+        columns: The column of the text, or those of the pair.
+        labels: How many classes; 1 for a regression.
+        metrics: Which of `METRICS` are reported, the one that it is usually known by first.
+        validation: What `datasets` calls its validation split.
+    """
+
+    columns: tuple[str, ...]
+    labels: int
+    metrics: tuple[str, ...]
+    validation: str = "validation"
+
+    def metric(self, examples: Iterable[Example], name: str | None = None) -> Metric:
+        """A metric of predicted classes or values.
+
+        Args:
+            examples: The examples, with the right labels.
+            name: Which of `metrics`; None for the first.
+        """
+        return METRICS[name or self.metrics[0]]({example.name: example.label for example in examples})
+
+
+_PAIR = ("sentence1", "sentence2")
+
+GLUE: Mapping[str, Benchmark] = {
+    "cola": Benchmark(("sentence",), 2, ("Matthews", "accuracy")),
+    "sst2": Benchmark(("sentence",), 2, ("accuracy",)),
+    "mrpc": Benchmark(_PAIR, 2, ("F1", "accuracy")),
+    "stsb": Benchmark(_PAIR, 1, ("Spearman", "Pearson")),
+    "qqp": Benchmark(("question1", "question2"), 2, ("F1", "accuracy")),
+    "mnli": Benchmark(("premise", "hypothesis"), 3, ("accuracy",), "validation_matched"),
+    "qnli": Benchmark(("question", "sentence"), 2, ("accuracy",)),
+    "rte": Benchmark(_PAIR, 2, ("accuracy",)),
+    "wnli": Benchmark(_PAIR, 2, ("accuracy",)),
+}
+"""The tasks of GLUE (arXiv 1804.07461), with the columns, labels and metrics of its data set on the hub."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Examples to train on, and others to validate on.
+
+    Args:
+        benchmark: What kind they are of.
+        train: At least one of each class that occurs.
+        validation: At least one.
+        source: Where they are from and how they were split, in words.
+
+    Raises:
+        FineTuningError: There are no examples, or only one class in training.
+    """
+
+    benchmark: Benchmark
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        for name, examples in (("train", self.train), ("validate", self.validation)):
+            if not examples:
+                raise FineTuningError(f"there are no examples to {name} on in {self.source}")
+        if len({example.label for example in self.train}) < 2:
+            raise FineTuningError(
+                f"all {len(self.train)} examples to train on in {self.source} have the label {self.train[0].label:g}; "
+                "expected two or more"
+            )
+
+
+def examples(rows: Iterable[Mapping[str, Any]], benchmark: Benchmark, source: str) -> tuple[Example, ...]:
+    """Examples from rows with GLUE's columns.
+
+    Args:
+        rows: With the benchmark's columns, and `label`.
+        benchmark: What kind they are of.
+        source: Where they are from, for messages.
+
+    Raises:
+        FineTuningError: A column is missing, a text is none, a label is out of range.
+    """
+    return tuple(_example(row, i, benchmark, source) for i, row in enumerate(rows))
+
+
+def _example(row: Mapping[str, Any], i: int, benchmark: Benchmark, source: str) -> Example:
+    where = f"row {i + 1} of {source}"
+    for column in (*benchmark.columns, "label"):
+        if row.get(column) is None:
+            raise FineTuningError(
+                f"{where} has no {column!r}; expected the columns {', '.join(benchmark.columns)} and label, "
+                f"got {', '.join(row)}"
+            )
+    texts = tuple(row[column] for column in benchmark.columns)
+    if not all(isinstance(text, str) for text in texts):
+        raise FineTuningError(f"{where} has {texts!r}; expected texts")
+    return Example(str(i), texts, _label(row["label"], benchmark, where))
+
+
+def _label(given: Any, benchmark: Benchmark, where: str) -> float:
+    whole = benchmark.labels > 1
+    expected = f"a whole number from 0 to {benchmark.labels - 1}" if whole else "a number"
+    hint = " (GLUE's test sets hide their labels: use the validation set)" if given == -1 else ""
+    try:
+        label = float(given)
+    except (TypeError, ValueError):
+        label = math.nan
+    if not math.isfinite(label) or (whole and label not in range(benchmark.labels)):
+        raise FineTuningError(f"{where} has the label {given!r}; expected {expected}{hint}")
+    return label
+
+
+def own(rows: Sequence[Mapping[str, Any]], source: str) -> Benchmark:
+    """The kind of data of one's own: `sentence`, or `sentence1` and `sentence2`, and `label`.
+
+    Whole labels are classes, scored by accuracy; others are a regression, scored by Spearman's correlation.
+
+    Args:
+        rows: All of them, for training and validation.
+        source: Where they are from, for messages.
+
+    Raises:
+        FineTuningError: Neither is among the columns, or classes are not counted from 0.
+    """
+    columns = ("sentence",) if rows and "sentence" in rows[0] else _PAIR
+    if not rows or not {*columns, "label"} <= {*rows[0]}:
+        got = ", ".join(rows[0]) if rows else "no rows"
+        raise FineTuningError(
+            f"expected the columns sentence, or sentence1 and sentence2, and label in {source}, got {got}"
+        )
+    labels = [row["label"] for row in rows]
+    if any(isinstance(label, float) and not label.is_integer() for label in labels):
+        return Benchmark(columns, 1, ("Spearman", "Pearson"))
+    classes = {int(label) for label in labels if isinstance(label, (int, float))}
+    if not classes or min(classes) < 0 or max(classes) >= len(labels):
+        raise FineTuningError(
+            f"the labels in {source} are {labels[:3]}, …; expected classes counted from 0, or numbers"
+        )
+    return Benchmark(columns, max(2, max(classes) + 1), ("accuracy",))
+
+
+def split(examples: Sequence[Example], held_out: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Examples in two parts, drawn at random and each in the old order.
+
+    Args:
+        examples: All of them.
+        held_out: The share of the second part, to validate on.
+        seed: Of the draw.
+    """
+    count = round(held_out * len(examples))
+    chosen = set(random.Random(f"split {seed}").sample(range(len(examples)), count))
+    parts = [tuple(e for i, e in enumerate(examples) if (i in chosen) == wanted) for wanted in (False, True)]
+    return parts[0], parts[1]

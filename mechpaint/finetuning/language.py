@@ -1,0 +1,146 @@
+"""`finetune_text`: a causal language model trained along a route to foresee a text."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+from transformer_lens.model_bridge import TransformerBridge
+
+from mechpaint.analysis import Advance
+from mechpaint.conductor import Conductor
+from mechpaint.finetuning.classify import as_route, prepare, shown
+from mechpaint.finetuning.copies import language_model
+from mechpaint.finetuning.descent import descend
+from mechpaint.finetuning.settings import FineTuning, FineTuningError
+from mechpaint.hookset import HookSet
+from mechpaint.models import require_tokenizer
+from mechpaint.route import Route
+from mechpaint.tasks.task import begin
+
+
+@dataclass(frozen=True)
+class FineTunedText:
+    """A language model that was fine-tuned along a route.
+
+    Attributes:
+        route: The route.
+        settings: How it was trained.
+        model: The trained model, in evaluation mode. It knows nothing of the route: run it under `attach`, or score it
+            with `mechpaint.scoring.score_items`. What did not learn shares its memory with the model that was given.
+        losses: The mean cross-entropy of the batch before each update, in nats per token. Where the last one is no
+            number, training ended there.
+    """
+
+    route: Route
+    settings: FineTuning
+    model: TransformerBridge
+    losses: tuple[float, ...]
+
+
+def windows(model: TransformerBridge, text: str, length: int) -> Int[Tensor, "window position"]:
+    """A text cut into windows of equal length; what is left at its end is dropped.
+
+    Args:
+        model: Whose tokens they are made of.
+        text: The text.
+        length: How many tokens a window has, the beginning-of-text token included where the model expects one.
+
+    Raises:
+        FineTuningError: The text is shorter than one window.
+        LoadError: The model has no tokenizer.
+    """
+    tokenizer: Any = require_tokenizer(model, "fine-tuning on a text")
+    start = begin(model)
+    size = length - len(start)
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if size < 1 or len(ids) < size:
+        raise FineTuningError(f"the text has {len(ids)} tokens; expected at least one window of {max(1, size)}")
+    firsts = range(0, len(ids) - size + 1, size)
+    return torch.tensor([[*start, *ids[first : first + size]] for first in firsts])
+
+
+def finetune_text(
+    model: TransformerBridge,
+    windows: Int[Tensor, "window position"],
+    route: Route | HookSet | None = None,
+    settings: FineTuning | None = None,
+    advance: Advance | None = None,
+) -> FineTunedText:
+    """Train a language model along a route to foresee each token of a text.
+
+    "Layers as Painters" does so after skipping layers (A.2, figure 13). The model that is given never changes: what
+    learns is a copy.
+
+    Args:
+        model: A bridge on a Hugging Face model that foresees the next token.
+        windows: `[window, position]` token ids, as `windows` makes them.
+        route: Along which layers; None for the model's own order.
+        settings: How; by default as `FineTuning()` says. `batch` counts windows.
+        advance: Called with how many windows were trained on since the last call, in place of a progress bar.
+
+    Raises:
+        FineTuningError: The model is no such model, its weights are not float32, or only its head is to learn.
+        CannotReroute: This model's layers cannot be rerouted.
+        RouteError: A route of another number of layers.
+    """
+    settings = settings or FineTuning()
+    if settings.learns == "head":
+        raise FineTuningError("a language model's head is not trained alone: choose learns='layers' or learns='all'")
+    if windows.ndim != 2 or windows.shape[1] < 2:
+        raise FineTuningError(f"expected windows [window, position] of 2 tokens or more, got {tuple(windows.shape)}")
+    wanted = as_route(route, Conductor(model).n_layers)
+    own = language_model(model)
+
+    def loss(chosen: Tensor) -> Tensor:
+        return _losses(own, windows[chosen].to(own.cfg.device)).mean()
+
+    with _along(own, wanted), shown(settings.passes * len(windows), advance) as tick:
+        learning = prepare(own, wanted, settings.learns)
+        losses = descend(learning, len(windows), loss, settings, tick)
+    own.eval()
+    return FineTunedText(wanted, settings, own, losses)
+
+
+def text_losses(
+    model: TransformerBridge,
+    windows: Int[Tensor, "window position"],
+    route: Route | HookSet | None = None,
+    batch: int = 16,
+) -> Float[Tensor, " window"]:
+    """How badly a language model foresees each window along a route: the mean cross-entropy, in nats per token.
+
+    Args:
+        model: A bridge on a Hugging Face model that foresees the next token.
+        windows: `[window, position]` token ids.
+        route: Along which layers; None for the model's own order.
+        batch: How many windows go through the model together.
+
+    Raises:
+        CannotReroute: This model's layers cannot be rerouted.
+        RouteError: A route of another number of layers.
+    """
+    wanted = as_route(route, Conductor(model).n_layers)
+    batches: tuple[Tensor, ...] = torch.split(windows, batch)
+    with torch.no_grad(), _along(model, wanted):
+        return torch.cat([_losses(model, tokens.to(model.cfg.device)) for tokens in batches]).cpu()
+
+
+@contextmanager
+def _along(model: TransformerBridge, route: Route) -> Generator[None]:
+    conductor = Conductor(model)
+    with conductor.conducting(lambda recording: conductor.run(route, recording)):
+        yield
+
+
+def _losses(model: TransformerBridge, tokens: Int[Tensor, "window position"]) -> Float[Tensor, " window"]:
+    """The mean cross-entropy of all tokens but the first, window by window."""
+    logits: Tensor = cast(Any, model.original_model)(input_ids=tokens, use_cache=False).logits
+    found = functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), tokens[:, 1:], reduction="none")
+    return found.mean(dim=1)
