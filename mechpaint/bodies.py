@@ -36,13 +36,12 @@ def fitted_architecture(module: nn.Module) -> str | None:
 
     Returns:
         That name; None if the module is none of those that can be fitted: a bare body or one with one of `HEADS`,
-        whose language model TransformerLens knows.
+        of a single stack of layers, whose language model TransformerLens knows.
     """
-    if not isinstance(module, PreTrainedModel):
+    if not isinstance(module, PreTrainedModel) or module.config.is_encoder_decoder:
         return None
     name = type(module).__name__
-    bare = module.base_model is module
-    if not bare and not any(kind.__name__.endswith(HEADS) for kind in type(module).__mro__):
+    if not _bare(module) and not any(kind.endswith(HEADS) for kind in _kinds(module)):
         return None
     language_model = _language_model(str(module.config.model_type))
     if language_model is None:
@@ -50,6 +49,18 @@ def fitted_architecture(module: nn.Module) -> str | None:
     described = SUPPORTED_ARCHITECTURES[language_model]
     ArchitectureAdapterFactory.register_adapter(name, type(f"{name}Adapter", (_Fitted, described), {}))
     return name
+
+
+def _kinds(module: nn.Module) -> list[str]:
+    """The names of its class and of all that this is derived from."""
+    return [kind.__name__ for kind in type(module).__mro__]
+
+
+def _bare(module: PreTrainedModel) -> bool:
+    """Whether it is what Hugging Face's AutoModel makes. A language model may lack its `base_model`, too."""
+    bodies: Mapping[Any, str | tuple[str, ...]] = modeling_auto.MODEL_MAPPING_NAMES
+    found = bodies.get(module.config.model_type, ())
+    return not set(_kinds(module)).isdisjoint([found] if isinstance(found, str) else found)
 
 
 def _language_model(model_type: str) -> str | None:
@@ -66,7 +77,7 @@ class _Fitted(ArchitectureAdapter):
     supports_compatibility_mode = False  # it folds norms into an unembedding
 
     def prepare_model(self, hf_model: Any) -> None:
-        bare = hf_model.base_model is hf_model
+        bare = _bare(hf_model)
         super().prepare_model(_WithPrefix(hf_model) if bare else hf_model)
         body = f"{hf_model.base_model_prefix}."
         for name, component in list(self.components.items()):
@@ -76,6 +87,8 @@ class _Fitted(ArchitectureAdapter):
                 component.name = str(component.name).removeprefix(body)
         if not bare:
             self.components.update(_heads(hf_model))
+        if "blocks" not in self.components:
+            raise ValueError(f"its layers are not in {body.rstrip('.')}, where its class says that its body is")
 
 
 class _WithPrefix:

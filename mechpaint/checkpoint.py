@@ -97,10 +97,10 @@ class Checkpoint:
         except ValueError as error:
             raise CannotExport(f"Hugging Face does not write this model: {error}") from error
 
-    def logits(
-        self, folder: Path, tokens: Int[Tensor, "1 position"], last: int
-    ) -> Float[Tensor, "last_positions vocab"]:
-        """What plain Hugging Face gives at the last positions, with the model loaded from the folder it was saved in.
+    def output(self, folder: Path, tokens: Int[Tensor, "1 position"]) -> Float[Tensor, "1 *rest"]:
+        """What plain Hugging Face gives, with the model loaded from the folder it was saved in.
+
+        Logits, `[1, position, vocab]` or `[1, labels]`; of a model without a head its last hidden state.
 
         Raises:
             CannotExport: The folder does not hold all weights, or others.
@@ -111,7 +111,8 @@ class Checkpoint:
         if wrong:
             raise CannotExport(f"{type(loaded).__name__} does not take back its own weights: {wrong}")
         with torch.no_grad():
-            return loaded.to(tokens.device).eval()(tokens).logits[0, -last:]
+            output = loaded.to(tokens.device).eval()(tokens)
+        return output.logits if hasattr(output, "logits") else output.last_hidden_state
 
 
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "local_attention")

@@ -10,7 +10,7 @@ is copied, and a layer that moves keeps its own mask and positions.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,8 +23,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 
 from mechpaint.errors import InputError
-from mechpaint.kvcache import VisitSlots
+from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, laid_out
 from mechpaint.merge import Merger
+from mechpaint.positions import PositionCheck
 from mechpaint.route import Route, Step, Visit
 
 Residual: TypeAlias = Float[Tensor, "batch position d_model"]
@@ -54,6 +55,30 @@ class LayerArguments:
     def cache(self) -> Cache | None:
         """The key-value cache among the arguments, if there is one."""
         return next((v for v in (*self.args, *self.kwargs.values()) if isinstance(v, Cache)), None)
+
+    def named(self) -> dict[str, Any]:
+        """Every argument by its name, or if it has none by its place."""
+        return {**{f"argument {i}": value for i, value in enumerate(self.args, start=1)}, **self.kwargs}
+
+    def state(self, residual: Tensor) -> dict[str, list[tuple[int, int]]]:
+        """What all of this holds now; it is another after something was written into it."""
+        everything = {"residual stream": residual, **self.named()}
+        return {name: [(id(leaf), _version(leaf)) for leaf in _leaves(value)] for name, value in everything.items()}
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        value = list(cast(Mapping[object, object], value).values())
+    if isinstance(value, list | tuple):
+        for part in cast(Sequence[object], value):
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _version(value: object) -> int:
+    """How often a tensor was written into; torch does not count that in inference mode."""
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
 
 
 @dataclass(slots=True)
@@ -92,6 +117,7 @@ class Conductor:
         self._parent, self._name = _layer_list(model)
         self._real_list()
         self._outputs = _outputs(model, self.layers[0])
+        self._check_positions = PositionCheck(model)
 
     @property
     def n_layers(self) -> int:
@@ -106,11 +132,20 @@ class Conductor:
             CannotReroute: The model is being conducted already.
         """
         real = self._real_list()
-        self._parent.register_module(self._name, _StandIns(self.layers, finish, self._outputs))
+        stand_ins = _StandIns(self.layers, finish, self._outputs)
+        whole = self.model.original_model
+        hooks = [
+            whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
+            whole.register_forward_pre_hook(stand_ins.begin),
+            whole.register_forward_hook(stand_ins.end),
+        ]
+        self._parent.register_module(self._name, stand_ins)
         try:
             yield
         finally:
             self._parent.register_module(self._name, real)
+            for hook in hooks:
+                hook.remove()
             self.visit = None
 
     def _real_list(self) -> nn.Module:
@@ -123,20 +158,30 @@ class Conductor:
             )
         return found
 
-    def run(self, route: Route, recording: Recording) -> Residual:
-        """The final residual stream of a route. A key-value cache is filled with one slot for every visit."""
+    def run(self, route: Route, recording: Recording, layout: Layout | None = None) -> Residual:
+        """The final residual stream of a route.
+
+        Args:
+            route: What runs.
+            recording: What the layers are handed.
+            layout: How a key-value cache in the recording is filled; by default with one slot for every visit.
+        """
+        layout = layout or ExactSlots(route)
         cache = recording.layers[0].cache
-        slots = VisitSlots.of(cache, route) if cache is not None else None
+        tokens = recording.embeddings.shape[1]
+        caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
         residual = recording.embeddings
         for i, step in enumerate(route.steps):
-            residual = self._step(i, step, residual, recording, slots)
+            residual = self._step(i, step, residual, recording, caches)
         return residual
 
-    def _step(self, i: int, step: Step, residual: Residual, recording: Recording, slots: VisitSlots | None) -> Residual:
+    def _step(
+        self, i: int, step: Step, residual: Residual, recording: Recording, caches: VisitCaches | None
+    ) -> Residual:
         merger = Merger(step, residual)
         for layer in step.layers:
             self.visit = Visit(i, layer)
-            arguments = recording.layers[layer].with_cache(slots.at(self.visit) if slots else None)
+            arguments = recording.layers[layer].with_cache(caches(self.visit) if caches else None)
             merger.add(self.call(layer, residual, arguments))
         self.visit = None
         return merger.merged()
@@ -150,8 +195,15 @@ class Conductor:
                 "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
                 "end the route where you want to stop, or read the residual stream with ReadResidual"
             )
+        before = arguments.state(residual)
         output: Any = block(residual, *arguments.args, **arguments.kwargs)
-        return cast(Tensor, output[0] if isinstance(output, tuple) else output)
+        written = [name for name, state in arguments.state(residual).items() if state != before[name]]
+        if written:
+            raise CannotReroute(
+                f"layer {layer} of this {type(self.model.original_model).__name__} writes into its {written[0]}, which "
+                "other layers are handed too, so the layers of this model cannot be run in another order"
+            )
+        return cast(Tensor, output[0] if isinstance(output, tuple | list) else output)
 
     def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> Recording:
         """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed."""
@@ -212,6 +264,7 @@ class _StandIns(nn.ModuleList):
         self.outputs = outputs
         self.recording: Recording | None = None
         self.handed_on: Tensor | None = None
+        self.finished = False
         self.stand_ins = [_StandIn(self, i, layer) for i, layer in enumerate(layers)]
 
     def __iter__(self) -> Iterator[Any]:
@@ -220,8 +273,21 @@ class _StandIns(nn.ModuleList):
     def __getitem__(self, index: Any) -> Any:
         return cast(Any, self.stand_ins[index])
 
+    def begin(self, *_: object) -> None:
+        """A forward pass of the whole model begins."""
+        self.recording, self.handed_on, self.finished = None, None, False
+
+    def end(self, *_: object) -> None:
+        """It has ended."""
+        if not self.finished:
+            raise CannotReroute("the model's forward pass does not reach its last layer, where routes are run")
+
     def hand(self, layer: int, residual: Tensor, arguments: LayerArguments) -> Tensor:
         """Write down what a layer is handed; the last one finishes."""
+        if self.finished:
+            raise CannotReroute(
+                "the model runs its stack of layers several times in a forward pass, so that a route is not one"
+            )
         if layer == 0:
             self.recording = Recording(residual)
         elif self.recording is None or residual is not self.handed_on or len(self.recording.layers) != layer:
@@ -229,12 +295,23 @@ class _StandIns(nn.ModuleList):
                 f"the residual stream changes between layers {layer - 1} and {layer} outside of them, "
                 "so the layers of this model cannot be run in another order"
             )
+        for name, value in arguments.named().items():
+            if any(leaf is _WITHHELD for leaf in _leaves(value)):
+                raise CannotReroute(
+                    f"layer {layer} is handed what layer {layer - 1} returns besides the residual stream ({name}), "
+                    "so the layers of this model cannot be run in another order"
+                )
         self.recording.layers.append(arguments)
         self.handed_on = residual
         if layer < len(self.stand_ins) - 1:
             return residual
+        self.finished = True
         recording, self.recording, self.handed_on = self.recording, None, None
         return self.finish(recording)
+
+
+_WITHHELD = object()
+"""What stand-ins return besides the residual stream: they do not have what a layer would."""
 
 
 class _StandIn:
@@ -253,7 +330,7 @@ class _StandIn:
         if outputs is None:
             return residual
         # some callers unpack exactly what layers return, and some ask for the attention weights in second place
-        return (residual, *[None] * (max(outputs, 1 + bool(kwargs.get("output_attentions"))) - 1))
+        return (residual, *[_WITHHELD] * (max(outputs, 1 + bool(kwargs.get("output_attentions"))) - 1))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -267,10 +344,7 @@ def _check_reroutable(model: object) -> None:
     name = type(model.original_model).__name__
     config = getattr(model.original_model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
-        raise CannotReroute(
-            f"{name} is an encoder-decoder: it has two stacks of layers, and passes position biases from its first "
-            "layer on; routes need one stack"
-        )
+        raise CannotReroute(f"{name} is an encoder-decoder: it has two stacks of layers, and routes need one")
     if "blocks" not in (model.adapter.component_mapping or {}):
         raise CannotReroute(f"{name} has no single stack of layers that TransformerLens knows as `blocks`")
     text = getattr(config, "text_config", None) or config
@@ -282,7 +356,6 @@ def _check_reroutable(model: object) -> None:
 _STATE_BETWEEN_LAYERS = {
     "num_kv_shared_layers": "keys and values",
     "altup_num_inputs": "several residual streams",
-    "hidden_size_per_layer_input": "embeddings of its own for every layer",
 }
 
 
@@ -304,9 +377,10 @@ class _Seen(Exception):
 
 def _outputs(model: TransformerBridge, layer: nn.Module) -> int | None:
     """How long a tuple layers return, None for no tuple: seen on one token, with everybody's hooks silent."""
-    seen: list[object] = []
+    name = type(model.original_model).__name__
+    seen: list[Any] = []
 
-    def look(module: nn.Module, args: Any, output: object) -> None:
+    def look(module: nn.Module, args: Any, output: Any) -> None:
         seen.append(output)
         raise _Seen
 
@@ -319,8 +393,15 @@ def _outputs(model: TransformerBridge, layer: nn.Module) -> int | None:
         finally:
             handle.remove()
     if not seen:
-        raise CannotReroute(f"{type(model.original_model).__name__} does not run its layers in a forward pass")
-    return len(cast(tuple[object, ...], seen[0])) if isinstance(seen[0], tuple) else None
+        raise CannotReroute(f"{name} does not run its layers in a forward pass")
+    several = isinstance(seen[0], tuple | list)
+    residual: Tensor = seen[0][0] if several else seen[0]
+    if residual.ndim != 3:
+        raise CannotReroute(
+            f"the layers of {name} hand on several residual streams, of shape {tuple(residual.shape)} for one token; "
+            "routes need one, of shape [batch, position, d_model]"
+        )
+    return len(seen[0]) if several else None
 
 
 @contextmanager

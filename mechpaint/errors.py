@@ -5,8 +5,9 @@
         RouteError        malformed notation, a layer that does not exist, nothing left to run
         HookSetError      a name that does not exist, a read that the route never reaches, a hook that never fires
         CannotReroute     a model whose layers cannot run in another order, or that is attached already
+        TextTooLong       more tokens than the model has positions for
         CannotExport      a route or model that no checkpoint can hold, or a folder that holds something already
-        LoadError         no such model, device, dtype or tokenizer
+        LoadError         no such model, device, dtype or tokenizer, or a model without the head that is needed
         TaskError         no such task, no items, a source that cannot be read
         PluginError       a plugin file that is not there, or in which something is wrong
         VariantError      an experiment that the paper does not define

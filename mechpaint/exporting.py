@@ -69,8 +69,9 @@ def export(
     """Write a checkpoint whose layers are a route, for plain transformers: no mechpaint, no hooks, no model code.
 
     The folder holds what `save_pretrained` writes, the tokenizer, a `README.md`, and the same as a `mergekit.yaml`.
-    Before it gets its name, the checkpoint is loaded from disk and its logits are compared with the routed model's, on
-    random tokens that reach beyond sliding windows of up to `LONGEST_WINDOW` tokens.
+    Before it gets its name, the checkpoint is loaded from disk and its logits (of a model without a head, its last
+    hidden states) are compared with the routed model's, on random tokens that reach beyond sliding windows of up to
+    `LONGEST_WINDOW` tokens.
 
     Args:
         model: A bridge on a Hugging Face model, in evaluation mode.
@@ -147,11 +148,15 @@ def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folde
         CannotExport: The checkpoint does not give the routed model's logits.
     """
     tokens = _tokens(model, checkpoint)
-    positions = torch.zeros_like(tokens, dtype=torch.bool)
-    positions[:, -_COMPARED:] = True
-    ((_, expected),) = sweep(model, tokens, [route], positions=positions)
-    found = checkpoint.logits(folder, tokens, len(expected)).to(expected.device)
-    difference = found.double() - expected.double()
+    found = checkpoint.output(folder, tokens)
+    if found.ndim == 3:
+        positions = torch.zeros_like(tokens, dtype=torch.bool)
+        positions[:, -_COMPARED:] = True
+        ((_, expected),) = sweep(model, tokens, [route], positions=positions)
+        found = found[0, -len(expected) :]
+    else:  # one output for the whole sequence
+        ((_, expected),) = sweep(model, tokens, [route])
+    difference = found.to(expected.device).double() - expected.double()
     relative = float(difference.square().sum() / expected.double().square().sum()) ** 0.5
     largest = float(difference.abs().max())
     if not relative <= _rounding(expected):

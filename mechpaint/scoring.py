@@ -12,7 +12,6 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.analysis import Advance, Record
-from mechpaint.models import require_language_model
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.sweeping import Sweep
 from mechpaint.tasks.items import Named, Outcome, Place, Placed, Rowed
@@ -135,11 +134,7 @@ def score_at_places(
 
     Yields:
         A record for each item and route.
-
-    Raises:
-        LoadError: The model has no language-modelling head.
     """
-    require_language_model(model, f"the task {task}")
     for batch in batches(items, rows_at_once):
         tokens, mask = batch.padded(model.cfg.device)
         positions, index, targets = _selection(batch, tokens)

@@ -11,6 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.conductor import Conductor, Recording
 from mechpaint.hookset import Hook, HookFunction, HookSet, HookSetError, Store
+from mechpaint.kvcache import KV, layout
 from mechpaint.route import Route, Visit
 from mechpaint.showing import Showing, Shown
 
@@ -57,27 +58,34 @@ class Session(Showing):
 
 
 @contextmanager
-def attach(model: TransformerBridge, hook_set: HookSet) -> Generator[Session]:
+def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> Generator[Session]:
     """Run `model` under a hook set: every call of it within the `with` block follows the route and is read.
 
-    `model(tokens)`, `run_with_cache`, `run_with_hooks` and `generate` all do. Every TransformerLens hook point fires
+    `model(tokens)`, `run_with_cache`, `run_with_hooks`, `generate` and `generate_stream` all do, and so does Hugging
+    Face's own `generate`. Every TransformerLens hook point fires
     on every visit of its layer. On leaving, also by an exception, the model is exactly as it was.
 
     Args:
         model: A TransformerBridge; `mechpaint.load` makes one.
         hook_set: What to run and read, such as `Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])`.
+        kv: How a key-value cache is filled while generating. `"exact"`: one slot for every visit of a layer, so that
+            generating with the cache is generating without it. `"averaged"`: as in the code of "Transformer Layers as
+            Painters" (arXiv 2407.09298), one slot for every averaged group, holding the mean of its members' keys
+            (after rotary) and of their values; an approximation, which gives other text.
 
     Yields:
         The session: `session.route`, and `session[key][visit]` for what was read in the last forward pass.
 
     Raises:
         CannotReroute: This model's layers cannot be rerouted, or it is attached already.
-        RouteError: The hook set leaves no route, or names layers that the model does not have.
+        RouteError: The hook set leaves no route, or names layers that the model does not have; `kv` is not known. In a
+            forward pass: a key-value cache that was filled along another route, or of a kind that cannot be laid out.
         HookSetError: A hook name that the model does not have, a read that the route never reaches, or, on leaving,
             a hook that never fired although the model ran.
     """
     conductor = Conductor(model)
     route = hook_set.route(conductor.n_layers)
+    slots = layout(kv, route)
     store: Store = {reading.key: {} for reading in hook_set.reads()}
     session = Session(hook_set, route, store)
     watched = [_Watched(hook) for hook in hook_set.hooks()]
@@ -89,7 +97,7 @@ def attach(model: TransformerBridge, hook_set: HookSet) -> Generator[Session]:
         runs += 1
         for read in store.values():
             read.clear()
-        return conductor.run(route, recording)
+        return conductor.run(route, recording, slots)
 
     hooks = [*_readers(model, conductor, session, store), *((w.hook.where, w) for w in watched)]
     with model.hooks(fwd_hooks=hooks), conductor.conducting(finish):

@@ -16,11 +16,10 @@ def logits(model: torch.nn.Module, tokens: torch.Tensor, steps: list, **inputs: 
     """
     layers = _layers(model)
     caught: dict[int, tuple[tuple, dict]] = {}
-    handles = [layer.register_forward_pre_hook(_catcher(caught, i), with_kwargs=True) for i, layer in enumerate(layers)]
+    handles = [layer.register_forward_pre_hook(catcher(caught, i), with_kwargs=True) for i, layer in enumerate(layers)]
+    model.config.get_text_config().use_cache = False  # else layers that run again would find what they have written
     with torch.no_grad():
-        model(tokens, use_cache=False, **inputs) if "bert" not in type(model).__name__.lower() else model(
-            tokens, **inputs
-        )
+        model(tokens, **inputs)
     for handle in handles:
         handle.remove()
     stream = caught[0][0][0]
@@ -33,7 +32,7 @@ def logits(model: torch.nn.Module, tokens: torch.Tensor, steps: list, **inputs: 
             else:
                 stream = torch.stack(outputs).mean(0)
     handle = layers[-1].register_forward_hook(
-        lambda module, args, output: (stream, *output[1:]) if isinstance(output, tuple) else stream
+        lambda module, args, output: (stream, *output[1:]) if isinstance(output, tuple | list) else stream
     )
     with torch.no_grad():
         out = model(tokens, **inputs)
@@ -46,7 +45,9 @@ def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:
     return list(max(lists, key=len))
 
 
-def _catcher(caught: dict, i: int):
+def catcher(caught: dict, i: int):
+    """A pre-hook that writes down what layer `i` is handed."""
+
     def catch(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         caught[i] = (args, dict(kwargs))
 
@@ -56,4 +57,4 @@ def _catcher(caught: dict, i: int):
 def _call(layer: torch.nn.Module, stream: torch.Tensor, arguments: tuple[tuple, dict]) -> torch.Tensor:
     args, kwargs = arguments
     out = layer(stream, *args[1:], **kwargs)
-    return out[0] if isinstance(out, tuple) else out
+    return out[0] if isinstance(out, tuple | list) else out

@@ -77,6 +77,7 @@ def test_only_the_conductor_knows_hugging_face_internals():
     allowed = {
         "mechpaint.conductor",
         "mechpaint.kvcache",
+        "mechpaint.positions",
         "mechpaint.models",
         "mechpaint.bodies",
         "mechpaint.checkpoint",  # writes Hugging Face models: their configurations and the names of their weights

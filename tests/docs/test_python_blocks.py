@@ -20,7 +20,10 @@ PROGRAMS = list(programs("python"))
 
 
 def _marks(program):
-    return [pytest.mark.gemma, pytest.mark.slow] if any("gemma" in block.text for block in program) else []
+    text = "".join(block.text for block in program)
+    if "rxnfp" in text or "minilm" in text:
+        return [pytest.mark.encoders]
+    return [pytest.mark.gemma, pytest.mark.slow] if "gemma" in text else []
 
 
 def readme_session(names):

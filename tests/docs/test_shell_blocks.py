@@ -8,7 +8,7 @@
     git, cd          for real, with a small repository in the place of this one
     make TARGET      `make -n`: the target and all it needs are there
     pip install …    the extras are this project's, and files that are named are there; another package's modules and
-                     entry points are found from then on
+                     entry points are found from then on; what is pinned, the Makefile installs in the same way
     python -m NAME   the module is there; the benchmarks that are started so take minutes
 
 The commands of a page run in order, in an empty folder; a block with a title becomes the file of that name when it is
@@ -168,6 +168,10 @@ def _pip(words: list[str], place: Place) -> None:
         if word == "-c":
             place.file(words[i + 1])
     for requirement in wanted:
+        if "==" in requirement:  # another's package, which the Makefile installs in the same way
+            assert requirement in (ROOT / "Makefile").read_text()
+            assert "--no-deps" in words
+            continue
         what, extras = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", requirement).groups()
         assert set(extras.split(",") if extras else ()) <= EXTRAS, requirement
         home = ROOT if what == "." else place.file(what)

@@ -12,6 +12,7 @@ from mechpaint.headscores import copying_scores
 from mechpaint.hooks import Average, ReadAttention, ReadResidual, Reroute, Skip
 from mechpaint.route import Route, Visit
 from tests import plain, tiny
+from tests.architectures.recipes import RECIPES
 
 N = tiny.N_LAYERS
 BODY = hf.AutoModel
@@ -32,25 +33,19 @@ OTHERS = [("bloom", BODY), ("mistral", TAGS), ("gpt_neox", LABELS), ("opt", BODY
 
 
 def _config(name):
-    if name == "roberta":
-        sizes = {"intermediate_size": 48, "max_position_embeddings": 64, "pad_token_id": 1, "type_vocab_size": 2}
-        return hf.RobertaConfig(**tiny._SIZES, **sizes, initializer_range=0.2)
-    if name == "opt":
-        return hf.OPTConfig(**tiny._SIZES, ffn_dim=48, max_position_embeddings=64, word_embed_proj_dim=32)
-    config = tiny.module(name).config
-    config.pad_token_id = 0
+    config = RECIPES[name].module().config
+    config.pad_token_id = config.pad_token_id or 0
     return config
 
 
 def _module(name, auto):
-    """The same at every call, with no norm that could be left out unnoticed."""
+    """The same at every call, with no norm or bias that could be left out unnoticed."""
     config = _config(name)
     config.num_labels = 3
     torch.manual_seed(0)
     module = auto.from_config(config, attn_implementation="eager")
     for parameter in module.parameters():
-        if parameter.ndim == 1:
-            torch.nn.init.normal_(parameter, mean=0.8, std=0.2)
+        torch.nn.init.normal_(parameter, mean=0.8 if parameter.ndim == 1 else 0.0, std=0.2)
     return module.eval()
 
 
@@ -59,9 +54,10 @@ def _inputs(name):
     tokens = 2 + tiny.tokens() % (tiny.VOCABULARY - 2)
     mask = torch.ones_like(tokens)
     mask[1, 6:] = 0
-    tokens[1, 6:] = _config(name).pad_token_id
+    config = _config(name)
+    tokens[1, 6:] = config.pad_token_id
     inputs = {"attention_mask": mask}
-    if "bert" in name:
+    if getattr(config, "type_vocab_size", 1) > 1:
         inputs["token_type_ids"] = (torch.arange(tokens.shape[1]) > 3).long().expand_as(tokens)
     return tokens, inputs
 
@@ -119,6 +115,30 @@ def test_a_normal_bridge(name, auto):
     fresh.load_state_dict(model.state_dict())
     with torch.no_grad():
         assert torch.equal(fresh(tokens, **inputs), model(tokens, **inputs))
+
+
+@pytest.mark.parametrize(("name", "auto"), [("bert", LABELS), ("gemma3", LABELS), ("gpt2", BODY), ("roberta", BODY)])
+def test_a_route_as_a_checkpoint(tmp_path, name, auto):
+    tokens, inputs = _inputs(name)
+    model = mp.load(_module(name, auto))
+    mp.export(model, Route.parse("0 3-1 3x2 5", N), tmp_path / "out")
+    plainly = auto.from_pretrained(tmp_path / "out", attn_implementation="eager", num_labels=3).eval()
+    with torch.no_grad():
+        found = plainly(tokens, **inputs)
+    found = found.logits if auto is LABELS else found.last_hidden_state
+    expected = plain.logits(_module(name, auto), tokens, [0, 3, 2, 1, 3, 3, 5], **inputs)
+    real = inputs["attention_mask"].bool() if auto is BODY else ...
+    assert (found - expected)[real].abs().max() < 1e-5 * expected[real].abs().max()
+
+
+@pytest.mark.parametrize("auto", [BODY, LABELS])
+def test_hook_points_alone_do_the_same(auto):
+    tokens, inputs = _inputs("bert")
+    model = mp.load(_module("bert", auto))
+    with torch.no_grad():
+        found = model.run_with_hooks(tokens, fwd_hooks=Skip(1, 2).fwd_hooks(model), **inputs)
+        with mp.attach(model, Skip(1, 2)):
+            assert torch.equal(found, model(tokens, **inputs))
 
 
 @pytest.mark.parametrize("auto", [BODY, LABELS])
@@ -189,6 +209,7 @@ def test_what_cannot_be_fitted_is_refused():
     for auto, config in [
         (hf.AutoModelForQuestionAnswering, _config("bert")),
         (hf.AutoModel, hf.DistilBertConfig(vocab_size=9, dim=8, n_heads=2, hidden_dim=8, n_layers=1)),
+        (hf.AutoModel, hf.BartConfig(vocab_size=9, d_model=16, encoder_layers=1, decoder_layers=1)),
     ]:
         module = auto.from_config(config)
         with pytest.raises(mp.LoadError, match=rf"{type(module).__name__}\. Expected .* bare or with a head"):

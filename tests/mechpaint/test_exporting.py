@@ -22,6 +22,7 @@ from mechpaint.hooks import Average, ReadAttention, Reroute, Reverse, Skip
 from mechpaint.mergekit import passthrough
 from mechpaint.route import Route
 from tests import plain, tiny
+from tests.architectures.recipes import LLAMA
 
 ROUTES = {
     "0-1 4-5": [0, 1, 4, 5],
@@ -112,7 +113,7 @@ def test_generating_with_a_cache_equals_generating_without(name, tmp_path):
     options |= {"return_dict_in_generate": True, "attention_mask": torch.ones_like(tokens), "pad_token_id": 0}
     cached, uncached = (loaded.generate(tokens, use_cache=use, **options) for use in (True, False))
     assert torch.equal(cached.sequences, uncached.sequences)
-    assert (torch.stack(cached.logits) - torch.stack(uncached.logits)).abs().max() < 1e-5
+    assert (torch.stack(cached.logits) - torch.stack(uncached.logits)).abs().max() < 5e-5
 
 
 def test_the_configuration_says_what_each_layer_is(tmp_path):
@@ -216,7 +217,7 @@ def _native():
 
 def _own_code():
     own = type("Own", (hf.LlamaForCausalLM,), {"__module__": "somewhere.else"})
-    made = own(hf.LlamaConfig(**tiny._LLAMA))
+    made = own(hf.LlamaConfig(**LLAMA))
     made.__class__.__name__ = "LlamaForCausalLM"
     return mp.load(made)
 
@@ -320,7 +321,7 @@ def test_something_that_is_there_already_is_left_alone(llama, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "folder"]
 
 
-@pytest.mark.parametrize("name", ["gemma3", "qwen2", "gpt_neo", "smollm3"])
+@pytest.mark.parametrize("name", ["gemma3", "qwen2 (sliding)", "gpt_neo", "smollm3"])
 def test_settings_in_the_wrong_order_would_not_get_through(name, monkeypatch, tmp_path):
     """First by what the layers would be, and with that blinded by the logits."""
     monkeypatch.setattr(checkpoint, "_rearrange", lambda config, order: ())

@@ -23,6 +23,8 @@ INDEX = json.loads((GOLDEN / "index.json").read_text())
 CASES = INDEX["cases"]
 INPUTS = load_file(GOLDEN / "inputs.safetensors")
 LOGITS = load_file(GOLDEN / "logits.safetensors")
+GENERATED = load_file(GOLDEN / "generation.safetensors")
+RUNS = INDEX["generation"]
 
 
 @cache
@@ -100,3 +102,48 @@ def test_negative_control(case):
 def test_variants_are_the_orders_that_were_observed(case):
     n_layers = INDEX["models"][case["model"]]["num_layers"]
     assert variant(case["method"], n_layers, case["start_layer"], case["repeat_or_seed"]) == _route(case)
+
+
+def _generated(run, **options):
+    """Tokens and step logits of a run's prompt, continued greedily."""
+    model = _model(run["model"])
+    prompt = INPUTS[f"{run['prompt']}/input_ids"]
+    mask = INPUTS.get(f"{run['prompt']}/attention_mask")
+    done = model.generate(
+        prompt, attention_mask=mask, max_new_tokens=run["max_new_tokens"], do_sample=False, stop_at_eos=False,
+        output_logits=True, verbose=False, **options,
+    )  # fmt: skip
+    return done.sequences[:, prompt.shape[1] :], torch.stack(done.logits, dim=1)
+
+
+def _run_route(run):
+    n_layers = INDEX["models"][run["model"]]["num_layers"]
+    return Reroute(variant(run["method"], n_layers, run["start_layer"], run["repeat_or_seed"]))
+
+
+def _recorded(run, mode):
+    logits = GENERATED.get(f"{run['id']}/{mode}/step_logits", GENERATED[f"{run['id']}/cache/step_logits"])
+    return GENERATED[f"{run['id']}/{mode}/tokens"], logits
+
+
+@pytest.mark.parametrize("mode", ["cache", pytest.param("nocache", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["id"])
+def test_generation(run, mode):
+    """With averaged slots what the code's cache gave, without a cache what it gave without."""
+    tokens, logits = _recorded(run, mode)
+    with mp.attach(_model(run["model"]), _run_route(run), kv="averaged"):
+        found_tokens, found_logits = _generated(run, use_past_kv_cache=mode == "cache")
+    assert torch.equal(found_tokens, tokens)
+    assert (found_logits - logits).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run["id"])
+def test_generation_with_exact_slots_is_the_recorded_run_without_a_cache(run):
+    """Also where the code's own cache gave other tokens: there the averaged slots must be told from the exact ones."""
+    tokens, logits = _recorded(run, "nocache")
+    with mp.attach(_model(run["model"]), _run_route(run)):
+        found_tokens, found_logits = _generated(run)
+    assert torch.equal(found_tokens, tokens)
+    assert (found_logits - logits).abs().max() < 1e-4
+    approximate, _ = _recorded(run, "cache")
+    assert torch.equal(found_tokens, approximate) == run["tokens_equal"]

@@ -181,33 +181,6 @@ def test_gradients_flow_to_visited_layers_only():
     assert has == [True, True, True, True, False, True]
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2", "bloom"])
-@pytest.mark.parametrize("text", ["0-1 4-5", "5-0", "0 2x3 (1-4)x2 5", "2-5"])
-def test_generating_with_a_cache_equals_generating_without(name, text):
-    model, tokens = tiny.bridge(name), tiny.tokens(rows=2, length=6)
-    options = {"max_new_tokens": 8, "do_sample": False, "verbose": False, "stop_at_eos": False}
-    with torch.no_grad(), mp.attach(model, Reroute(text)):
-        cached = model.generate(tokens, use_past_kv_cache=True, **options)
-        plainly = model.generate(tokens, use_past_kv_cache=False, **options)
-        recomputed = tokens
-        for _ in range(8):
-            recomputed = torch.cat([recomputed, model(recomputed)[:, -1:].argmax(-1)], dim=1)
-    assert torch.equal(cached, recomputed)
-    assert torch.equal(plainly, recomputed)
-
-
-def test_a_cache_that_another_route_filled_is_refused(llama):
-    tokens = tiny.tokens()
-    with torch.no_grad(), mp.attach(llama, Skip(1, 2)):
-        _, cache = llama(tokens, return_type="logits_and_cache", use_cache=True)
-    with (
-        torch.no_grad(),
-        mp.attach(llama, Skip(2, 3)),
-        pytest.raises(mp.RouteError, match="filled along 0 3-5"),
-    ):
-        llama(tokens[:, -1:], past_key_values=cache)
-
-
 def _state(model):
     blocks = model.blocks
     points = {name: tuple(point._forward_hooks) for name, point in model.hook_dict.items()}
