@@ -37,6 +37,7 @@ MODULES = (
     "mechpaint.metrics",
     "mechpaint.statistics",
     "mechpaint.tasks",
+    "mechpaint.finetuning",
     "mechpaint.plugins",
     "mechpaint.errors",
 )
