@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 
+from mechpaint.bare import BareLayers
 from mechpaint.errors import InputError
 from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, laid_out
 from mechpaint.merge import Merger
@@ -118,6 +119,7 @@ class Conductor:
         self._real_list()
         self._outputs = _outputs(model, self.layers[0])
         self._check_positions = PositionCheck(model)
+        self._bare = BareLayers(model)
 
     @property
     def n_layers(self) -> int:
@@ -170,26 +172,37 @@ class Conductor:
         cache = recording.layers[0].cache
         tokens = recording.embeddings.shape[1]
         caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
+        generates = cache is not None and tokens == 1 and not recording.layers[0].kwargs.get("output_attentions")
+        layers = (self._bare.unheard() if generates else None) or self.layers
         residual = recording.embeddings
         for i, step in enumerate(route.steps):
-            residual = self._step(i, step, residual, recording, caches)
+            residual = self._step(i, step, residual, recording, caches, layers)
         return residual
 
     def _step(
-        self, i: int, step: Step, residual: Residual, recording: Recording, caches: VisitCaches | None
+        self,
+        i: int,
+        step: Step,
+        residual: Residual,
+        recording: Recording,
+        caches: VisitCaches | None,
+        layers: Sequence[nn.Module],
     ) -> Residual:
         merger = Merger(step, residual)
         for layer in step.layers:
             self.visit = Visit(i, layer)
             arguments = recording.layers[layer].with_cache(caches(self.visit) if caches else None)
-            merger.add(self.call(layer, residual, arguments))
+            merger.add(self.call(layer, residual, arguments, layers[layer]))
         self.visit = None
         return merger.merged()
 
-    def call(self, layer: int, residual: Residual, arguments: LayerArguments) -> Residual:
-        """One layer's output, its residual connection included."""
-        block = self.layers[layer]
-        bounds = (getattr(block, name, None) for name in ("_stop_at_layer_idx", "_start_at_layer_idx"))
+    def call(
+        self, layer: int, residual: Residual, arguments: LayerArguments, block: nn.Module | None = None
+    ) -> Residual:
+        """One layer's output, its residual connection included; of `block`, if it stands for that layer."""
+        real = self.layers[layer]
+        block = block or real
+        bounds = (getattr(real, name, None) for name in ("_stop_at_layer_idx", "_start_at_layer_idx"))
         if any(bound is not None for bound in bounds):
             raise CannotReroute(
                 "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
@@ -221,8 +234,11 @@ class Conductor:
     def by_position(self) -> bool:
         """Whether the model's tail treats every position by itself, as an unembedding does.
 
-        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent.
+        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent, if the
+        model has no unembedding (which for a large vocabulary would take as long as many layers).
         """
+        if "unembed" in (self.model.adapter.component_mapping or {}):
+            return True
         weight = next(self.model.parameters())
         rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
         with _silenced(self.model), torch.no_grad():
