@@ -69,7 +69,11 @@ def test_the_table_is_whole():
 def test_a_wrong_route_would_be_noticed(monkeypatch):
     """The checks themselves can fail: here layers are taken for their neighbours."""
     real = Conductor.call
-    monkeypatch.setattr(Conductor, "call", lambda self, layer, *rest: real(self, max(layer - 1, 0), *rest))
+
+    def neighbour(self, layer, residual, arguments, block):
+        return real(self, layer, residual, arguments, self.layers[max(layer - 1, 0)])
+
+    monkeypatch.setattr(Conductor, "call", neighbour)
     found = examine("llama")
     assert not found.identity
     assert min(found.orders, found.groups, found.watched, found.gradients, found.bfloat16_averaged) > CONTROL
