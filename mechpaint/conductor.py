@@ -134,8 +134,8 @@ class Conductor:
             CannotReroute: The model is being conducted already.
         """
         real = self._real_list()
-        stand_ins = _StandIns(self.layers, finish, self._outputs)
         whole = self.model.original_model
+        stand_ins = _StandIns(self.layers, finish, self._outputs, type(whole).__name__)
         hooks = [
             whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
             whole.register_forward_pre_hook(stand_ins.begin),
@@ -213,8 +213,8 @@ class Conductor:
         written = [name for name, state in arguments.state(residual).items() if state != before[name]]
         if written:
             raise CannotReroute(
-                f"layer {layer} of this {type(self.model.original_model).__name__} writes into its {written[0]}, which "
-                "other layers are handed too, so the layers of this model cannot be run in another order"
+                f"layer {layer} of {type(self.model.original_model).__name__} writes into what it is handed "
+                f"({written[0]}), so what others are handed depends on the order that layers run in"
             )
         return cast(Tensor, output[0] if isinstance(output, tuple | list) else output)
 
@@ -234,8 +234,11 @@ class Conductor:
     def by_position(self) -> bool:
         """Whether the model's tail treats every position by itself, as an unembedding does.
 
-        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent.
+        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent, if the
+        model has no unembedding (which for a large vocabulary would take as long as many layers).
         """
+        if "unembed" in (self.model.adapter.component_mapping or {}):
+            return True
         weight = next(self.model.parameters())
         rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
         with _silenced(self.model), torch.no_grad():
@@ -271,8 +274,9 @@ class _Recorded(Exception):
 class _StandIns(nn.ModuleList):
     """Stands where Hugging Face keeps its layers: owns the real ones, and gives out stand-ins."""
 
-    def __init__(self, layers: list[nn.Module], finish: Finish, outputs: int | None) -> None:
+    def __init__(self, layers: list[nn.Module], finish: Finish, outputs: int | None, model: str) -> None:
         super().__init__(layers)
+        self.model = model
         self.finish = finish
         self.outputs = outputs
         self.recording: Recording | None = None
@@ -293,26 +297,30 @@ class _StandIns(nn.ModuleList):
     def end(self, *_: object) -> None:
         """It has ended."""
         if not self.finished:
-            raise CannotReroute("the model's forward pass does not reach its last layer, where routes are run")
+            raise CannotReroute(
+                f"the forward pass of {self.model} does not reach layer {len(self.stand_ins) - 1}, the last that "
+                "TransformerLens knows, so that no route can be run there"
+            )
 
     def hand(self, layer: int, residual: Tensor, arguments: LayerArguments) -> Tensor:
         """Write down what a layer is handed; the last one finishes."""
         if self.finished:
             raise CannotReroute(
-                "the model runs its stack of layers several times in a forward pass, so that a route is not one"
+                f"{self.model} runs its stack of layers several times in a forward pass; routes are of models that run "
+                "it once"
             )
         if layer == 0:
             self.recording = Recording(residual)
         elif self.recording is None or residual is not self.handed_on or len(self.recording.layers) != layer:
             raise CannotReroute(
-                f"the residual stream changes between layers {layer - 1} and {layer} outside of them, "
-                "so the layers of this model cannot be run in another order"
+                f"the residual stream of {self.model} changes between layers {layer - 1} and {layer} outside of them, "
+                "so they cannot be run in another order"
             )
         for name, value in arguments.named().items():
             if any(leaf is _WITHHELD for leaf in _leaves(value)):
                 raise CannotReroute(
-                    f"layer {layer} is handed what layer {layer - 1} returns besides the residual stream ({name}), "
-                    "so the layers of this model cannot be run in another order"
+                    f"layer {layer} of {self.model} is handed what layer {layer - 1} returns besides the residual "
+                    f"stream ({name}), so they cannot be run in another order"
                 )
         self.recording.layers.append(arguments)
         self.handed_on = residual
@@ -358,6 +366,9 @@ def _check_reroutable(model: object) -> None:
     config = getattr(model.original_model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         raise CannotReroute(f"{name} is an encoder-decoder: it has two stacks of layers, and routes need one")
+    takes = getattr(model.original_model, "main_input_name", "input_ids")
+    if takes != "input_ids":
+        raise CannotReroute(f"{name} takes {takes}; routes are run on token ids")
     if "blocks" not in (model.adapter.component_mapping or {}):
         raise CannotReroute(f"{name} has no single stack of layers that TransformerLens knows as `blocks`")
     text = getattr(config, "text_config", None) or config

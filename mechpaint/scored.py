@@ -144,6 +144,7 @@ class ScoredPlan(Plan):
         return [
             *self.subject.details(),
             *((f"task {f.name}", f"{f.items} items; {f.measure}; chance {f.chance:.4g}") for f in self.facts),
+            *((f"left out of {f.name}", f"too long: {', '.join(f.too_long)}") for f in self.facts if f.too_long),
             ("hooks on every route", str(self.subject.hooks) or "none"),
             ("routes", f"{len(self.tree.routes)} distinct"),
             (

@@ -82,6 +82,7 @@ def test_only_the_conductor_knows_hugging_face_internals():
         "mechpaint.models",
         "mechpaint.bodies",
         "mechpaint.checkpoint",  # writes Hugging Face models: their configurations and the names of their weights
+        "mechpaint.finetuning.copies",  # makes Hugging Face's classification models
         "mechpaint.gemma",
         "mechpaint.encoders",
         "mechpaint.toy.bridging",

@@ -17,8 +17,9 @@ _AGAIN = {2: "middle twice", 3: "middle three times"}
 
 def claims(curves: Curves) -> list[Claim]:
     """Every claim that the measured variants can speak to."""
-    # without a task on which the full model beats chance there are no normalised scores to compare
-    tests = _TESTS if curves.scores.tasks else (_single_layers,)
+    tests = _TESTS
+    if not curves.scores.tasks:  # without a task on which the full model beats chance there are no normalised scores
+        tests = (_single_layers,) if curves.with_perplexity() else ()
     return [claim for test in tests if (claim := test(curves)) is not None]
 
 
@@ -41,19 +42,41 @@ def _better(curves: Curves, where: str, text: str, better: str, worse: str) -> C
 def _single_layers(curves: Curves) -> Claim | None:
     """Figure 2: the ends matter, the middle does not."""
     n = curves.n_layers
-    if n < 8:
+    if n < 6:
         return None
+    middle = range(3, n - 3) if n >= 8 else range(2, n - 2)
+    test = _single_layers_by_perplexity if curves.with_perplexity() else _single_layers_by_score
+    decided, evidence = test(curves, middle)
+    text = "Skipping one of the first or last layers is catastrophic, one of the middle mild."
+    return Claim("§3.1, figure 2", text, decided, evidence)
+
+
+def _single_layers_by_perplexity(curves: Curves, middle: range) -> tuple[str, str]:
+    n = curves.n_layers
     ratios = {layer: curves.perplexity_ratio("skip_idx_layer", layer) for layer in range(n)}
     first, last = max(ratios[0], ratios[1]), max(ratios[n - 1], ratios[n - 2])
-    middle = sorted(ratios[layer] for layer in range(3, n - 3))
-    typical = float(np.median(middle))
+    typical = float(np.median([ratios[layer] for layer in middle]))
     held = first > 3 * typical and last > 3 * typical
-    return Claim(
-        "§3.1, figure 2",
-        "Skipping one of the first or last layers is catastrophic, one of the middle mild.",
+    return (
         "held" if held else "not held",
         f"perplexity times {first:.3g} at the worse of the first two layers, times {last:.3g} at the worse of the last "
-        f"two, times {typical:.3g} at the median of layers 3 to {n - 4} (held if both exceed three times that)",
+        f"two, times {typical:.3g} at the median of layers {middle[0]} to {middle[-1]} (held if both exceed three "
+        "times that)",
+    )
+
+
+def _single_layers_by_score(curves: Curves, middle: range) -> tuple[str, str]:
+    """As elsewhere, mild is what leaves more than half of the score, and catastrophic what leaves less."""
+    n = curves.n_layers
+    left = {layer: curves.single_median("skip_idx_layer", layer) for layer in range(n)}
+    first, last = (combine([left[a], left[b]], np.min) for a, b in ((0, 1), (n - 2, n - 1)))
+    typical = combine([left[layer] for layer in middle], np.median)
+    least = estimate(combine([0.5 - first, 0.5 - last, typical - 0.5], np.min))
+    return (
+        verdict(least),
+        f"the {curves.value} is {estimate(first)} at the worse of the first two layers, {estimate(last)} at the worse "
+        f"of the last two, {estimate(typical)} at the median of layers {middle[0]} to {middle[-1]} (held if the "
+        "former are below one half and the latter is above)",
     )
 
 
@@ -85,7 +108,7 @@ def _worst_of_all(curves: Curves) -> Claim | None:
         "§3.3, §3.8, figures 5 and 11",
         "Repeating the centre layer is the worst of all variants.",
         verdict(difference),
-        f"mean medians with 3 layers affected or more: {areas}; the next worse less middle repeat {difference}",
+        f"{curves.mean_values} with 3 layers affected or more: {areas}; the next worse less middle repeat {difference}",
     )
 
 
@@ -103,7 +126,8 @@ def _least_harmful(curves: Curves) -> Claim | None:
         "§3.8, figure 11",
         "Looped parallel and random order are the two least harmful variants.",
         verdict(difference),
-        f"mean medians with 3 layers affected or more: {areas}; the worse of the two less the best other {difference}",
+        f"{curves.mean_values} with 3 layers affected or more: {areas}; the worse of the two less the best other "
+        f"{difference}",
     )
 
 

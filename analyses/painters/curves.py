@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.painters.variants import Variant
-from mechpaint.analysis import Results
+from mechpaint.analysis import Results, TaskFacts
 from mechpaint.route import Route
 from mechpaint.statistics import Scores
 
@@ -84,17 +84,43 @@ class Curves:
         """The mean over start layers of the median over tasks."""
         return np.mean([self.median(curve, s) for s in starts], axis=0)
 
+    @property
+    def value(self) -> str:
+        """What the values are: with a single task there is no median to speak of."""
+        return "median over tasks" if len(self.scores.tasks) > 1 else "score"
+
+    @property
+    def mean_values(self) -> str:
+        """What their means over start layers are."""
+        return "mean medians" if len(self.scores.tasks) > 1 else "mean scores"
+
+    def with_perplexity(self) -> list[TaskFacts]:
+        """The tasks that have log-probabilities."""
+        return [task for task in self.results.tasks if self.scores.has_perplexity(task.name)]
+
+    def without_perplexity(self) -> list[TaskFacts]:
+        """The tasks that have none, but a score to be normalised."""
+        return [task for task in self.scores.tasks if not self.scores.has_perplexity(task.name)]
+
     def perplexity(self, task: str, method: str, layer: int) -> float:
         """The perplexity of a task's right answers, with one layer skipped or switched."""
         return self.scores.perplexity(task, str(Variant(method, layer)))
 
     def perplexity_ratio(self, method: str, layer: int) -> float:
-        """By what factor the perplexity rises against the full model: the geometric mean over tasks."""
+        """By what factor the perplexity rises against the full model: the geometric mean over tasks that have one."""
         logs = [
             np.log(self.perplexity(t.name, method, layer) / self.scores.perplexity(t.name, "baseline"))
-            for t in self.results.tasks
+            for t in self.with_perplexity()
         ]
         return float(np.exp(np.mean(logs)))
+
+    def single(self, task: str, method: str, layer: int) -> Draws:
+        """A task's score with one layer skipped or switched."""
+        return self.scores.of_task(task, [str(Variant(method, layer))])
+
+    def single_median(self, method: str, layer: int) -> Draws:
+        """The median over tasks with one layer skipped or switched."""
+        return self.scores.median([str(Variant(method, layer))])
 
 
 def count(layers: int) -> str:

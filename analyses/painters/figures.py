@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, count
+from mechpaint.analysis import TaskFacts
 from mechpaint.circuits import routes_diagram
 from mechpaint.drawing import COLOURS, axes, legend, shared_legend, style
 from mechpaint.report import Figure
@@ -31,7 +32,7 @@ _FIGURES: Mapping[str, tuple[str, str, str]] = {
 
 def figures(curves: Curves, seeds: int) -> list[Figure]:
     """Figures 2, 4 to 9, 11 and 17, and summed pairs: those for which something was run."""
-    drawn = [_single_layers(curves)]
+    drawn = _single_layers(curves)
     if not curves.scores.tasks:  # without a scale there are no normalised scores
         return drawn
     drawn += [_by_task(curves, curve, seeds) for curve in _FIGURES if curves.starts(curve)]
@@ -56,58 +57,113 @@ def variants_figure(curves: Curves) -> Figure:
     return Figure("variants", "What was done to the layers", caption, diagram.alt, diagram)
 
 
-def _single_layers(curves: Curves) -> Figure:
-    """Figure 2."""
-    drawing, both = axes(10.0, columns=2)
-    layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
-    names = {"skip_idx_layer": "layer N, skipped", "switch_idx_layer": "layer N, switched with N+1"}
-    for ax, (method, xs) in zip(both, layers.items(), strict=True):
-        for i, task in enumerate(curves.results.tasks):
-            ys = [curves.perplexity(task.name, method, x) for x in xs]
-            ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **style(i))
-            ax.axhline(
-                curves.scores.perplexity(task.name, "baseline"),
-                color=COLOURS[i],
-                linewidth=0.7,
-                linestyle=":",
-            )
-        ax.set_yscale("log")
-        ax.set_xlabel(names[method])
-        ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
-    both[0].set_ylabel("perplexity of the right answers (log scale)")
-    shared_legend(drawing, both[0], 5)
+def _single_layers(curves: Curves) -> list[Figure]:
+    """Figure 2: by perplexity for the tasks that have one, by score for the others."""
+    by_perplexity, by_score = curves.with_perplexity(), curves.without_perplexity()
+    drawn: list[Figure] = []
+    if by_perplexity:
+        drawn.append(_by_perplexity(curves, by_perplexity))
+    if by_score:
+        drawn.append(_by_score(curves, by_score, "figure-2-scores" if drawn else "figure-2"))
+    return drawn
+
+
+def _by_perplexity(curves: Curves, tasks: Sequence[TaskFacts]) -> Figure:
+    drawing = _lines_by_layer(
+        curves,
+        tasks,
+        "perplexity of the right answers (log scale)",
+        lambda task, method, layer: curves.perplexity(task, method, layer),
+        lambda task: curves.scores.perplexity(task, "baseline"),
+        log=True,
+    )
     ratios = {x: curves.perplexity_ratio("skip_idx_layer", x) for x in range(curves.n_layers)}
     worst = sorted(ratios, key=lambda x: -ratios[x])[:3]
     mild = min(ratios, key=lambda x: ratios[x])
+    over = ", geometric mean over tasks" if len(tasks) > 1 else ""
     caption = (
         "Perplexity when a single layer is skipped (left) or two neighbours are switched (right); dotted lines are the "
         f"full model. Skipping costs most at layers {_listing(worst)} (perplexity times "
-        f"{_listing([f'{ratios[x]:.3g}' for x in worst])}, geometric mean over tasks), and least at layer {mild} "
+        f"{_listing([f'{ratios[x]:.3g}' for x in worst])}{over}), and least at layer {mild} "
         f"(times {ratios[mild]:.3g}). Paper: §3.1, figure 2, on LAMBADA."
     )
     alt = "Two line charts of perplexity against the layer that is skipped or switched, one line a task."
     return Figure("figure-2", "Figure 2: single layers", caption, alt, drawing)
 
 
+def _by_score(curves: Curves, tasks: Sequence[TaskFacts], name: str) -> Figure:
+    drawing = _lines_by_layer(
+        curves,
+        tasks,
+        "normalised score (chance 0, full model 1)",
+        lambda task, method, layer: float(curves.single(task, method, layer)[0]),
+        lambda task: 1.0,
+        log=False,
+    )
+    left = {
+        x: float(np.mean([curves.single(task.name, "skip_idx_layer", x)[0] for task in tasks]))
+        for x in range(curves.n_layers)
+    }
+    worst = sorted(left, key=lambda x: left[x])[:3]
+    mild = max(left, key=lambda x: left[x])
+    over = ", mean over tasks" if len(tasks) > 1 else ""
+    caption = (
+        "Score when a single layer is skipped (left) or two neighbours are switched (right), of tasks without "
+        f"log-probabilities; dotted lines are the full model. Skipping costs most at layers {_listing(worst)} "
+        f"({_listing([f'{left[x]:.3f}' for x in worst])} is left{over}), and least at layer {mild} ({left[mild]:.3f}). "
+        "Paper: §3.1, figure 2, by the perplexity of LAMBADA."
+    )
+    alt = "Two line charts of normalised score against the layer that is skipped or switched, one line a task."
+    return Figure(name, "Figure 2: single layers, by score", caption, alt, drawing)
+
+
+def _lines_by_layer(
+    curves: Curves,
+    tasks: Sequence[TaskFacts],
+    label: str,
+    value: Callable[[str, str, int], float],
+    full: Callable[[str], float],
+    *,
+    log: bool,
+) -> Any:
+    """Two panels, skipped and switched: a line a task, and a dotted one for its full model."""
+    drawing, both = axes(10.0, columns=2)
+    layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
+    names = {"skip_idx_layer": "layer N, skipped", "switch_idx_layer": "layer N, switched with N+1"}
+    for ax, (method, xs) in zip(both, layers.items(), strict=True):
+        for i, task in enumerate(tasks):
+            ys = [value(task.name, method, x) for x in xs]
+            ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **style(i))
+            ax.axhline(full(task.name), color=COLOURS[i], linewidth=0.7, linestyle=":")
+        if log:
+            ax.set_yscale("log")
+        ax.set_xlabel(names[method])
+        ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
+    both[0].set_ylabel(label)
+    shared_legend(drawing, both[0], 5)
+    return drawing
+
+
 def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
-    """Figures 4 to 9: a thin line a task, the median thick with its interval."""
+    """Figures 4 to 9: a thin line a task, the median thick with its interval; of a single task only that."""
     number, name, section = _FIGURES[curve]
     starts = curves.starts(curve)
     affected = [curves.affected(s) for s in starts]
     drawing, (ax,) = axes()
-    for i, task in enumerate(curves.scores.tasks):
+    tasks = curves.scores.tasks
+    for i, task in enumerate(tasks if len(tasks) > 1 else ()):
         ys = [curves.task(task.name, curve, s)[0] for s in starts]
         ax.plot(affected, ys, label=task.name, linewidth=1, alpha=0.75, **style(i))
     medians = [estimate(curves.median(curve, s)) for s in starts]
-    _band(ax, affected, medians, "median", "#000000", {"linewidth": 2.6})
+    _band(ax, affected, medians, "median" if len(tasks) > 1 else tasks[0].name, "#000000", {"linewidth": 2.6})
     _finish(ax, affected)
     extra = {"random order": f", mean of {seeds} orders", "looped parallel": f" {curves.loops} times"}.get(curve, "")
     caption = (
-        f"{name}{extra}. {_ends(affected, medians)} Band: 95 % bootstrap interval of the median. Paper: {section}."
+        f"{name}{extra}. {_ends(curves.value, affected, medians)} Band: 95 % bootstrap interval of the "
+        f"{'median' if len(tasks) > 1 else 'score'}. Paper: {section}."
     )
-    alt = (
-        f"Line chart of normalised score against the number of affected layers under {curve}; "
-        "a line a task and their median."
+    alt = f"Line chart of normalised score against the number of affected layers under {curve}; " + (
+        "a line a task and their median." if len(tasks) > 1 else "one line."
     )
     return Figure(f"figure-{number}", f"Figure {number}: {curve}", caption, alt, drawing)
 
@@ -123,8 +179,8 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
         everything += affected
     _finish(ax, everything)
     alt = (
-        "Line chart of the median normalised score against the number of affected layers, a line a variant: "
-        + ", ".join(c for c in which)
+        f"Line chart of the {'median ' if len(curves.scores.tasks) > 1 else ''}normalised score against the number of "
+        "affected layers, a line a variant: " + ", ".join(c for c in which)
     )
     return Figure(name, title, caption, alt, drawing)
 
@@ -155,20 +211,20 @@ def _finish(ax: Axes, affected: list[int]) -> None:
     legend(ax)
 
 
-def _ends(affected: list[int], medians: list[Any]) -> str:
+def _ends(value: str, affected: list[int], medians: list[Any]) -> str:
     few, many = int(np.argmin(affected)), int(np.argmax(affected))
-    text = f"The median over tasks is {medians[few]} with {count(affected[few])} affected"
+    text = f"The {value} is {medians[few]} with {count(affected[few])} affected"
     return text + (f", {medians[many]} with {affected[many]}." if many != few else ".")
 
 
 def _all_caption(curves: Curves, which: list[str]) -> str:
     shared = curves.shared_starts(which, 3) or curves.shared_starts(which, 1)
     if not shared:
-        return "Medians over tasks."
+        return f"{_heading(curves)}."
     areas = {c: float(curves.area(c, shared)[0]) for c in which}
     order = ", ".join(f"{c} {areas[c]:.3f}" for c in sorted(areas, key=lambda c: -areas[c]))
     return (
-        "Medians over tasks, with 95 % bootstrap intervals. From best to worst, averaged over start layers with "
+        f"{_heading(curves)}, with 95 % bootstrap intervals. From best to worst, averaged over start layers with "
         f"{min(map(curves.affected, shared))} layers affected or more: {order}. Summed pairs (arXiv 2502.02790) add "
         "what two neighbours write instead of averaging. Paper: §3.8."
     )
@@ -180,7 +236,11 @@ def _again_caption(curves: Curves, which: list[str]) -> str:
         values = {curves.affected(s): curves.median(curve, s)[0] for s in curves.starts(curve)}
         best = max(values, key=lambda m: values[m])
         parts.append(f"{curve} is at best {values[best]:.3f} ({count(best)})")
-    return f"The middle sequence run again, median over tasks: {'; '.join(parts)}. Paper: appendix A.6."
+    return f"The middle sequence run again, {curves.value}: {'; '.join(parts)}. Paper: appendix A.6."
+
+
+def _heading(curves: Curves) -> str:
+    return "Medians over tasks" if len(curves.scores.tasks) > 1 else f"Scores on {curves.scores.tasks[0].name}"
 
 
 def _listing(values: list[Any]) -> str:

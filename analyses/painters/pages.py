@@ -15,6 +15,8 @@ from mechpaint.statistics import estimate
 if TYPE_CHECKING:
     from mechpaint.analyses.painters import Painters
 
+_NAMED = 10
+
 
 def report(analysis: Painters, results: Results) -> Report:
     """The whole report."""
@@ -26,7 +28,7 @@ def report(analysis: Painters, results: Results) -> Report:
         sections=[
             claims_table(
                 found,
-                "Scores are medians over tasks, normalised so that chance is 0 and the full model 1; intervals are "
+                f"Scores are {_which(curves)}, normalised so that chance is 0 and the full model 1; intervals are "
                 "95 % paired bootstrap intervals over items. A comparison held if its interval lies above 0.",
             ),
             *([variants_figure(curves)] if curves.routes() else []),
@@ -37,6 +39,11 @@ def report(analysis: Painters, results: Results) -> Report:
         warnings=_warnings(curves),
         highlights=tally_highlights(found),
     )
+
+
+def _which(curves: Curves) -> str:
+    tasks = curves.scores.tasks
+    return f"those of {tasks[0].name}" if len(tasks) == 1 else "medians over tasks"
 
 
 def _summary(results: Results, found: list[Claim]) -> list[str]:
@@ -56,7 +63,9 @@ def _tasks_table(curves: Curves) -> Table:
             str(task.items),
             f"{task.chance:.3f}",
             str(curves.scores.score(task.name, "baseline")),
-            f"{curves.scores.perplexity(task.name, 'baseline'):.3g}",
+            f"{curves.scores.perplexity(task.name, 'baseline'):.3g}"
+            if curves.scores.has_perplexity(task.name)
+            else "–",
         )
         for task in curves.results.tasks
     ]
@@ -69,18 +78,24 @@ def _tasks_table(curves: Curves) -> Table:
     )
 
 
+def _perplexity(curves: Curves, task: str) -> str:
+    return f"{curves.scores.perplexity(task, 'baseline'):.3g}" if curves.scores.has_perplexity(task) else "–"
+
+
 def _variants_table(curves: Curves) -> Table:
     rows: list[tuple[str, ...]] = []
+    names = [task.name for task in curves.scores.tasks]
+    several = names if len(names) > 1 else []
     for curve in CURVES:
         for start in curves.starts(curve):
-            tasks = (f"{curves.task(task.name, curve, start)[0]:.3f}" for task in curves.scores.tasks)
-            median = str(estimate(curves.median(curve, start)))
-            rows.append((curve, str(start), str(curves.affected(start)), median, *tasks))
+            each = tuple(f"{curves.task(name, curve, start)[0]:.3f}" for name in several)
+            value = str(estimate(curves.median(curve, start)))
+            rows.append((curve, str(start), str(curves.affected(start)), value, *each))
     return Table(
         "scores",
         "All normalised scores",
         "Chance is 0, the full model 1. Random order is the mean of its seeds.",
-        ("variant", "N", "layers affected", "median", *(task.name for task in curves.scores.tasks)),
+        ("variant", "N", "layers affected", names[0] if len(names) == 1 else "median", *several),
         rows,
     )
 
@@ -99,6 +114,12 @@ def _warnings(curves: Curves) -> list[str]:
             f"{broken:,} of {len(curves.results.records):,} scored items gave log-probabilities that are not numbers "
             "(the activations overflowed). Scores that would include them are shown as nan, not averaged."
         )
+    for task in curves.results.tasks:
+        if task.too_long:
+            found.append(
+                f"{len(task.too_long)} of the items of {task.name} are longer than the model's context and were left "
+                f"out: {', '.join(task.too_long[:_NAMED])}{', …' if len(task.too_long) > _NAMED else ''}."
+            )
     fewest = min(task.items for task in curves.results.tasks)
     if fewest < 50:
         found.append(f"Only {fewest} items a task were scored: read the intervals before the values.")

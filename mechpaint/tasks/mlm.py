@@ -156,7 +156,7 @@ class MaskedTokens(PlaceTask[Masked]):
         """The mean over tokens: longer items have more."""
         from mechpaint.metrics import WeightedMean
 
-        return WeightedMean({item.name: len(item.targets) for item in items})
+        return WeightedMean({item.name: float(len(item.targets)) for item in items})
 
     def chance(self, model: TransformerBridge, items: Sequence[Masked]) -> float:
         """Of always naming the most frequent of the masked tokens."""

@@ -200,6 +200,79 @@ def test_the_page_opens_in_a_browser(chromium, tmp_path):
         assert said[-2:] == [visible(name) for name in names]
 
 
+def _without_perplexity(score, n_layers, names=("facts",), analysis=None):
+    """Results of tasks without log-probabilities."""
+    analysis, results = _results(score, n_layers, analysis=analysis)
+    records = results.records[results.records["task"].isin(names)].assign(logprob=np.nan, tokens=0)
+    tasks = tuple(task for task in results.tasks if task.name in names)
+    return analysis, replace(results, records=records, tasks=tasks)
+
+
+def _ends_matter(v):
+    if v.method == "skip_idx_layer":
+        return 0.2 if v.start_layer in (0, 5) else 0.9
+    return _score(v)
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (_ends_matter, "held"),
+        (lambda v: 0.9, "not held"),
+        (lambda v: 0.5 if v.method == "skip_idx_layer" else 0.9, "undecided"),
+    ],
+)
+def test_without_perplexities_single_layers_are_judged_by_score(score, expected):
+    analysis, results = _without_perplexity(score, 6)
+    found = claims(Curves(analysis.variants(6), results))
+    (claim,) = (c for c in found if c.where == "§3.1, figure 2")
+    assert claim.verdict == expected
+    assert "perplexity" not in claim.evidence
+    assert "median of layers 2 to 3" in claim.evidence
+
+
+def test_a_report_of_one_task_without_perplexity_speaks_of_no_median_and_no_perplexity():
+    analysis, results = _without_perplexity(_ends_matter, 6)
+    made = report(analysis, results)
+    figures = {s.name: s for s in made.sections if isinstance(s, Figure)}
+    assert list(figures)[:2] == ["variants", "figure-2"]
+    assert "Skipping costs most at layers 0, 5 and" in figures["figure-2"].caption
+    skipped = figures["figure-2"].drawing.axes[0].get_lines()[0]
+    assert np.allclose(skipped.get_ydata(), [0.2, 0.9, 0.9, 0.55, 0.9, 0.2], atol=0.02)  # 3 is skip N=2
+    lines = [line for line in figures["figure-4"].drawing.axes[0].get_lines() if line.get_label()[0] != "_"]
+    assert [line.get_label() for line in lines] == ["facts"]
+    captions = [s.caption for s in made.sections] + [c for row in made.sections[0].rows for c in row]
+    assert not any("median over" in text or "Medians" in text or "mean median" in text for text in captions)
+    (full,) = (s for s in made.sections if s.name == "tasks")
+    assert full.rows[0][-1] == "–"
+    (scores,) = (s for s in made.sections if s.name == "scores")
+    assert scores.columns == ("variant", "N", "layers affected", "facts")
+
+
+def test_tasks_with_and_without_perplexity_have_a_figure_each():
+    analysis, results = _results(_ends_matter, 6)
+    without = results.records["task"] == "facts"
+    records = results.records.copy()
+    records.loc[without, "logprob"], records.loc[without, "tokens"] = np.nan, 0
+    made = report(analysis, replace(results, records=records))
+    figures = {s.name: s for s in made.sections if isinstance(s, Figure)}
+    assert list(figures)[1:3] == ["figure-2", "figure-2-scores"]
+    for name, task in (("figure-2", "arithmetic"), ("figure-2-scores", "facts")):
+        assert {line.get_label() for line in figures[name].drawing.axes[0].get_lines()} >= {task}
+        assert "nan" not in figures[name].caption
+    weak = replace(results, records=records.assign(score=0.0))
+    assert "figure-2-scores" not in [s.name for s in report(analysis, weak).sections]
+
+
+def test_items_that_were_left_out_are_counted_and_named():
+    analysis, results = _results(_score)
+    (first, second) = results.tasks
+    long = replace(first, too_long=tuple(f"row {i}" for i in range(12)))
+    (warning,) = (w for w in report(analysis, replace(results, tasks=(long, second))).warnings if "longer" in w)
+    assert warning.startswith("12 of the items of facts are longer than the model's context and were left out: row 0, ")
+    assert warning.endswith("row 9, ….")
+
+
 def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
     analysis = Painters(start_layers=(8,), seeds=1)
     _, results = _results(lambda v: 0.5, analysis=analysis, items=4)

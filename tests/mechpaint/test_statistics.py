@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mechpaint.analysis import Results, TaskFacts
+from mechpaint.metrics import Spearman
 from mechpaint.route import Route
 from mechpaint.statistics import Estimate, Scores, estimate, verdict
 
@@ -76,6 +78,35 @@ def test_what_is_no_number_is_not_averaged_away():
 
 def test_perplexity():
     assert Scores(_results({"a": ([1.0] * 5, [1.0] * 5)})).perplexity("a", "skip") == pytest.approx(math.e)
+
+
+def test_a_task_without_log_probabilities_has_no_perplexity():
+    results = _results({"a": ([1.0] * 5, [1.0] * 5), "b": ([1.0] * 5, [1.0] * 5)})
+    without = results.records["task"] == "a"
+    records = results.records.assign(logprob=results.records["logprob"].mask(without))
+    records.loc[without, "tokens"] = 0
+    scores = Scores(replace(results, records=records))
+    assert math.isnan(scores.perplexity("a", "skip"))
+    assert scores.perplexity("b", "skip") == pytest.approx(math.e)
+    assert [scores.has_perplexity(task) for task in "ab"] == [False, True]
+
+
+def test_a_task_is_scored_by_its_own_metric_of_paired_items():
+    """A rank correlation: 1 where the order is the given one, whatever the values; paired, two such do not differ."""
+    given = np.arange(40.0)
+    results = _results({"a": (given**3, np.exp(given / 9))}, chance=0.0)
+    targets = {f"{i:03d}": value for i, value in enumerate(given)}
+    (task,) = results.tasks
+    scores = Scores(replace(results, tasks=(replace(task, metric=Spearman(targets)),)))
+    assert scores.score("a", "baseline") == Estimate(1.0, 1.0, 1.0)
+    assert scores.score("a", "skip") == Estimate(1.0, 1.0, 1.0)
+    shuffled = dict(zip(targets, np.random.default_rng(0).permutation(given), strict=True))
+    other = Scores(replace(results, tasks=(replace(task, metric=Spearman(shuffled)),)))
+    found = other.score("a", "baseline")
+    assert found.value == pytest.approx(pd.Series(given).corr(pd.Series(list(shuffled.values()))))
+    assert found.low < found.value < found.high
+    assert np.array_equal(other.raw["a"][:, 0], other.raw["a"][:, 1])
+    assert [t.name for t in other.unusable] == ["a"]
 
 
 def test_verdicts():

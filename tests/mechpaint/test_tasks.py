@@ -8,11 +8,11 @@ import pytest
 import mechpaint as mp
 from mechpaint.models import LoadError
 from mechpaint.plugins import built_in
-from mechpaint.tasks import Arithmetic, Facts, IndirectObject, Induction, Item, Outcome, TaskError, Text
+from mechpaint.tasks import Arithmetic, CausalTask, Facts, IndirectObject, Induction, Item, Outcome, TaskError, Text
 from mechpaint.tasks.relations import RELATIONS
 from tests import tiny
 
-TASKS = built_in().tasks
+TASKS = {name: task for name, task in built_in().tasks.items() if issubclass(task, CausalTask)}
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -139,7 +139,7 @@ def test_the_default_text_comes_with_python(speaking):
         (lambda path: Text(str(_write(path / "empty.txt", ""))), "is empty"),
         (lambda path: Text(str(_write(path / "short.txt", "a b c"))), "fewer than one window"),
         (lambda path: Text(str(_write(path / "odd.xyz", "a b c"))), "expected a file ending in .txt"),
-        (lambda path: Text(str(_write(path / "broken.jsonl", '{"text": "a"}\n{"te'))), "cannot read the text"),
+        (lambda path: Text(str(_write(path / "broken.jsonl", '{"text": "a"}\n{"te'))), "cannot read .*broken"),
         (lambda path: Text(str(_write(path / "n.jsonl", '{"number": 3}\n'))), "no column of .* it has: number"),
         (lambda path: Text(window=5, scored=5), "1 <= scored < window"),
         (lambda path: Facts(choices=1), "2 choices or more"),
