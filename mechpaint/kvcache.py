@@ -179,7 +179,8 @@ _KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
 
 def holds_keys_and_values(cache: Cache) -> bool:
     """Whether a cache has been filled, and with keys and values alone: no states of convolutions or recurrences."""
-    return all(type(slot) in _KEYS_AND_VALUES and slot.get_seq_length() > 0 for slot in cache.layers)
+    slots = cast(list[Slot], cache.layers)
+    return all(type(slot) in _KEYS_AND_VALUES and slot.get_seq_length() > 0 for slot in slots)
 
 
 def _window(slot: Slot, visit: Visit) -> tuple[type, int | None]:
