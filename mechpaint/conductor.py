@@ -172,7 +172,10 @@ class Conductor:
         cache = recording.layers[0].cache
         tokens = recording.embeddings.shape[1]
         caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
-        generates = tokens == 1 and cache is not None and holds_keys_and_values(cache)
+        asked = recording.layers[0].kwargs.get(
+            "output_attentions"
+        )  # which bridges leave empty, and their layers do not
+        generates = tokens == 1 and cache is not None and holds_keys_and_values(cache) and not asked
         layers = (self._bare.unheard() if generates else None) or self.layers
         residual = recording.embeddings
         for i, step in enumerate(route.steps):
