@@ -24,7 +24,7 @@ from transformers import Cache
 
 from mechpaint.bare import BareLayers
 from mechpaint.errors import InputError
-from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, laid_out
+from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
 from mechpaint.merge import Merger
 from mechpaint.positions import PositionCheck
 from mechpaint.route import Route, Step, Visit
@@ -172,7 +172,10 @@ class Conductor:
         cache = recording.layers[0].cache
         tokens = recording.embeddings.shape[1]
         caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
-        generates = cache is not None and tokens == 1 and not recording.layers[0].kwargs.get("output_attentions")
+        asked = recording.layers[0].kwargs.get(
+            "output_attentions"
+        )  # which bridges leave empty, and their layers do not
+        generates = tokens == 1 and cache is not None and holds_keys_and_values(cache) and not asked
         layers = (self._bare.unheard() if generates else None) or self.layers
         residual = recording.embeddings
         for i, step in enumerate(route.steps):

@@ -174,9 +174,18 @@ def _is_averaged(step: Step) -> bool:
     return len(step.layers) > 1 and step.merge == "mean"
 
 
+_KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
+
+
+def holds_keys_and_values(cache: Cache) -> bool:
+    """Whether a cache has been filled, and with keys and values alone: no states of convolutions or recurrences."""
+    slots = cast(list[Slot], cache.layers)
+    return all(type(slot) in _KEYS_AND_VALUES and slot.get_seq_length() > 0 for slot in slots)
+
+
 def _window(slot: Slot, visit: Visit) -> tuple[type, int | None]:
     """What kind of window a slot has: those with the same can be one."""
-    if type(slot) not in (DynamicLayer, DynamicSlidingWindowLayer):
+    if type(slot) not in _KEYS_AND_VALUES:
         raise RouteError(
             f"layer {visit.layer} keeps a {type(slot).__name__}, not keys and values alone, so its group cannot have "
             'an averaged slot: use kv="exact"'
