@@ -17,19 +17,19 @@ from mechpaint.lazy import on_first_use
 
 if TYPE_CHECKING:
     from mechpaint.checkpoint import CannotExport
-    from mechpaint.conductor import CannotReroute
     from mechpaint.errors import InputError
     from mechpaint.exporting import Exported, export
     from mechpaint.hookset import Hook, HookSet, HookSetError, Reading
     from mechpaint.models import LoadError, load
     from mechpaint.packaged import WeightsError
+    from mechpaint.reroutable import CannotReroute
     from mechpaint.route import Route, RouteError, Step, Visit
     from mechpaint.session import Session, attach
     from mechpaint.sweeping import Sweep, sweep
 
 _HOME = {
     "CannotExport": "checkpoint",
-    "CannotReroute": "conductor",
+    "CannotReroute": "reroutable",
     "Exported": "exporting",
     "Hook": "hookset",
     "HookSet": "hookset",

@@ -25,8 +25,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformers import PreTrainedModel
 
-from mechpaint.conductor import layer_path
 from mechpaint.errors import InputError
+from mechpaint.reroutable import layer_path
 
 
 class CannotExport(InputError):

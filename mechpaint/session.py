@@ -9,9 +9,10 @@ from torch import Tensor
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.conductor import Conductor, Recording
+from mechpaint.conductor import Conductor
 from mechpaint.hookset import Hook, HookFunction, HookSet, HookSetError, Store
 from mechpaint.kvcache import KV, layout
+from mechpaint.recording import Recording
 from mechpaint.route import Route, Visit
 from mechpaint.showing import Showing, Shown
 

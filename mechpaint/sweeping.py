@@ -10,9 +10,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.conductor import CannotReroute, Conductor, Recording, Residual
+from mechpaint.conductor import Conductor
 from mechpaint.merge import Merger
 from mechpaint.prefixtree import Node, PrefixTree
+from mechpaint.recording import Recording, Residual
+from mechpaint.reroutable import CannotReroute
 from mechpaint.route import Route, RouteError
 from mechpaint.showing import Showing, Shown
 

@@ -15,9 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.conductor import Conductor, Recording
+from mechpaint.conductor import Conductor
 from mechpaint.finetuning.encoding import Rows
 from mechpaint.prefixtree import PrefixTree
+from mechpaint.recording import Recording
 from mechpaint.route import Route
 from mechpaint.sweeping import Sweep
 

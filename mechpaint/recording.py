@@ -1,0 +1,75 @@
+"""What one forward pass of Hugging Face's hands its layers: enough to run them in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import Cache
+
+Residual: TypeAlias = Float[Tensor, "batch position d_model"]
+Tokens: TypeAlias = Int[Tensor, "batch position"]
+
+State: TypeAlias = Mapping[str, list[tuple[int, int]]]
+"""For each argument which objects it holds, and how often each was written into."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerArguments:
+    """What Hugging Face hands one layer besides the residual stream."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def with_cache(self, cache: object | None) -> LayerArguments:
+        """The same arguments with any key-value cache among them replaced."""
+
+        def swap(value: object) -> object:
+            return cache if isinstance(value, Cache) else value
+
+        return LayerArguments(tuple(map(swap, self.args)), {k: swap(v) for k, v in self.kwargs.items()})
+
+    @property
+    def cache(self) -> Cache | None:
+        """The key-value cache among the arguments, if there is one."""
+        return next((v for v in (*self.args, *self.kwargs.values()) if isinstance(v, Cache)), None)
+
+    def named(self) -> dict[str, Any]:
+        """Every argument by its name, or if it has none by its place."""
+        return {**{f"argument {i}": value for i, value in enumerate(self.args, start=1)}, **self.kwargs}
+
+    def state(self, residual: Tensor) -> State:
+        """What all of this holds now; it is another after something was written into it."""
+        everything = {"residual stream": residual, **self.named()}
+        return {name: [(id(leaf), _version(leaf)) for leaf in leaves(value)] for name, value in everything.items()}
+
+
+def leaves(value: object) -> Iterator[object]:
+    """What is in an argument: itself, or if it is a container all that is in it, however deep."""
+    if isinstance(value, Mapping):
+        value = list(cast(Mapping[object, object], value).values())
+    if isinstance(value, list | tuple):
+        for part in cast(Sequence[object], value):
+            yield from leaves(part)
+    else:
+        yield value
+
+
+def _version(value: object) -> int:
+    """How often a tensor was written into; torch does not count that in inference mode."""
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
+
+
+@dataclass(slots=True)
+class Recording:
+    """What one forward pass hands its layers: enough to run any route from the embeddings."""
+
+    embeddings: Residual
+    layers: list[LayerArguments] = field(default_factory=list[LayerArguments])
+
+    def without_cache(self) -> Recording:
+        """The same, for runs that must not touch the key-value cache."""
+        return Recording(self.embeddings, [layer.with_cache(None) for layer in self.layers])
