@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import Cache
 
+from mechpaint.bare import BareLayers
 from mechpaint.errors import InputError
 from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, laid_out
 from mechpaint.merge import Merger
@@ -118,6 +119,7 @@ class Conductor:
         self._real_list()
         self._outputs = _outputs(model, self.layers[0])
         self._check_positions = PositionCheck(model)
+        self._bare = BareLayers(model)
 
     @property
     def n_layers(self) -> int:
@@ -132,8 +134,8 @@ class Conductor:
             CannotReroute: The model is being conducted already.
         """
         real = self._real_list()
-        stand_ins = _StandIns(self.layers, finish, self._outputs)
         whole = self.model.original_model
+        stand_ins = _StandIns(self.layers, finish, self._outputs, type(whole).__name__)
         hooks = [
             whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
             whole.register_forward_pre_hook(stand_ins.begin),
@@ -170,26 +172,37 @@ class Conductor:
         cache = recording.layers[0].cache
         tokens = recording.embeddings.shape[1]
         caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
+        generates = cache is not None and tokens == 1 and not recording.layers[0].kwargs.get("output_attentions")
+        layers = (self._bare.unheard() if generates else None) or self.layers
         residual = recording.embeddings
         for i, step in enumerate(route.steps):
-            residual = self._step(i, step, residual, recording, caches)
+            residual = self._step(i, step, residual, recording, caches, layers)
         return residual
 
     def _step(
-        self, i: int, step: Step, residual: Residual, recording: Recording, caches: VisitCaches | None
+        self,
+        i: int,
+        step: Step,
+        residual: Residual,
+        recording: Recording,
+        caches: VisitCaches | None,
+        layers: Sequence[nn.Module],
     ) -> Residual:
         merger = Merger(step, residual)
         for layer in step.layers:
             self.visit = Visit(i, layer)
             arguments = recording.layers[layer].with_cache(caches(self.visit) if caches else None)
-            merger.add(self.call(layer, residual, arguments))
+            merger.add(self.call(layer, residual, arguments, layers[layer]))
         self.visit = None
         return merger.merged()
 
-    def call(self, layer: int, residual: Residual, arguments: LayerArguments) -> Residual:
-        """One layer's output, its residual connection included."""
-        block = self.layers[layer]
-        bounds = (getattr(block, name, None) for name in ("_stop_at_layer_idx", "_start_at_layer_idx"))
+    def call(
+        self, layer: int, residual: Residual, arguments: LayerArguments, block: nn.Module | None = None
+    ) -> Residual:
+        """One layer's output, its residual connection included; of `block`, if it stands for that layer."""
+        real = self.layers[layer]
+        block = block or real
+        bounds = (getattr(real, name, None) for name in ("_stop_at_layer_idx", "_start_at_layer_idx"))
         if any(bound is not None for bound in bounds):
             raise CannotReroute(
                 "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
@@ -200,8 +213,8 @@ class Conductor:
         written = [name for name, state in arguments.state(residual).items() if state != before[name]]
         if written:
             raise CannotReroute(
-                f"layer {layer} of this {type(self.model.original_model).__name__} writes into its {written[0]}, which "
-                "other layers are handed too, so the layers of this model cannot be run in another order"
+                f"layer {layer} of {type(self.model.original_model).__name__} writes into what it is handed "
+                f"({written[0]}), so what others are handed depends on the order that layers run in"
             )
         return cast(Tensor, output[0] if isinstance(output, tuple | list) else output)
 
@@ -221,8 +234,11 @@ class Conductor:
     def by_position(self) -> bool:
         """Whether the model's tail treats every position by itself, as an unembedding does.
 
-        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent.
+        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent, if the
+        model has no unembedding (which for a large vocabulary would take as long as many layers).
         """
+        if "unembed" in (self.model.adapter.component_mapping or {}):
+            return True
         weight = next(self.model.parameters())
         rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
         with _silenced(self.model), torch.no_grad():
@@ -258,8 +274,9 @@ class _Recorded(Exception):
 class _StandIns(nn.ModuleList):
     """Stands where Hugging Face keeps its layers: owns the real ones, and gives out stand-ins."""
 
-    def __init__(self, layers: list[nn.Module], finish: Finish, outputs: int | None) -> None:
+    def __init__(self, layers: list[nn.Module], finish: Finish, outputs: int | None, model: str) -> None:
         super().__init__(layers)
+        self.model = model
         self.finish = finish
         self.outputs = outputs
         self.recording: Recording | None = None
@@ -280,26 +297,30 @@ class _StandIns(nn.ModuleList):
     def end(self, *_: object) -> None:
         """It has ended."""
         if not self.finished:
-            raise CannotReroute("the model's forward pass does not reach its last layer, where routes are run")
+            raise CannotReroute(
+                f"the forward pass of {self.model} does not reach layer {len(self.stand_ins) - 1}, the last that "
+                "TransformerLens knows, so that no route can be run there"
+            )
 
     def hand(self, layer: int, residual: Tensor, arguments: LayerArguments) -> Tensor:
         """Write down what a layer is handed; the last one finishes."""
         if self.finished:
             raise CannotReroute(
-                "the model runs its stack of layers several times in a forward pass, so that a route is not one"
+                f"{self.model} runs its stack of layers several times in a forward pass; routes are of models that run "
+                "it once"
             )
         if layer == 0:
             self.recording = Recording(residual)
         elif self.recording is None or residual is not self.handed_on or len(self.recording.layers) != layer:
             raise CannotReroute(
-                f"the residual stream changes between layers {layer - 1} and {layer} outside of them, "
-                "so the layers of this model cannot be run in another order"
+                f"the residual stream of {self.model} changes between layers {layer - 1} and {layer} outside of them, "
+                "so they cannot be run in another order"
             )
         for name, value in arguments.named().items():
             if any(leaf is _WITHHELD for leaf in _leaves(value)):
                 raise CannotReroute(
-                    f"layer {layer} is handed what layer {layer - 1} returns besides the residual stream ({name}), "
-                    "so the layers of this model cannot be run in another order"
+                    f"layer {layer} of {self.model} is handed what layer {layer - 1} returns besides the residual "
+                    f"stream ({name}), so they cannot be run in another order"
                 )
         self.recording.layers.append(arguments)
         self.handed_on = residual
@@ -345,6 +366,9 @@ def _check_reroutable(model: object) -> None:
     config = getattr(model.original_model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         raise CannotReroute(f"{name} is an encoder-decoder: it has two stacks of layers, and routes need one")
+    takes = getattr(model.original_model, "main_input_name", "input_ids")
+    if takes != "input_ids":
+        raise CannotReroute(f"{name} takes {takes}; routes are run on token ids")
     if "blocks" not in (model.adapter.component_mapping or {}):
         raise CannotReroute(f"{name} has no single stack of layers that TransformerLens knows as `blocks`")
     text = getattr(config, "text_config", None) or config

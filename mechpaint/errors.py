@@ -8,6 +8,7 @@
         TextTooLong       more tokens than the model has positions for
         CannotExport      a route or model that no checkpoint can hold, or a folder that holds something already
         LoadError         no such model, device, dtype or tokenizer, or a model without the head that is needed
+        FineTuningError   training that cannot be: settings, labelled texts, or a model that gets no such head
         TaskError         no such task, no items, a source that cannot be read
         PluginError       a plugin file that is not there, or in which something is wrong
         VariantError      an experiment that the paper does not define

@@ -214,7 +214,7 @@ def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
             tokenizer=_usable(tokenizer),
             model_name=name,
         )
-    except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except (ValueError, KeyError, AttributeError, NotImplementedError, ImportError) as error:
         raise LoadError(
             f"TransformerLens cannot wrap a {type(module).__name__}: {_first_line(error)}. Expected a language model "
             "that it has, or the body of one, bare or with a head for classification"

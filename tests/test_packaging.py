@@ -78,9 +78,11 @@ def test_only_the_conductor_knows_hugging_face_internals():
         "mechpaint.conductor",
         "mechpaint.kvcache",
         "mechpaint.positions",
+        "mechpaint.bare",
         "mechpaint.models",
         "mechpaint.bodies",
         "mechpaint.checkpoint",  # writes Hugging Face models: their configurations and the names of their weights
+        "mechpaint.finetuning.copies",  # makes Hugging Face's classification models
         "mechpaint.gemma",
         "mechpaint.encoders",
         "mechpaint.toy.bridging",

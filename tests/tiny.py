@@ -8,7 +8,7 @@ import torch
 import transformers as hf
 
 import mechpaint as mp
-from tests.architectures.recipes import LLAMA, N_LAYERS, OWN_RECIPES, RECIPES, VOCABULARY
+from tests.architectures.recipes import LLAMA, N_LAYERS, OWN_RECIPES, RECIPES, REFUSED, VOCABULARY
 
 MAKERS = ("llama", "gpt2", "gemma3", "bloom", "bert")
 """Models that are much alike in nothing but having layers."""
@@ -20,12 +20,12 @@ MORE = (
 
 
 def module(name: str) -> torch.nn.Module:
-    """A plain module, the same at every call. `RECIPES` and `OWN_RECIPES` have the names."""
+    """A plain module, the same at every call. `RECIPES`, `OWN_RECIPES` and `REFUSED` have the names."""
     torch.manual_seed(0)
     if name in OWN_RECIPES:
         made = OWN_RECIPES[name].make()
     else:
-        made = RECIPES[name].module()
+        made = {**RECIPES, **REFUSED}[name].module()
         made.set_attn_implementation("eager")
     for parameter in made.parameters():  # all: norms of ones and biases of zeros would hide that they are left out
         torch.nn.init.normal_(parameter, mean=0.8 if parameter.ndim == 1 else 0.0, std=0.2)

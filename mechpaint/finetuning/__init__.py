@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 from mechpaint.lazy import on_first_use
 
 if TYPE_CHECKING:
+    from mechpaint.finetuning.benchmarks import GLUE, Benchmark, Example, Labelled
     from mechpaint.finetuning.classify import FineTuned, finetune, finetune_routes
     from mechpaint.finetuning.copies import classifier
-    from mechpaint.finetuning.labelled import GLUE, Benchmark, Example, Labelled
     from mechpaint.finetuning.language import FineTunedText, finetune_text, text_losses, windows
     from mechpaint.finetuning.settings import FineTuning, FineTuningError
     from mechpaint.finetuning.sources import labelled
 
 _HOME = {
-    "GLUE": "labelled",
-    "Benchmark": "labelled",
-    "Example": "labelled",
+    "GLUE": "benchmarks",
+    "Benchmark": "benchmarks",
+    "Example": "benchmarks",
     "FineTuned": "classify",
     "FineTunedText": "language",
     "FineTuning": "settings",
     "FineTuningError": "settings",
-    "Labelled": "labelled",
+    "Labelled": "benchmarks",
     "classifier": "copies",
     "finetune": "classify",
     "finetune_routes": "classify",

@@ -17,11 +17,11 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.analysis import Advance
 from mechpaint.conductor import Conductor
+from mechpaint.finetuning.benchmarks import Labelled
 from mechpaint.finetuning.copies import classifier, head, make_own
 from mechpaint.finetuning.descent import descend
 from mechpaint.finetuning.encoding import Rows, encode
 from mechpaint.finetuning.heads import ROWS_AT_ONCE, Answer, Place, features, head_alone, place_read, whole_model
-from mechpaint.finetuning.labelled import Labelled
 from mechpaint.finetuning.settings import FineTuning
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.prefixtree import PrefixTree

@@ -12,8 +12,8 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.finetuning.benchmarks import Example
 from mechpaint.finetuning.copies import padding
-from mechpaint.finetuning.labelled import Example
 from mechpaint.finetuning.settings import FineTuningError
 from mechpaint.models import require_tokenizer, stored_tokenizer
 

@@ -12,11 +12,11 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.conductor import Conductor
 from mechpaint.cost import Cost, timed
+from mechpaint.finetuning.benchmarks import Labelled
 from mechpaint.finetuning.classify import prepare
 from mechpaint.finetuning.copies import classifier
 from mechpaint.finetuning.encoding import Rows, encode
 from mechpaint.finetuning.heads import ROWS_AT_ONCE, Answer, features, head_alone, place_read, whole_model
-from mechpaint.finetuning.labelled import Labelled
 from mechpaint.finetuning.settings import FineTuning
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route

@@ -112,7 +112,7 @@ def text_losses(
     model: TransformerBridge,
     windows: Int[Tensor, "window position"],
     route: Route | HookSet | None = None,
-    batch: int = 16,
+    batch: int = 4,
 ) -> Float[Tensor, " window"]:
     """How badly a language model foresees each window along a route: the mean cross-entropy, in nats per token.
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from mechpaint.finetuning.labelled import GLUE, Labelled, examples, own, split
+from mechpaint.finetuning.benchmarks import GLUE, Labelled, examples, own, split
 from mechpaint.finetuning.settings import FineTuningError
+from mechpaint.tasks.reading import Row, read_rows
 
-_READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 _HUB = "nyu-mll/glue"
-
-Rows = list[Mapping[str, Any]]
 
 
 def labelled(
@@ -34,7 +30,8 @@ def labelled(
         seed: Of that split.
 
     Raises:
-        FineTuningError: There is no such benchmark or file, it cannot be read, or is not as described.
+        FineTuningError: There is no such benchmark, or the data are not as described.
+        TaskError: There is no such file, or it cannot be read.
     """
     if benchmark and benchmark not in GLUE:
         raise FineTuningError(f"there is no task {benchmark!r} in GLUE; there are: {', '.join(GLUE)}")
@@ -57,38 +54,10 @@ def labelled(
     return Labelled(kind, examples(rows, kind, name), examples(more, kind, other), source)
 
 
-def _rows(source: str | None, benchmark: str, part: str) -> Rows:
+def _rows(source: str | None, benchmark: str, part: str) -> list[Row]:
     """All rows of a file, or of a part of a data set on the hub."""
-    import datasets
-
-    named = source or f"{_HUB} ({benchmark})"
-    try:
-        if _is_file(source):
-            found: Any = datasets.load_dataset(_reader(str(source)), data_files=source, split="train", streaming=True)
-        elif source is None:
-            found = datasets.load_dataset(_HUB, benchmark, split=part, streaming=True)
-        else:
-            found = datasets.load_dataset(source, split=part, streaming=True)
-        return list(found)
-    except FineTuningError:
-        raise
-    except Exception as error:  # datasets raises whatever its readers do
-        reason = (str(error).splitlines() or [repr(error)])[0]
-        raise FineTuningError(f"cannot read the examples of {named!r}: {reason}") from error
+    return list(read_rows(source, part) if source is not None else read_rows(_HUB, part, benchmark))
 
 
 def _is_file(source: str | None) -> bool:
-    """Whether a file is meant."""
-    if source is None:
-        return False
-    meant = Path(source).suffix.lower() in _READERS or source.startswith((".", "/", "~"))
-    if meant and not Path(source).is_file():
-        raise FineTuningError(f"there is no file {source!r}")
-    return meant or Path(source).is_file()
-
-
-def _reader(source: str) -> str:
-    suffix = Path(source).suffix.lower()
-    if suffix not in _READERS:
-        raise FineTuningError(f"cannot tell how to read {source!r}: expected a file ending in {', '.join(_READERS)}")
-    return _READERS[suffix]
+    return source is not None and Path(source).is_file()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mechpaint.analysis import Advance, Record
     from mechpaint.cost import Cost
-    from mechpaint.finetuning.labelled import Example, Labelled
+    from mechpaint.finetuning.benchmarks import Example, Labelled
     from mechpaint.metrics import Metric
 
 _ROUTES_A_PART = 8
@@ -32,8 +32,9 @@ _ROUTES_A_PART = 8
 class Glue(Task["Example"]):
     """What can the model be taught to classify along a route? GLUE's tasks, or data of one's own.
 
-    GLUE is arXiv 1804.07461; each of its tasks is scored by its own metric. Every route is trained from the same weights. Its items are the validation examples; an item's score is the class,
-    or the value, that the trained model gives it.
+    GLUE is arXiv 1804.07461; each of its tasks is scored by its own metric. Every route is trained from the same
+    weights. Items are the validation examples; an item's score is the class, or the value, that the trained model
+    gives it.
 
     Args:
         benchmark: One of GLUE's tasks, such as `"rte"`; empty for data of one's own.

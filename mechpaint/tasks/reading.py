@@ -20,12 +20,14 @@ _READERS = {
 }
 
 
-def read_rows(source: str) -> Iterator[Row]:
+def read_rows(source: str, split: str = "train", configuration: str | None = None) -> Iterator[Row]:
     """The rows of a source, as they are needed. Of a text each line is one, with the column `text`.
 
     Args:
         source: A text, JSON, JSON lines, CSV or Parquet file; or the name of a data set on the hub, which asks the
-            network and gives its split `train`.
+            network.
+        split: Which split of a data set on the hub.
+        configuration: Which of its configurations, if it has several.
 
     Raises:
         TaskError: There is no such file, or it cannot be read.
@@ -36,15 +38,15 @@ def read_rows(source: str) -> Iterator[Row]:
         raise TaskError(f"cannot tell how to read {source!r}: expected a file ending in {', '.join(_READERS)}")
     if not path.is_file() and (reader is not None or source.startswith((".", "/", "~"))):
         raise TaskError(f"there is no file {source!r}")
-    return _streamed(source, reader)
+    return _streamed(source, reader, split, configuration)
 
 
-def _streamed(source: str, reader: str | None) -> Iterator[Row]:
+def _streamed(source: str, reader: str | None, split: str, configuration: str | None) -> Iterator[Row]:
     import datasets
 
     try:
         if reader is None:
-            yield from datasets.load_dataset(source, split="train", streaming=True)
+            yield from datasets.load_dataset(source, configuration, split=split, streaming=True)
         else:
             yield from datasets.load_dataset(reader, data_files=source, split="train", streaming=True)
     except Exception as error:  # datasets raises whatever its readers do

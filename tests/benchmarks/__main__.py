@@ -20,7 +20,7 @@ from mechpaint.analyses.painters import suite
 from mechpaint.conductor import Conductor
 from mechpaint.hooks import Reroute, Skip
 from mechpaint.route import Route
-from tests.benchmarks import report_page, toy_data, toy_training
+from tests.benchmarks import generation, report_page, toy_data, toy_training
 
 EXTRAS = ("pairs", "repeat_sequence")  # not in the count of 1,748 layer calls
 
@@ -158,4 +158,5 @@ def toys() -> None:
 if __name__ == "__main__":
     report_page.main()
     toys()
+    generation.main()
     main()

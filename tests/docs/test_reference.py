@@ -40,6 +40,7 @@ MODULES = (
     "mechpaint.statistics",
     "mechpaint.tasks",
     "mechpaint.tasks.reading",
+    "mechpaint.finetuning",
     "mechpaint.plugins",
     "mechpaint.errors",
 )

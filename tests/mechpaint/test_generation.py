@@ -27,6 +27,7 @@ from mechpaint.kvcache import layout as layout_of
 from mechpaint.positions import TextTooLong
 from mechpaint.route import Route, Visit
 from tests import plain, tiny
+from tests.architectures.recipes import RECIPES
 
 NAMES = (
     "llama", "gemma2", "gemma3", "gpt2", "gpt_neox", "bloom", "opt", "mistral", "qwen2 (sliding)", "phi",
@@ -512,3 +513,82 @@ def test_attention_weights_are_read_by_hook_sets_not_by_hugging_face(llama):
         routed = _hf_generated(llama, tiny.tokens(), **options)
     assert not any(plainly.attentions)
     assert not any(routed.attentions)
+
+
+# ---- bare layers ---------------------------------------------------------------------------------------------------
+
+
+def _bridged_layers_that_ran(model, hook_set, **options):
+    """How often each of the bridge's own layers runs while three tokens are generated, told by their forward."""
+    ran = [0] * len(model.blocks)
+    for i, block in enumerate(model.blocks):
+        real = type(block).forward
+
+        def counted(*args, i=i, block=block, real=real, **kwargs):
+            ran[i] += 1
+            return real(block, *args, **kwargs)
+
+        vars(block)["forward"] = counted
+    with mp.attach(model, hook_set):
+        ran[0] -= 1  # the probe
+        model.generate(tiny.tokens(), **{**OPTIONS, "max_new_tokens": 3, **options})
+    return ran
+
+
+def test_the_bridges_layers_run_where_somebody_listens():
+    """The prompt always runs through them, later steps if there is a hook in any layer."""
+    silent, heard = [1, 0, 2, 1, 1, 1], [3, 0, 6, 3, 3, 3]
+    route = Reroute("0 2 2 3-5")
+
+    def ran(hook_set=route, prepare=lambda model: None, **options):
+        model = tiny.bridge("llama")
+        prepare(model)
+        return _bridged_layers_that_ran(model, hook_set, **options)
+
+    assert ran() == silent
+    assert ran(prepare=lambda model: model.blocks[3].attn.o.original_component.register_forward_hook(_listen)) == silent
+    assert ran(use_past_kv_cache=False) == heard
+    assert ran(route + ReadAttention([3])) == heard
+    assert ran(prepare=lambda model: model.add_hook("blocks.1.mlp.hook_out", _listen)) == heard
+    assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_hook(_listen)) == heard
+    assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_pre_hook(_listen)) == heard
+    assert ran(prepare=lambda model: model.enable_compatibility_mode(disable_warnings=True)) == heard
+
+
+def _listen(*_, **__):
+    """A hook that listens."""
+
+
+def test_bare_layers_share_parameters_and_hooks_of_what_they_are_made_of():
+    model, fired = tiny.bridge("gemma3"), []
+    tokens = tiny.tokens()
+    inner = model.blocks[2].original_component.mlp.original_component
+    inner.register_forward_hook(lambda *_: fired.append(1))
+    with mp.attach(model, Reroute("0 2 2 5")), torch.no_grad():
+        past = _filled(model, tokens[:, :5])
+        fired.clear()
+        _next(model, tokens[:, 5:6], past)
+        assert len(fired) == 2  # a hook on Hugging Face's own module
+        for parameter in model.blocks[2].parameters():
+            parameter.mul_(1.5)
+        past = _filled(model, tokens[:, :8])
+        assert (_next(model, tokens[:, 8:], past) - model(tokens)[:, -1]).abs().max() < 1e-4
+
+
+_DECODERS = [name for name, recipe in RECIPES.items() if not recipe.encoder]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=() if x in ("phi", "bloom", "olmo2") else pytest.mark.slow) for x in _DECODERS]
+)
+def test_bare_layers_compute_what_the_bridges_do(name):
+    """On every architecture that has a cache: with and without somebody who listens."""
+    model, tokens = tiny.bridge(name), tiny.tokens(length=7)
+    found = []
+    for hook_set in (Reroute(LOOPED), Reroute(LOOPED) + ReadResidual()):
+        with mp.attach(model, hook_set):
+            past = _filled(model, tokens[:, :-1])
+            if past is None:
+                pytest.skip("it keeps no cache")
+            found.append(_next(model, tokens[:, -1:], past))
+    assert (found[0] - found[1]).abs().max() < 1e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -161,7 +162,7 @@ def test_what_is_longer_than_the_model_takes_is_truncated_and_counted(encoder, d
         for i, e in enumerate(examples)
     )
     data = Labelled(made_up.ONE, long[:10], long[10:], "made up")
-    assert 18 < len(made_up.tokenizer()(long[0].texts[0])["input_ids"])
+    assert len(made_up.tokenizer()(long[0].texts[0])["input_ids"]) > 18
     assert finetune(encoder, data, None, FineTuning(epochs=1), quietly).truncated == sum(
         len(made_up.tokenizer()(e.texts[0])["input_ids"]) > 32 for e in long
     )
@@ -200,7 +201,11 @@ def test_a_head_that_was_there_is_not_kept(decoder):
         (lambda m, d: finetune(m, d, ReadResidual()), mp.HookSetError, "training is along a route"),
         (lambda m, d: finetune(mp.load(tiny.module("bert")), d), LoadError, "needs a tokenizer"),
         (lambda m, d: finetune(mp.load("toy-induction"), d), FineTuningError, "on a Hugging Face model"),
-        (lambda m, d: classifier(mp.load(tiny.module("bert"), dtype="bfloat16"), 2), FineTuningError, "dtype='float32'"),
+        (
+            lambda m, d: classifier(mp.load(tiny.module("bert"), dtype="bfloat16"), 2),
+            FineTuningError,
+            "dtype='float32'",
+        ),
         (lambda m, d: classifier(mp.load(_granite()), 2), FineTuningError, "no sequence classification"),
         (lambda m, d: FineTuning(learns="nothing"), FineTuningError, "one of all, layers, head, got 'nothing'"),
         (lambda m, d: FineTuning(epochs=0), FineTuningError, "epochs must be 1 or more, got 0"),
@@ -231,7 +236,7 @@ def test_the_learning_rate_rises_and_falls():
     settings = FineTuning(epochs=10, batch=10, lr=0.1, warmup=0.4)
     descend([parameter], 10, loss, settings, quietly)
     values.append(parameter.item())
-    steps = [first - second for first, second in zip(values, values[1:], strict=False)]
+    steps = [first - second for first, second in itertools.pairwise(values)]
     expected = [0.02, 0.04, 0.06, 0.08, 0.1, 0.1 * 5 / 6, 0.1 * 4 / 6, 0.05, 0.1 * 2 / 6, 0.1 / 6]
     assert steps == pytest.approx(expected, abs=1e-4)
 
@@ -247,7 +252,7 @@ def test_every_epoch_goes_through_all_examples_in_an_order_of_its_own():
         return parameter.sum()
 
     descend([parameter], 10, loss, FineTuning(epochs=3, batch=4), quietly)
-    epochs = [sum(seen[i : i + 3], []) for i in (0, 3, 6)]
+    epochs = [[i for batch in seen[k : k + 3] for i in batch] for k in (0, 3, 6)]
     assert [len(batch) for batch in seen[:3]] == [4, 4, 2]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3

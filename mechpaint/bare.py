@@ -1,0 +1,77 @@
+"""Hugging Face's own layers, without the hook points that a bridge has around and inside of them.
+
+On many tokens hook points cost little. On one token, as in every step of generating, they and the bridge's own way of
+computing attention take about a third of the time. So where nobody listens the layers that the bridge has wrapped run
+themselves. They have the bridge's parameters, and differ from it by rounding at most.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformer_lens.hook_points import HookPoint
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+from transformer_lens.model_bridge.generalized_components.mla_attention import MLAAttentionBridge
+
+
+class BareLayers:
+    """The bare layers of one bridge, made when they are first asked for.
+
+    Args:
+        model: The bridge. It is left as it is: what is bare are shallow copies that share its parameters and buffers.
+    """
+
+    def __init__(self, model: TransformerBridge) -> None:
+        self._model = model
+        self._wrapped = list(model.blocks)
+        parts = [part for layer in self._wrapped for part in layer.modules()]
+        self._parts = [part for part in parts if isinstance(part, HookPoint | GeneralizedComponent)]
+        self._is_latent = any(isinstance(part, MLAAttentionBridge) for part in parts)
+        self._layers: list[nn.Module] | None = None
+
+    def unheard(self) -> list[nn.Module] | None:
+        """The bare layers, if running them in place of the bridge's can make no difference to anyone.
+
+        None with a hook anywhere in a layer, with gradients or in training, after TransformerLens has processed the
+        weights, and for latent attention, of which a bridge caches something else: then the bridge's layers have to
+        run.
+        """
+        if torch.is_grad_enabled() or self._model.training or self._is_processed() or self._is_latent:
+            return None
+        if any(self._listeners()):
+            return None
+        if self._layers is None:
+            self._layers = [_bare(layer) for layer in self._wrapped]
+        return self._layers
+
+    def _is_processed(self) -> bool:
+        settings, state = self._model.cfg, vars(self._model)
+        return any(
+            (state.get("compatibility_mode"), state.get("_weights_processed"), vars(settings).get("layer_norm_folding"))
+        )
+
+    def _listeners(self) -> Iterator[object]:
+        """Hooks on what bare layers leave out: nothing else of theirs is another object than the bridge's."""
+        for part in map(vars, self._parts):
+            yield from cast(dict[int, object], part["_forward_hooks"]).values()
+            yield from filter(_is_foreign, cast(dict[int, object], part["_forward_pre_hooks"]).values())
+
+
+def _is_foreign(hook: object) -> bool:
+    """Whether a pre-hook is somebody else's than TransformerLens's, which has some on its components."""
+    return not str(getattr(hook, "__module__", "")).startswith("transformer_lens.")
+
+
+def _bare(module: nn.Module) -> nn.Module:
+    """A module in which nothing is wrapped. Its parameters, buffers and hooks are those of what was wrapped."""
+    while isinstance(module, GeneralizedComponent) and module.original_component is not None:
+        module = module.original_component
+    bare = copy.copy(module)
+    children = cast(dict[str, Any], vars(module)["_modules"])
+    vars(bare)["_modules"] = {name: child if child is None else _bare(child) for name, child in children.items()}
+    return bare
