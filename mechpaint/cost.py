@@ -56,7 +56,12 @@ def of_sweeps(model: TransformerBridge, sweeps: Sweeps) -> Cost:
 
 
 def seconds(model: TransformerBridge, sweeps: Sweeps) -> float:
-    """About how long sweeps take: the largest batch is timed on its tree's first route, and scaled up."""
+    """About how long sweeps take: the largest batch is timed on its tree's first route, and scaled up.
+
+    Args:
+        model: A TransformerBridge.
+        sweeps: Trees of routes, and the batches that are swept under each.
+    """
     conductor = Conductor(model)
     batch, tree = max(((b, tree) for tree, batches in sweeps for b in batches), key=lambda pair: _tokens(pair[0]))
     tokens, mask = batch.padded(model.cfg.device)
@@ -74,7 +79,12 @@ def seconds(model: TransformerBridge, sweeps: Sweeps) -> float:
 
 
 def memory(model: TransformerBridge, batches: Sequence[Batch[Any]]) -> int:
-    """About how many bytes it takes at its peak."""
+    """About how many bytes sweeps take at their peak.
+
+    Args:
+        model: A TransformerBridge.
+        batches: What is swept.
+    """
     parameters = sum(p.numel() * p.element_size() for p in model.original_model.parameters())
     vocabulary, width = int(model.cfg.d_vocab), int(model.cfg.d_model)
     # residuals that wait, and what one layer makes on the way
@@ -95,7 +105,11 @@ def _scored(batch: Batch[Any]) -> int:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds of the second time: the first is slower."""
+    """How many seconds something takes the second time: the first is slower.
+
+    Args:
+        work: What is timed.
+    """
     work()
     began = time.monotonic()
     work()

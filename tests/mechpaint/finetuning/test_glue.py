@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from mechpaint.analyses.painters import Painters
 from mechpaint.finetuning import FineTuning, FineTuningError, finetune
 from mechpaint.hooks import Skip
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
+from mechpaint.scored import ScoredPlan, Settings
 from mechpaint.scoring import score_items
+from mechpaint.subject import Subject
 from mechpaint.tasks import Glue, TaskError
 from tests.mechpaint.finetuning import made_up
 from tests.mechpaint.finetuning.test_classify import quietly
@@ -126,6 +129,20 @@ def test_models_that_cannot_get_a_head_are_refused(source):
         Glue("sst2", source).items(mp.load("toy-induction"))
 
 
+def test_each_route_is_a_cell(encoder, source):
+    """Which gives the same at every call."""
+    subject = Subject(encoder, "tiny")
+    task = Glue("sst2", source, training=FineTuning(epochs=1, batch=40))
+    plan = ScoredPlan.of(Painters(start_layers=(1,), seeds=1), subject, Settings((task,), limit=4))
+    cells = plan.cells()
+    assert len(cells) == len(plan.tree.routes) == len({cell.name for cell in cells})
+    assert all(cell.rows == cell.ticks == 4 for cell in cells)
+    first, again = ([*cells[2].compute(quietly)] for _ in range(2))
+    assert str(first) == str(again)  # NaN is not equal to itself
+    assert {record["route"] for record in first} == {str(plan.tree.routes[2])}
+
+
+@pytest.mark.slow
 def test_a_run_is_taken_up_where_it_was_stopped(mechpaint, source, saved, tmp_path):
     """Each route is a cell: of a run that lost one, that one alone is computed again, and comes out the same."""
     asked = f"glue:sst2,train={source},learns=layers,epochs=1,batch=40"
