@@ -56,7 +56,7 @@ def encoder():
 def bare():
     """A tiny BERT without a head."""
     torch.manual_seed(0)
-    config = hf.BertConfig(**tiny._SIZES, intermediate_size=48, max_position_embeddings=64, initializer_range=0.2)
+    config = hf.BertConfig(**tiny.SIZES, intermediate_size=48, max_position_embeddings=64, initializer_range=0.2)
     return mp.load(hf.BertModel(config, add_pooling_layer=False).eval(), tokenizer=_tokenizer())
 
 
