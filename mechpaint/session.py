@@ -63,8 +63,8 @@ def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> 
     """Run `model` under a hook set: every call of it within the `with` block follows the route and is read.
 
     `model(tokens)`, `run_with_cache`, `run_with_hooks`, `generate` and `generate_stream` all do, and so does Hugging
-    Face's own `generate`. Every TransformerLens hook point fires
-    on every visit of its layer. On leaving, also by an exception, the model is exactly as it was.
+    Face's own `generate`. Every TransformerLens hook point fires on every visit of its layer. On leaving, also by an
+    exception, the model is exactly as it was.
 
     Args:
         model: A TransformerBridge; `mechpaint.load` makes one.
