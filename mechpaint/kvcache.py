@@ -211,6 +211,20 @@ class RoutedCache(DynamicCache):
             "hook set, or start again without past_key_values"
         )
 
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """How many tokens have been seen, by the keys of the first visit that keeps some.
+
+        Raises:
+            RouteError: None does: a hybrid model along a route through layers that keep only a state.
+        """
+        try:
+            return super().get_seq_length(layer_idx)
+        except ValueError as error:
+            raise RouteError(
+                f"no layer on the route {self.layout.route} keeps keys and values, by which this model counts the tokens it "
+                "has seen: generate with use_past_kv_cache=False"
+            ) from error
+
 
 def laid_out(cache: Cache, layout: Layout) -> Mapping[Visit, Slot]:
     """The slots of a cache along a route: an empty one is laid out, one that this route has filled goes on.

@@ -116,6 +116,24 @@ def test_rows_that_are_padded_on_the_left_are_generated_as_alone(name):
     assert not _agree((unmasked[0][:1, 3:], unmasked[1][:1]), (together[0][:1, 3:], together[1][:1]))
 
 
+@pytest.mark.parametrize("name", ["jamba", "falcon_h1", "lfm2"])
+def test_states_of_recurrences_and_convolutions_are_kept_by_visit(name):
+    """In two of them only layer 3 has attention. Of a state, a layer that runs twice has two."""
+    tokens = tiny.tokens(length=PROMPT)
+    for text in ("5-0", "0 3 2x3 3", "0 (1-3)x2 5"):
+        with torch.no_grad(), mp.attach(_bridge(name), Reroute(text)):
+            cached = _generated(_bridge(name), tokens)
+            assert _agree(cached, _generated(_bridge(name), tokens, use_past_kv_cache=False)), text
+
+
+def test_a_hybrid_without_attention_on_its_route_cannot_count_tokens():
+    tokens = tiny.tokens(length=PROMPT)
+    with torch.no_grad(), mp.attach(_bridge("jamba"), Reroute("0 2 1")):
+        with pytest.raises(mp.RouteError, match="no layer on the route 0 2-1 keeps keys and values"):
+            _generated(_bridge("jamba"), tokens)
+        _generated(_bridge("jamba"), tokens, use_past_kv_cache=False)
+
+
 @pytest.mark.parametrize("name", ["gemma3", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_other_ways_to_generate(name):
     """Streaming, Hugging Face's own loop, in chunks, from embeddings, and with tokens guessed from the prompt."""
