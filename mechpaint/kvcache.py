@@ -221,8 +221,8 @@ class RoutedCache(DynamicCache):
             return super().get_seq_length(layer_idx)
         except ValueError as error:
             raise RouteError(
-                f"no layer on the route {self.layout.route} keeps keys and values, by which this model counts the tokens it "
-                "has seen: generate with use_past_kv_cache=False"
+                f"no layer on the route {self.layout.route} keeps keys and values, by which this model counts the "
+                "tokens that it has seen: generate with use_past_kv_cache=False"
             ) from error
 
 
