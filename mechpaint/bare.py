@@ -1,7 +1,7 @@
 """Hugging Face's own layers, without the hook points that a bridge has around and inside of them.
 
 On many tokens hook points cost little. On one token, as in every step of generating, they and the bridge's own way of
-computing attention take about a third of the time. So where nobody listens the layers that the bridge has wrapped run
+computing attention take up to a third of the time. So where nobody listens the layers that the bridge has wrapped run
 themselves. They have the bridge's parameters, and differ from it by rounding at most.
 """
 
