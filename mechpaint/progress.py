@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -29,3 +31,20 @@ def progress() -> Progress:
         disable=not sys.stderr.isatty(),
         transient=True,
     )
+
+
+@contextmanager
+def ticking(what: str, total: int, advance: Callable[[int], None] | None) -> Generator[Callable[[int], None]]:
+    """What to call with how much was done since the last call: the caller's own, or what moves a progress bar.
+
+    Args:
+        what: What the bar says is being done.
+        total: How much there is to do.
+        advance: The caller's own.
+    """
+    if advance is not None:
+        yield advance
+        return
+    with progress() as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from mechpaint.finetuning.heads import ROWS_AT_ONCE, Answer, Place, features, he
 from mechpaint.finetuning.settings import FineTuning
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.prefixtree import PrefixTree
-from mechpaint.progress import progress
+from mechpaint.progress import ticking
 from mechpaint.route import Route, RouteError
 from mechpaint.showing import Showing, Shown
 from mechpaint.statistics import RESAMPLES, Estimate, estimate
@@ -141,7 +141,7 @@ def finetune_routes(
     wanted = [as_route(route, n_layers) for route in routes]
     train, validation = (encode(model, split, settings.max_length) for split in (data.train, data.validation))
     work = _Work(model, data, settings, train, validation, PrefixTree(wanted))
-    with shown(settings.passes * len(train) * len(wanted), advance) as tick:
+    with ticking("fine-tuning", settings.passes * len(train) * len(wanted), advance) as tick:
         for route in wanted:
             yield work.along(route, tick)
 
@@ -250,14 +250,3 @@ def _asked(answer: Answer, rows: Rows) -> Tensor:
     with torch.no_grad():
         logits = torch.cat([answer(rows, chosen) for chosen in batches])
     return logits[order.argsort().to(logits.device)].cpu()
-
-
-@contextmanager
-def shown(examples: int, advance: Advance | None) -> Generator[Advance]:
-    """What to call with the number of examples that were trained on: the caller's own, or a progress bar."""
-    if advance is not None:
-        yield advance
-        return
-    with progress() as bar:
-        task = bar.add_task("fine-tuning", total=examples)
-        yield lambda n: bar.advance(task, n)

@@ -15,12 +15,13 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.analysis import Advance
 from mechpaint.conductor import Conductor
-from mechpaint.finetuning.classify import as_route, prepare, shown
+from mechpaint.finetuning.classify import as_route, prepare
 from mechpaint.finetuning.copies import language_model
 from mechpaint.finetuning.descent import descend
 from mechpaint.finetuning.settings import FineTuning, FineTuningError
 from mechpaint.hookset import HookSet
 from mechpaint.models import require_tokenizer
+from mechpaint.progress import ticking
 from mechpaint.route import Route
 from mechpaint.tasks.task import begin
 
@@ -101,7 +102,7 @@ def finetune_text(
     def loss(chosen: Tensor) -> Tensor:
         return _losses(own, windows[chosen].to(own.cfg.device)).mean()
 
-    with _along(own, wanted), shown(settings.passes * len(windows), advance) as tick:
+    with _along(own, wanted), ticking("fine-tuning", settings.passes * len(windows), advance) as tick:
         learning = prepare(own, wanted, settings.learns)
         losses = descend(learning, len(windows), loss, settings, tick)
     own.eval()

@@ -9,9 +9,9 @@ from mechpaint.tasks.items import TaskError
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-_FOR_CAUSAL = "facts, ioi, induction, arithmetic and text"
-_FOR_MASKED = "mlm, such as --task mlm:FILE, and sts, such as --task sts:FILE"
-_FOR_OTHERS = "sts, such as --task sts:FILE"
+_FOR_CAUSAL = "facts, ioi, induction, arithmetic, text and glue"
+_FOR_MASKED = "mlm, such as --task mlm:FILE, sts, such as --task sts:FILE, and glue"
+_FOR_OTHERS = "sts, such as --task sts:FILE, and glue"
 
 
 def require_causal(model: TransformerBridge, what: str) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -21,7 +20,7 @@ from torch.nn import functional
 
 from mechpaint.errors import InputError
 from mechpaint.files import write_text
-from mechpaint.progress import progress
+from mechpaint.progress import ticking
 from mechpaint.showing import Showing, Shown
 from mechpaint.toy.bigram_task import BigramTask, ToyBatch
 from mechpaint.toy.freezing import Freeze, FreezingSchedule
@@ -187,7 +186,7 @@ def train(
     _check(model, task, settings)
     schedule = FreezingSchedule(model, settings.freeze)
     run = _Run(model, task, settings, Path(folder) if folder is not None else None, also or {})
-    with _shown(settings.steps, advance) as tick:
+    with ticking("training", settings.steps, advance) as tick:
         tick(run.step)
         while not run.done:
             schedule.apply(run.step)
@@ -314,13 +313,3 @@ def _identity(model: nn.Module, task: BigramTask, settings: Training, also: Mapp
     parts = [type(model).__name__, cast(Any, model).config, type(settings.optimizer).__name__, task.settings(), kept]
     parts += [(name, other.settings()) for name, other in also.items()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-@contextmanager
-def _shown(steps: int, advance: Advance | None) -> Generator[Advance]:
-    if advance is not None:
-        yield advance
-        return
-    with progress() as bar:
-        shown = bar.add_task("training", total=steps)
-        yield lambda n: bar.advance(shown, n)

@@ -203,7 +203,7 @@ def test_models_that_a_task_is_not_for_are_refused_with_what_is(encoder, bare, s
     masked = MaskedTokens(str(texts))
     for task, model, words in (
         (Facts(), encoder, "the task facts asks which token comes next, and BertForMaskedLM reads in both directions: "
-                           "for it there is mlm, such as --task mlm:FILE, and sts"),
+                           "for it there is mlm, such as --task mlm:FILE, sts"),
         (Text(), bare, "BertModel has no unembedding: for it there is sts, such as --task sts:FILE"),
         (masked, bare, "the task mlm asks which tokens are masked, and BertModel has no unembedding: .* sts"),
         (masked, speaking, "LlamaForCausalLM is a causal model: for it there is facts, ioi, induction"),
