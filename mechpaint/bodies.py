@@ -57,7 +57,12 @@ def _kinds(module: nn.Module) -> list[str]:
 
 
 def _bare(module: PreTrainedModel) -> bool:
-    """Whether it is what Hugging Face's AutoModel makes. A language model may lack its `base_model`, too."""
+    """Whether it is what Hugging Face's AutoModel makes. A language model may lack its `base_model`, too.
+
+    For Llama 4 AutoModel makes the whole language model.
+    """
+    if type(module).__name__.endswith("ForConditionalGeneration"):
+        return False
     bodies: Mapping[Any, str | tuple[str, ...]] = modeling_auto.MODEL_MAPPING_NAMES
     found = bodies.get(module.config.model_type, ())
     return not set(_kinds(module)).isdisjoint([found] if isinstance(found, str) else found)
