@@ -27,6 +27,9 @@
     OSError
       CannotWrite         a full disk, a folder that cannot be written; the command line exits with 1
     RuntimeError
+      CellError           a cell of a run that is missing or damaged where it is needed; the command line exits with 1
+        MissingCell       it is not there
+        DamagedCell       other bytes than were written, other columns, another number of rows
       WeightsError        packaged weights that are missing or damaged; the command line exits with 1
 
 Each message says what was given, what was expected, and what to do.

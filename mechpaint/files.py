@@ -5,9 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+_SCRATCH = ".unfinished-"
+"""How temporary names begin; the rest of each is free when it is taken, by whichever process."""
+_SECONDS_LEFT_ALONE = 3600
 
 
 class CannotWrite(OSError):
@@ -24,7 +30,7 @@ def written(path: Path) -> Generator[Path]:
     scratch: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_SCRATCH, suffix=path.suffix)
         os.close(handle)
         scratch = Path(name)
         yield scratch
@@ -70,6 +76,20 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with written(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files in a folder, and in those in it, that nobody has written to for an hour.
+
+    A process that is killed leaves one. Younger ones may be another process's that is writing now.
+
+    Args:
+        folder: Where; it need not be there.
+    """
+    for scratch in folder.rglob(f"{_SCRATCH}*"):
+        with suppress(OSError):  # another process has removed it, or it is not ours to remove
+            if scratch.is_file() and time.time() - scratch.stat().st_mtime > _SECONDS_LEFT_ALONE:
+                scratch.unlink()
 
 
 def _reason(error: OSError) -> str:

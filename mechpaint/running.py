@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from threading import Event
 import torch
 from rich.progress import Progress, TaskID
 
+from mechpaint.damage import DamagedCell, MissingCell
 from mechpaint.plan import Cell, Plan
 from mechpaint.progress import progress
 from mechpaint.provenance import plugin_versions
@@ -29,7 +31,7 @@ class Finished(Showing):
         folder: The run folder.
         page: The page in it.
         report: What the page says.
-        computed: How many cells were computed now; the others were there.
+        computed: How many cells were computed now; the others were there, or another process was faster.
         seconds: How long that took.
     """
 
@@ -56,16 +58,24 @@ class Finished(Showing):
         return Shown(self.report.title, facts, table.columns if table else (), table.rows if table else ())
 
 
-def run(plan: Plan, out: Path, command: str) -> Finished:
-    """Compute what is missing, then draw the report.
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)  # the line that called `run`
+
+
+def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn) -> Finished:
+    """Compute what is missing or damaged, then draw the report.
+
+    Several processes may run the same plan at the same time. Each takes the cells that another has finished.
 
     Args:
         plan: What to do.
         out: The folder of all runs.
         command: How to run it again, for the report.
+        warn: Called with a line for each cell that is damaged; by default it becomes a Python warning.
 
     Raises:
         CannotWrite: The disk is full or cannot be written.
+        CellError: A cell was removed or damaged after it was computed or checked.
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
     began = time.monotonic()
@@ -73,7 +83,7 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
     folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugins)
     folder.begin({label: str(route) for label, route in plan.routes().items()})
     cells = plan.cells()
-    missing = [cell for cell in cells if not folder.has(cell.name, cell.rows)]
+    missing = _missing(folder, cells, warn)
     with progress() as bar:
         shown = bar.add_task("", total=sum(cell.ticks for cell in missing), visible=bool(missing))
         work = _Work(folder, bar, shown)
@@ -85,7 +95,20 @@ def run(plan: Plan, out: Path, command: str) -> Finished:
             _do_at_once(work, missing, at_once)
     report = plan.report(folder.collect([cell.name for cell in cells]))
     page = write_report(report, folder.path, [*plan.details(), *_provenance(folder)], command)
-    return Finished(folder.path, page, report, len(missing), time.monotonic() - began)
+    return Finished(folder.path, page, report, work.computed, time.monotonic() - began)
+
+
+def _missing(folder: RunFolder, cells: Sequence[Cell], warn: Callable[[str], None]) -> list[Cell]:
+    missing: list[Cell] = []
+    for cell in cells:
+        try:
+            folder.read(cell.name, cell.rows)
+        except MissingCell:
+            missing.append(cell)
+        except DamagedCell as error:
+            warn(f"{error}; it is computed again")
+            missing.append(cell)
+    return missing
 
 
 def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
@@ -105,9 +128,15 @@ class _Work:
         self._bar = bar
         self._shown = shown
         self._stop = Event()
+        self._kept: list[str] = []
+
+    @property
+    def computed(self) -> int:
+        """How many cells were computed and kept."""
+        return len(self._kept)
 
     def do(self, cell: Cell) -> None:
-        """Compute a cell and put it in its place."""
+        """Compute a cell and put it in its place, unless another process has done so, before or meanwhile."""
         told = 0
 
         def advance(ticks: int) -> None:
@@ -120,7 +149,11 @@ class _Work:
         try:
             advance(0)
             self._bar.update(self._shown, description=cell.label)
-            self._folder.write(cell.name, cell.compute(advance))
+            if not self._folder.has(cell.name, cell.rows):
+                records = list(cell.compute(advance))
+                if not self._folder.has(cell.name, cell.rows):
+                    self._folder.write(cell.name, records)
+                    self._kept.append(cell.name)
             self._bar.advance(self._shown, cell.ticks - told)
         except BaseException:
             self.stop()  # here and not where it is noticed: this thread would begin another cell before

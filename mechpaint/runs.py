@@ -7,7 +7,9 @@
         figures/*.{svg,png}  tables/*.csv  report.md  report.html
 
 The fingerprint is of the configuration, the model's weights and the versions that matter. A cell has its name only
-when it is complete, so running the same thing again computes what is missing and nothing else.
+when it is complete, and holds the checksum of all its bytes (`mechpaint.sealed`), so running the same thing again
+computes what is missing or damaged and nothing else. Several processes may run the same thing at the same time: each
+writes to names of its own, and renames what is complete into place.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from mechpaint.analysis import Columns, Record
-from mechpaint.files import write_text, written
+from mechpaint.damage import CellError, DamagedCell, MissingCell
+from mechpaint.files import remove_leftovers, write_text, written
+from mechpaint.sealed import BrokenSeal, sealed, unsealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,24 +62,52 @@ class RunFolder:
         self._plugins = plugins
 
     def begin(self, routes: dict[str, str]) -> None:
-        """Make the folder, and write down what it is for."""
+        """Make the folder, and write down what it is for. What a killed process left half written goes."""
+        remove_leftovers(self.path)
         write_text(self.path / "config.yaml", yaml.safe_dump(_plain(self.config), sort_keys=False))
         write_text(self.path / "env.json", json.dumps(environment(self._plugins), indent=2) + "\n")
         if routes:
             write_text(self.path / "routes.json", json.dumps(routes, indent=2) + "\n")
 
     def has(self, cell: str, rows: int | None) -> bool:
-        """Whether a cell is there and whole. One that is damaged does not count, and is computed again.
+        """Whether a cell is there and whole.
 
         Args:
             cell: Its name.
             rows: How many rows it must have, if that is known.
         """
         try:
-            found: Any = self._read(cell)
-        except (OSError, pa.ArrowException):
+            self.read(cell, rows)
+        except CellError:
             return False
-        return found.schema.equals(self._schema) and rows in (None, found.num_rows)
+        return True
+
+    def read(self, cell: str, rows: int | None = None) -> Any:
+        """A cell's records, as a pyarrow table.
+
+        Args:
+            cell: Its name.
+            rows: How many rows it must have, if that is known.
+
+        Raises:
+            MissingCell: It is not there.
+            DamagedCell: It is not whole, or not of this run.
+        """
+        path = self._cell(cell)
+        try:
+            table = unsealed(path.read_bytes())
+        except FileNotFoundError as error:
+            raise MissingCell(f"there is no cell {path}") from error
+        except OSError as error:
+            raise DamagedCell(f"the cell {path} cannot be read: {error.strerror}") from error
+        except BrokenSeal as error:
+            raise DamagedCell(f"the cell {path} is damaged: {error}") from error
+        if not table.schema.equals(self._schema):
+            expected, got = (", ".join(f"{f.name} {f.type}" for f in schema) for schema in (self._schema, table.schema))
+            raise DamagedCell(f"the cell {path} is of another table: expected the columns {expected}; got {got}")
+        if rows not in (None, table.num_rows):
+            raise DamagedCell(f"the cell {path} has {table.num_rows} rows, expected {rows}")
+        return table
 
     def write(self, cell: str, records: Iterable[Record]) -> None:
         """Put a finished cell in its place.
@@ -83,25 +115,25 @@ class RunFolder:
         Raises:
             ValueError: A record that has not the run's columns, or a value that is not of its column's type.
         """
-        self._write(self._cell(cell), _table(list(records), self._schema))
+        data = sealed(_table(list(records), self._schema))
+        with written(self._cell(cell)) as scratch:
+            scratch.write_bytes(data)
 
     def collect(self, cells: Sequence[str]) -> pd.DataFrame:
-        """All cells in one table, also written to `results.parquet`."""
-        table = cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self._read, cells)])
-        self._write(self.path / "results.parquet", table)
+        """All cells in one table, also written to `results.parquet`.
+
+        Raises:
+            CellError: One of them was removed or damaged in the meantime.
+        """
+        table = cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self.read, cells)])
+        out = pa.BufferOutputStream()
+        cast(Any, pq).write_table(table, out, compression="zstd", write_page_checksum=True)
+        with written(self.path / "results.parquet") as scratch:
+            scratch.write_bytes(out.getvalue())
         return table.to_pandas()
 
     def _cell(self, cell: str) -> Path:
         return self.path / "cells" / f"{cell}.parquet"
-
-    def _read(self, cell: str) -> Any:
-        # the checksums are of the data: the end of the file, which says what is in it, may be whole by itself
-        with cast(Any, pq).ParquetFile(self._cell(cell), page_checksum_verification=True) as file:
-            return file.read()
-
-    def _write(self, path: Path, table: Any) -> None:
-        with written(path) as scratch:
-            cast(Any, pq).write_table(table, scratch, compression="zstd", write_page_checksum=True)
 
 
 def labelled(label: str, records: Iterable[Record]) -> list[Record]:

@@ -23,7 +23,7 @@ from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
 from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
-from mechpaint.cli.telling import EPILOG, given_command, tell, told
+from mechpaint.cli.telling import EPILOG, caution, given_command, tell, told
 from mechpaint.discovery import require_files
 from mechpaint.plugins import Registry, built_in
 from mechpaint.showing import Shown
@@ -136,7 +136,7 @@ def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) ->
             return
         from mechpaint.running import run
 
-        finished = run(plan, Path(options["out"]), given_command())
+        finished = run(plan, Path(options["out"]), given_command(), caution)
     _print_finished(finished, options["json"])
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from mechpaint.analysis import Analysis
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
+from mechpaint.cli.telling import caution
 from mechpaint.discovery import VARIABLE, Discovery, Loaded, NotChosen, Outcome, Plugin, Refused, chosen_by, discover
 from mechpaint.plugins import Registry
 from mechpaint.sources import PluginError
@@ -97,8 +98,7 @@ def warn(found: Discovery) -> None:
 
 
 def _warn(message: str) -> None:
-    text = Text.assemble(("warning", "yellow"), ": ", visible(message), "; for more: mechpaint plugins")
-    Console(stderr=True).print(text, soft_wrap=True)
+    caution(f"{message}; for more: mechpaint plugins")
 
 
 def _show(found: Discovery, as_json: bool) -> None:

@@ -11,7 +11,9 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
+from mechpaint.damage import CellError
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.packaged import WeightsError
@@ -31,6 +33,8 @@ def told(interrupted: str) -> Generator[None]:
         yield
     except InputError as error:
         _fail(error, 2)
+    except CellError as error:
+        _fail(CellError(f"{error}. Give the same command again: it computes what is missing"), 1)
     except (CannotWrite, WeightsError) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
@@ -46,6 +50,11 @@ def given_command() -> str:
 def tell(error: Exception) -> None:
     """Tell an error in a line."""
     _say(f"[red]error[/red]: {escape(visible(str(error)))}")
+
+
+def caution(message: str) -> None:
+    """Tell of something that one should know of, and that stops nothing."""
+    Console(stderr=True).print(Text.assemble(("warning", "yellow"), ": ", visible(message)), soft_wrap=True)
 
 
 def _say(message: str) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import re
 import resource
 import signal
+import time
+from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from mechpaint import cost
 from mechpaint.analyses.painters import Painters
+from mechpaint.damage import DamagedCell, MissingCell
 from mechpaint.files import CannotWrite, write_text, written
 from mechpaint.hooks import Hooks, ReadAttention, Skip
 from mechpaint.hookset import HookSet, HookSetError
@@ -21,6 +28,7 @@ from mechpaint.running import run
 from mechpaint.runs import RunFolder
 from mechpaint.scored import ScoredPlan, Settings
 from mechpaint.scoring import batches
+from mechpaint.sealed import sealed
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, IndirectObject, TaskError, Text
 
@@ -87,18 +95,107 @@ def test_running_again_computes_nothing_and_changes_no_byte(speaking, finished):
     assert {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "nonsense"])
-def test_a_missing_or_damaged_cell_is_computed_again(speaking, finished, damage):
-    before = _table(finished)
+def _other_columns(whole):
+    table = pq.read_table(io.BytesIO(whole))
+    return sealed(table.drop_columns("finite"))
+
+
+def _fewer_rows(whole):
+    return sealed(pq.read_table(io.BytesIO(whole)).slice(1))
+
+
+def _without_checksum(whole):
+    """As cells were written before they had one."""
+    out = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(whole)), out, compression="zstd", write_page_checksum=True)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda whole: whole[: len(whole) // 2], "is damaged: it has no checksum"),
+        (lambda whole: whole[:-1], "is damaged: its checksum is not that of its bytes"),
+        (lambda whole: b"", "is damaged: it is empty"),
+        (lambda whole: b"PAR1" * 99, "is damaged: it has no checksum"),
+        (lambda whole: whole[:100] + bytes([whole[100] ^ 1]) + whole[101:], "is damaged: its checksum is not"),
+        (_without_checksum, ".*or it was written before cells had checksums"),
+        (_other_columns, "is of another table: expected the columns task string, .*; got task string, "),
+        (_fewer_rows, r"has \d+ rows, expected \d+"),
+    ],
+    ids=["half", "one byte less", "empty", "nonsense", "a flipped bit", "no checksum", "columns", "rows"],
+)
+def test_what_is_wrong_with_a_cell_is_said(speaking, finished, damage, words):
+    plan = _plan(speaking)
+    folder = RunFolder(finished.folder.parents[1], "painters", plan.config(), plan.schema())
+    name, rows = plan.cells()[1].name, plan.cells()[1].rows
+    cell = finished.folder / "cells" / f"{name}.parquet"
+    whole = cell.read_bytes()
+    assert folder.has(name, rows)
+    cell.write_bytes(damage(whole))
+    with pytest.raises(DamagedCell, match=rf"the cell {re.escape(str(cell))} {words}"):
+        folder.read(name, rows)
+    assert not folder.has(name, rows)
+    cell.write_bytes(whole)
+
+
+def test_missing_and_damaged_cells_are_computed_again_and_the_latter_are_named(speaking, finished):
+    before = {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()}
+    removed, *damaged = sorted((finished.folder / "cells").iterdir())
+    removed.unlink()
+    halved, emptied, flipped = damaged
+    halved.write_bytes(before[halved][: len(before[halved]) // 2])
+    emptied.write_bytes(b"")
+    flipped.write_bytes(before[flipped].replace(b"finite", b"finitf", 1))
+    with pytest.warns(UserWarning, match="damaged") as told:
+        again = _run(speaking, finished.folder.parents[1])
+    for cell, warning in zip(damaged, told, strict=True):
+        assert str(warning.message).startswith(f"the cell {cell} is damaged: ")
+        assert str(warning.message).endswith("; it is computed again")
+    assert again.computed == 4
+    assert {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()} == before
+
+
+def test_a_cell_that_cannot_be_read_is_named(speaking, finished):
     cell = sorted((finished.folder / "cells").iterdir())[1]
     whole = cell.read_bytes()
-    if damage == "missing":
-        cell.unlink()
-    else:
-        cell.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "nonsense": b"PAR1" * 99}[damage])
-    again = _run(speaking, finished.folder.parents[1])
-    assert again.computed == 1
-    pd.testing.assert_frame_equal(_table(again), before)
+    cell.unlink()
+    cell.mkdir()
+    with (
+        pytest.warns(UserWarning, match=r"cannot be read: Is a directory; it is computed again"),
+        pytest.raises(CannotWrite, match="Is a directory"),
+    ):
+        _run(speaking, finished.folder.parents[1])
+    cell.rmdir()
+    cell.write_bytes(whole)
+
+
+@pytest.mark.parametrize(("damage", "error"), [(Path.unlink, MissingCell), (lambda p: p.write_bytes(b""), DamagedCell)])
+def test_a_cell_that_goes_while_others_are_computed_is_told(speaking, tmp_path, monkeypatch, damage, error):
+    write = RunFolder.write
+
+    def write_and_lose(self, cell, records):
+        write(self, cell, records)
+        if cell.startswith("01-"):
+            damage(self.path / "cells" / f"{cell}.parquet")
+
+    monkeypatch.setattr(RunFolder, "write", write_and_lose)
+    with pytest.raises(error, match="01-"):
+        _run(speaking, tmp_path, limit=8)
+    assert not list(tmp_path.rglob("results.parquet"))
+
+
+def test_old_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(speaking, finished):
+    old, young = (finished.folder / "cells" / f".unfinished-{name}.parquet" for name in ("old", "young"))
+    theirs = finished.folder / "cells" / ".theirs"
+    for path in (old, young, theirs):
+        path.write_bytes(b"half of a c")
+    for path in (old, theirs):
+        os.utime(path, (time.time() - 4000,) * 2)
+    assert _run(speaking, finished.folder.parents[1]).computed == 0
+    assert [path.exists() for path in (old, young, theirs)] == [False, True, True]
+    young.unlink()
+    theirs.unlink()
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(speaking, finished, tmp_path, monkeypatch):

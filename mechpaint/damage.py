@@ -1,0 +1,15 @@
+"""Cells of a run that cannot be had. The command line tells of them, so nothing heavy is imported here."""
+
+from __future__ import annotations
+
+
+class CellError(RuntimeError):
+    """A cell that is needed cannot be had."""
+
+
+class MissingCell(CellError):
+    """There is no such cell."""
+
+
+class DamagedCell(CellError):
+    """A cell whose bytes, columns or number of rows are not what they must be: which, and in what way."""

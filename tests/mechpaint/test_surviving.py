@@ -1,0 +1,192 @@
+"""Runs that are killed, run out of space, or are not alone: in the end the table is the same, byte by byte."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from mechpaint.analysis import Experiment
+from mechpaint.experiment import ExperimentPlan
+from mechpaint.files import CannotWrite
+from mechpaint.report import Report
+from mechpaint.running import run
+from tests.mechpaint.surviving import PROCESSES, DieWriting, lesions, started
+
+LIMIT = 64
+CELLS = 4
+FILES_BEFORE = 3
+MOMENTS_OF_A_FILE = 7
+"""Its temporary name is looked for, made, opened to write, opened to sync, made readable, renamed, and gone."""
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """A run that nothing happened to."""
+    finished = lesions(folder, tmp_path_factory.mktemp("whole"), LIMIT)
+    assert finished.computed == CELLS
+    return _written(finished.folder)
+
+
+def _written(run_folder: Path) -> dict[str, bytes]:
+    """Every file of a run, but for what killed processes have left, and what is of the machine."""
+    files = [path for path in run_folder.rglob("*") if path.is_file() and not path.name.startswith(".unfinished-")]
+    assert all(path.stat().st_size for path in files)
+    return {path.relative_to(run_folder).as_posix(): path.read_bytes() for path in files if path.name != "env.json"}
+
+
+def _cells(out: Path) -> dict[str, bytes]:
+    found = {path.name: path.read_bytes() for path in out.rglob("cells/*.parquet")}
+    return {name: data for name, data in found.items() if not name.startswith(".")}
+
+
+def _left(out: Path) -> list[Path]:
+    return list(out.rglob(".unfinished-*"))
+
+
+def test_killed_while_it_writes_it_goes_on_and_ends_the_same(folder, tmp_path, whole):
+    first = FILES_BEFORE * MOMENTS_OF_A_FILE
+    left = []
+    for moment in random.Random(0).sample(range(first, first + 2 * MOMENTS_OF_A_FILE), 3):
+        process = started(folder, tmp_path, LIMIT, DieWriting(moment))
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        assert not list(tmp_path.rglob("results.parquet"))
+        for name, data in _cells(tmp_path).items():
+            assert data == whole[f"cells/{name}"]
+        left += _left(tmp_path)
+    assert left  # a file was being written
+    done = len(_cells(tmp_path))
+    finished = lesions(folder, tmp_path, LIMIT)
+    assert 0 < finished.computed == CELLS - done
+    assert _written(finished.folder) == whole
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments_it_goes_on_and_ends_the_same(folder, tmp_path):
+    items = 200
+    whole = _written(lesions(folder, tmp_path / "whole", items).folder)
+    rng, killed, partly = random.Random(0), 0, set()
+    while killed < 20:
+        about = PROCESSES.Event()
+        process = started(folder, tmp_path / "killed", items, about.set)
+        assert about.wait(60)
+        process.join(3 * rng.random())
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        killed += process.exitcode == -signal.SIGKILL
+        partly.add(len(_cells(tmp_path / "killed")))
+        if list((tmp_path / "killed").rglob("report.html")):  # there is nothing left to do: begin anew
+            assert _written(next((tmp_path / "killed").glob("lesions/*"))) == whole
+            shutil.rmtree(tmp_path / "killed")
+    assert len(partly) > 3  # it was killed early and late
+    assert _written(lesions(folder, tmp_path / "killed", items).folder) == whole
+
+
+def test_two_processes_in_one_folder_do_not_harm_each_other(folder, tmp_path, whole):
+    together = PROCESSES.Barrier(2)
+    processes = [started(folder, tmp_path, LIMIT, together.wait) for _ in range(2)]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    (run_folder,) = tmp_path.glob("lesions/*")
+    assert not _left(tmp_path)
+    assert _written(run_folder) == whole
+    assert lesions(folder, tmp_path, LIMIT).computed == 0
+
+
+@dataclass(frozen=True)
+class Overtaken(Experiment):
+    """While it computes its first trial, another runs the same plan to its end, and finds other numbers."""
+
+    name: ClassVar[str] = "overtaken"
+    question: ClassVar[str] = "Who was first?"
+    columns: ClassVar = {"by": int}
+    out: ClassVar[list[Path]] = []
+
+    def trials(self):
+        return {"one": 1, "two": 1}
+
+    def measure(self, label, advance):
+        if self.out:
+            inner = run(ExperimentPlan(self, 1), self.out.pop(), "mechpaint analyze overtaken")
+            assert inner.computed == 2
+            return [{"by": 1}]
+        return [{"by": 2}]
+
+    def report(self, table):
+        return Report("Overtaken", [str(table["by"].tolist())], [])
+
+
+def test_who_is_slower_takes_the_cells_of_who_was_first(tmp_path):
+    Overtaken.out.append(tmp_path)
+    outer = run(ExperimentPlan(Overtaken(), 1), tmp_path, "mechpaint analyze overtaken")
+    assert (outer.computed, outer.report.summary) == (0, ["[2, 2]"])
+
+
+@contextmanager
+def _no_file_of_more_than(size: int) -> Iterator[None]:
+    """Where no file system can be mounted: the kernel refuses what goes beyond."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_where_there_is_no_space_it_says_so_and_goes_on_when_there_is(folder, tmp_path, whole):
+    sizes = sorted(len(data) for name, data in whole.items() if name.startswith("cells/"))
+    with (
+        pytest.raises(CannotWrite, match=r"cells/.*\.parquet: no space left; .* What was done before is kept"),
+        _no_file_of_more_than(sizes[-1] - 1),
+    ):
+        lesions(folder, tmp_path, LIMIT)
+    _goes_on(folder, tmp_path, whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 28 KB, and how to make it larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system may be mounted here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_is_full_loses_nothing(folder, small_disk, whole):
+    with pytest.raises(CannotWrite, match="no space left; free some"):
+        lesions(folder, small_disk, LIMIT)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        (small_disk / "probe").write_bytes(bytes(28 * 1024))
+    (small_disk / "probe").unlink()
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    _goes_on(folder, small_disk, whole)
+
+
+def _goes_on(folder: Path, out: Path, whole: dict[str, bytes]) -> None:
+    assert not _left(out)
+    assert not list(out.rglob("results.parquet"))
+    done = _cells(out)
+    assert all(data == whole[f"cells/{name}"] for name, data in done.items())
+    finished = lesions(folder, out, LIMIT)
+    assert 0 < finished.computed == CELLS - len(done)
+    assert _written(finished.folder) == whole
