@@ -10,7 +10,6 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-
 _SCRATCH = ".unfinished-"
 """How temporary names begin; the rest of each is free when it is taken, by whichever process."""
 _SECONDS_LEFT_ALONE = 3600

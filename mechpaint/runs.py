@@ -15,6 +15,7 @@ writes to names of its own, and renames what is complete into place.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -126,7 +127,7 @@ class RunFolder:
             CellError: One of them was removed or damaged in the meantime.
         """
         table = cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self.read, cells)])
-        out = pa.BufferOutputStream()
+        out = io.BytesIO()
         cast(Any, pq).write_table(table, out, compression="zstd", write_page_checksum=True)
         with written(self.path / "results.parquet") as scratch:
             scratch.write_bytes(out.getvalue())

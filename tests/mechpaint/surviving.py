@@ -46,7 +46,9 @@ class Lesions(RouteAnalysis):
     def report(self, results):
         means = results.records.groupby(["task", "route"])["score"].mean()
         rows = [(task, route, f"{score:.6f}") for (task, route), score in means.items()]
-        return Report("Lesions", ["What is left."], [Table("scores", "Scores", "Means", ("task", "route", "mean"), rows)])
+        return Report(
+            "Lesions", ["What is left."], [Table("scores", "Scores", "Means", ("task", "route", "mean"), rows)]
+        )
 
 
 def lesions(model: Path, out: Path, limit: int) -> Finished:

@@ -18,6 +18,7 @@ import pytest
 from mechpaint.cli import app, kinds
 from mechpaint.cli.options import command_for
 from mechpaint.plugins import built_in
+from mechpaint.runs import RunFolder
 from tests.made_up import Gaze, Walks
 
 MAIN = [sys.executable, "-c", "from mechpaint.cli import main; main()"]
@@ -154,6 +155,26 @@ def test_an_experiment_s_fields_are_its_options(mechpaint, made_up, tmp_path):
     assert json.loads(defaults.stdout)["ends"][0]["as"] == str(Walks().settings())
     none = mechpaint("analyze", "walks", "--words", "", "--seeds", "1", "--out", tmp_path, "--json")
     assert json.loads(none.stdout)["ends"][0]["as"] == str(Walks(seeds=(1,), words=None).settings())
+
+
+def test_a_damaged_cell_is_named_on_stderr(mechpaint, made_up, tmp_path):
+    given = ("analyze", "walks", "--seeds", "1,2", "--out", tmp_path, "--json")
+    before = mechpaint(*given)
+    first, second = sorted(tmp_path.rglob("cells/*"))
+    second.write_bytes(second.read_bytes()[:-1])
+    first.unlink()
+    again = mechpaint(*given)
+    assert (again.returncode, again.stdout) == (0, before.stdout)
+    said = "its checksum is not that of its bytes; it is computed again"
+    assert again.stderr == f"warning: the cell {second} is damaged: {said}\n"
+
+
+def test_a_cell_that_goes_meanwhile_exits_with_1_and_says_what_to_do(mechpaint, made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunFolder, "write", lambda folder, cell, records: None)
+    done = mechpaint("analyze", "walks", "--seeds", "1", "--out", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no cell " in done.stderr
+    assert "Give the same command again: it computes what is missing" in done.stderr
 
 
 def test_a_field_without_a_default_must_be_given_and_a_made_one_is_made():

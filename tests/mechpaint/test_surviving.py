@@ -24,7 +24,7 @@ from mechpaint.report import Report
 from mechpaint.running import run
 from tests.mechpaint.surviving import PROCESSES, DieWriting, lesions, started
 
-LIMIT = 64
+LIMIT = 40
 CELLS = 4
 FILES_BEFORE = 3
 MOMENTS_OF_A_FILE = 7
@@ -58,7 +58,7 @@ def _left(out: Path) -> list[Path]:
 def test_killed_while_it_writes_it_goes_on_and_ends_the_same(folder, tmp_path, whole):
     first = FILES_BEFORE * MOMENTS_OF_A_FILE
     left = []
-    for moment in random.Random(0).sample(range(first, first + 2 * MOMENTS_OF_A_FILE), 3):
+    for moment in random.Random(0).sample(range(first, first + MOMENTS_OF_A_FILE), 3):
         process = started(folder, tmp_path, LIMIT, DieWriting(moment))
         process.join(60)
         assert process.exitcode == -signal.SIGKILL
@@ -161,22 +161,23 @@ def test_where_there_is_no_space_it_says_so_and_goes_on_when_there_is(folder, tm
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 28 KB, and how to make it larger."""
+    """A file system of 24 KB, and how to make it larger."""
     place = tmp_path / "disk"
     place.mkdir()
     try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", place], check=True, capture_output=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", place], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no file system may be mounted here")
     yield place
     subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_loses_nothing(folder, small_disk, whole):
     with pytest.raises(CannotWrite, match="no space left; free some"):
         lesions(folder, small_disk, LIMIT)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        (small_disk / "probe").write_bytes(bytes(28 * 1024))
+        (small_disk / "probe").write_bytes(bytes(24 * 1024))
     (small_disk / "probe").unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     _goes_on(folder, small_disk, whole)
