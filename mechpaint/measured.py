@@ -70,6 +70,10 @@ class MeasuredPlan(Plan):
         """The analysis and its hook sets."""
         return [self.analysis, *(part for hook_set in self.hook_sets.values() for part in hook_set.parts())]
 
+    def model(self) -> str:
+        """The subject's name."""
+        return self.subject.name
+
     def routes(self) -> dict[str, Route]:
         """Every hook set's."""
         return dict(self.facts.routes)

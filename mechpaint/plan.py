@@ -78,6 +78,10 @@ class Plan(ABC):
         """The analysis, and the tasks and hook sets that it is run with: the results depend on their code."""
         return (self.analysis,)
 
+    def model(self) -> str | None:
+        """What its model is called, if it is of one."""
+        return None
+
     def routes(self) -> Mapping[str, Route]:
         """The route of every hook set by its label, if it has any."""
         return {}

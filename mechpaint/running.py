@@ -81,8 +81,9 @@ def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn
     began = time.monotonic()
     plugins = plugin_versions(plan.made_of())
     folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugins)
-    folder.begin({label: str(route) for label, route in plan.routes().items()})
     cells = plan.cells()
+    routes = {label: str(route) for label, route in plan.routes().items()}
+    folder.begin(routes, {"model": plan.model(), "command": command, "cells": [cell.name for cell in cells]})
     missing = _missing(folder, cells, warn)
     with progress() as bar:
         shown = bar.add_task("", total=sum(cell.ticks for cell in missing), visible=bool(missing))

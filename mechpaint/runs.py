@@ -2,6 +2,7 @@
 
     runs/<analysis>/<fingerprint>/
         config.yaml  env.json  routes.json      what was asked, with what, and the route of every hook set, if any
+        plan.json                               the model's name, the command, and the names of all cells
         cells/*.parquet                         one a piece of work: items of a task, a hook set, a trial
         results.parquet                         all of them, in the plan's order
         figures/*.{svg,png}  tables/*.csv  report.md  report.html
@@ -31,6 +32,7 @@ import yaml
 from mechpaint.analysis import Columns, Record
 from mechpaint.damage import CellError, DamagedCell, MissingCell
 from mechpaint.files import remove_leftovers, write_text, written
+from mechpaint.inventory import PLAN
 from mechpaint.sealed import BrokenSeal, sealed, unsealed
 
 if TYPE_CHECKING:
@@ -62,11 +64,17 @@ class RunFolder:
         self._schema = schema
         self._plugins = plugins
 
-    def begin(self, routes: dict[str, str]) -> None:
-        """Make the folder, and write down what it is for. What a killed process left half written goes."""
+    def begin(self, routes: Mapping[str, str], plan: Mapping[str, Any]) -> None:
+        """Make the folder, and write down what it is for. What a killed process left half written goes.
+
+        Args:
+            routes: The route of every hook set by its label, if it has any.
+            plan: What `mechpaint.inventory` reads: its `"model"`, its `"command"` and the names of its `"cells"`.
+        """
         remove_leftovers(self.path)
         write_text(self.path / "config.yaml", yaml.safe_dump(_plain(self.config), sort_keys=False))
         write_text(self.path / "env.json", json.dumps(environment(self._plugins), indent=2) + "\n")
+        write_text(self.path / PLAN, json.dumps(plan, indent=2) + "\n")
         if routes:
             write_text(self.path / "routes.json", json.dumps(routes, indent=2) + "\n")
 

@@ -126,6 +126,10 @@ class ScoredPlan(Plan):
         hook_sets = self.subject.hooked(self.analysis.hook_sets(self.subject.n_layers)).values()
         return [self.analysis, *self.settings.tasks, *(part for hook_set in hook_sets for part in hook_set.parts())]
 
+    def model(self) -> str:
+        """The subject's name."""
+        return self.subject.name
+
     def routes(self) -> dict[str, Route]:
         """Every hook set's, and the full model's as `"baseline"`."""
         return self.route_of

@@ -49,11 +49,23 @@ def unsealed(data: bytes) -> Any:
     Raises:
         BrokenSeal: The bytes are others, or were never sealed.
     """
+    check(data)
+    with cast(Any, pq).ParquetFile(pa.BufferReader(data)) as file:
+        return file.read().replace_schema_metadata(None)  # else the checksum would be in it
+
+
+def check(data: bytes) -> None:
+    """See whether bytes are those of a sealed table.
+
+    Args:
+        data: The bytes.
+
+    Raises:
+        BrokenSeal: They are not.
+    """
     before, seal, after = _parts(data)
     if seal != _digest(before, after):
         raise BrokenSeal("its checksum is not that of its bytes")
-    with cast(Any, pq).ParquetFile(pa.BufferReader(data)) as file:
-        return file.read().replace_schema_metadata(None)  # else the checksum would be in it
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -23,6 +23,7 @@ from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
 from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
+from mechpaint.cli.runs import runs_command
 from mechpaint.cli.telling import EPILOG, caution, given_command, tell, told
 from mechpaint.discovery import require_files
 from mechpaint.plugins import Registry, built_in
@@ -73,6 +74,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     app.command("export", epilog=EPILOG)(export_command(registry))
     app.command("list")(_list_command(registry))
     app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
+    app.command("runs", epilog=EPILOG)(runs_command)
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
     return app
 

@@ -35,6 +35,7 @@ SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts
         ["analyze", "--help"],
         ["analyze", "painters", "--help"],
         ["export", "--help"],
+        ["runs", "."],
     ],
 )
 def test_help_needs_no_torch(arguments):
@@ -413,3 +414,30 @@ def test_ctrl_c_stops_trials_in_threads_and_keeps_what_is_done(tmp_path):
     assert stdout == ""
     assert stderr.split() == "interrupted: what was done is kept; give the same command again to go on".split()
     assert [path.name for path in tmp_path.rglob("cells/*")] == ["00-short.parquet"]
+
+
+def test_runs_shows_what_there_is(mechpaint, made_up, folder, tmp_path):
+    assert mechpaint("analyze", "walks", "--seeds", "1,2", "--out", tmp_path).returncode == 0
+    assert mechpaint("analyze", "gaze", "--model", folder, "--out", tmp_path).returncode == 0
+    cell = min(tmp_path.glob("walks/*/cells/*"))
+    cell.write_bytes(b"")
+    shown = json.loads(mechpaint("runs", tmp_path, "--json").stdout)
+    assert [(run["analysis"], run["cells"], run["done"], run["state"]) for run in shown] == [
+        ("gaze", 2, 2, "finished"),
+        ("walks", 2, 1, "damaged"),
+    ]
+    assert [run["model"] for run in shown] == [str(folder), None]
+    assert shown[1]["command"] == f"mechpaint analyze walks --seeds 1,2 --out {tmp_path}"
+    assert shown[1]["damaged"] == [cell.stem]
+    plain = mechpaint("runs", tmp_path).stdout
+    assert f"walks/{cell.parents[1].name}" in plain
+    assert "1 of 2" in plain
+    assert str(folder) in plain.replace("\n", "")
+
+
+def test_runs_where_there_are_none(mechpaint, tmp_path):
+    assert mechpaint("runs", ".", cwd=tmp_path).stdout == "There are no runs in ..\n"
+    assert json.loads(mechpaint("runs", tmp_path, "--json").stdout) == []
+    done = mechpaint("runs", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no folder 'runs'; expected the folder of all runs" in done.stderr

@@ -26,7 +26,7 @@ from tests.mechpaint.surviving import PROCESSES, DieWriting, lesions, started
 
 LIMIT = 40
 CELLS = 4
-FILES_BEFORE = 3
+FILES_BEFORE = 4
 MOMENTS_OF_A_FILE = 7
 """Its temporary name is looked for, made, opened to write, opened to sync, made readable, renamed, and gone."""
 
@@ -161,11 +161,11 @@ def test_where_there_is_no_space_it_says_so_and_goes_on_when_there_is(folder, tm
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 24 KB, and how to make it larger."""
+    """A file system of 28 KB, and how to make it larger."""
     place = tmp_path / "disk"
     place.mkdir()
     try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", place], check=True, capture_output=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", place], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no file system may be mounted here")
     yield place
@@ -177,7 +177,7 @@ def test_a_disk_that_is_full_loses_nothing(folder, small_disk, whole):
     with pytest.raises(CannotWrite, match="no space left; free some"):
         lesions(folder, small_disk, LIMIT)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        (small_disk / "probe").write_bytes(bytes(24 * 1024))
+        (small_disk / "probe").write_bytes(bytes(28 * 1024))
     (small_disk / "probe").unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     _goes_on(folder, small_disk, whole)
