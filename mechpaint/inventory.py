@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -79,7 +78,7 @@ def kept_runs(out: Path) -> list[KeptRun]:
 def _kept(config: Path) -> KeptRun:
     folder = config.parent
     said = _said(folder / PLAN)
-    names = None if said is None else tuple(map(str, said["cells"]))
+    names = None if said is None else said.cells
     whole: list[str] = []
     damaged: list[str] = []
     for path in sorted((folder / "cells").glob("[!.]*.parquet")):
@@ -87,8 +86,8 @@ def _kept(config: Path) -> KeptRun:
             (whole if _is_whole(path) else damaged).append(path.stem)
     return KeptRun(
         folder,
-        said and said["model"],
-        said and said["command"],
+        said and said.model,
+        said and said.command,
         datetime.fromtimestamp(config.stat().st_mtime).astimezone(),
         names,
         tuple(whole),
@@ -97,14 +96,28 @@ def _kept(config: Path) -> KeptRun:
     )
 
 
-def _said(path: Path) -> Mapping[str, Any] | None:
-    """What the file has; None if there is none, or another one."""
+@dataclass(frozen=True)
+class _Said:
+    """What `plan.json` says."""
+
+    model: str | None
+    command: str
+    cells: tuple[str, ...]
+
+
+def _said(path: Path) -> _Said | None:
+    """What the file says; None if there is none, or another one."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    said = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-    return said if {"model", "command"} <= said.keys() and isinstance(said.get("cells"), list) else None
+    if not isinstance(found, dict):
+        return None
+    said = cast("dict[str, Any]", found)
+    model, command, cells = (said.get(name) for name in ("model", "command", "cells"))
+    if not (isinstance(model, str | None) and isinstance(command, str) and isinstance(cells, list)):
+        return None
+    return _Said(model, command, tuple(map(str, cast("list[Any]", cells))))
 
 
 def _is_whole(path: Path) -> bool:
