@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 import yaml
@@ -17,6 +20,7 @@ from mechpaint.measured import MeasuredPlan
 from mechpaint.route import Route, RouteError
 from mechpaint.running import run
 from mechpaint.runs import RunFolder
+from mechpaint.sealed import sealed
 from mechpaint.subject import Subject
 from tests import tiny
 from tests.made_up import Gaze
@@ -76,13 +80,16 @@ def test_a_missing_or_damaged_cell_is_computed_again(llama, finished, damage):
     if damage == "missing":
         cell.unlink()
     elif damage == "other columns":
-        pd.read_parquet(cell).rename(columns={"much": "little"}).to_parquet(cell)
+        renamed = pd.read_parquet(cell).rename(columns={"much": "little"})
+        cell.write_bytes(sealed(pa.Table.from_pandas(renamed, preserve_index=False)))
     else:
         flipped = bytes([*whole[:40], whole[40] ^ 255, *whole[41:]])  # in the data; the rest of the file is whole
         cell.write_bytes(
             {"truncated": whole[:-100], "empty": b"", "nonsense": b"PAR1" * 99, "flipped": flipped}[damage]
         )
-    again = _run(llama, finished.folder.parents[1])
+    named = pytest.warns(UserWarning, match=rf"the cell {re.escape(str(cell))} .*; it is computed again")
+    with nullcontext() if damage == "missing" else named:
+        again = _run(llama, finished.folder.parents[1])
     assert again.computed == 1
     assert cell.read_bytes() == whole
     pd.testing.assert_frame_equal(_table(again), before)
