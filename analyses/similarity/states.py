@@ -33,7 +33,9 @@ def windows(analysis: Similarity, model: TransformerBridge) -> Int[Tensor, "wind
         TaskError: The text cannot be read, has too few windows, or a window is longer than the model's context.
     """
     if analysis.window > context(model):
-        raise TaskError(f"expected windows of at most {context(model)} tokens, the model's context, got {analysis}")
+        raise TaskError(
+            f"expected windows of at most {context(model)} tokens, the model's context, got {analysis.window}"
+        )
     text = Text(analysis.text, analysis.window, scored=1)
     items = text.generate(model, random.Random(f"similarity {analysis.seed}"))
     found = [(*item.prompt, *item.choices[0]) for item in islice(items, analysis.windows)]
