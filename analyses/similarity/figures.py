@@ -46,10 +46,11 @@ def _matrix(found: Findings, drawing: object, ax: Axes, label: str, measure: str
 
 def _full_model(found: Findings) -> Figure:
     drawing, panels = axes(11.0, columns=2, height=4.8)
+    borders = () if found.spaces is None else (found.spaces.middle[0], found.spaces.ending[0])
     for ax, measure in zip(panels, (SIMILARITY, BY_TOKEN), strict=True):
         _matrix(found, drawing, ax, FULL, measure)
         ax.set_title({SIMILARITY: "whole windows", BY_TOKEN: "token by token"}[measure], fontsize=10)
-        for at in [] if found.spaces is None else (found.spaces.middle[0], found.spaces.ending[0]):
+        for at in borders:
             ax.axhline(at - 0.5, color="#D55E00", linewidth=1.2)
             ax.axvline(at - 0.5, color="#D55E00", linewidth=1.2)
     caption = (

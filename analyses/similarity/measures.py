@@ -65,4 +65,5 @@ def of_window(states: Float[Tensor, "state position d_model"]) -> dict[str, Floa
 
 
 def _unit(vectors: Float[Tensor, "*rest d"]) -> Float[Tensor, "*rest d"]:
-    return vectors / vectors.norm(dim=-1, keepdim=True)
+    lengths: Tensor = vectors.norm(dim=-1, keepdim=True)
+    return vectors / lengths

@@ -56,7 +56,8 @@ def states(
     if it has one, is not applied.
     """
     beginnings = [Route(route.steps[: i + 1], route.n_layers) for i in range(len(route.steps))]
-    for rows in tokens.split(_ROWS_AT_ONCE):
+    batches: tuple[Tensor, ...] = torch.split(tokens, _ROWS_AT_ONCE)
+    for rows in batches:
         with torch.no_grad():
             found = [Conductor(model).record(rows).embeddings]
         found += [residual for _, residual in sweep(model, rows, beginnings).residuals()]

@@ -179,7 +179,7 @@ def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
     assert kept.names("full model") == ["embedding", "0", "(1-2)", "3", "4", "4", "5"]
     assert kept.matrix("full model", SIMILARITY).shape == (7, 7)
     assert kept.pair("full model", SIMILARITY, 4, 5).value < 1 - 1e-6  # two visits, two states
-    assert "the full model ran 0 (1-2) 3 4x2 5: no claim" in " ".join(done.report.summary)
+    assert "the full model ran 0 (1-2) 3-4 4-5: no claim" in " ".join(done.report.summary)
     assert "claims" not in [section.name for section in done.report.sections]
 
 
@@ -299,7 +299,7 @@ def test_errors_of_means_and_differences_are_bounds():
     assert average(each).error >= samples.mean(0).std(ddof=1) / math.sqrt(50)
     for a, b in itertools.permutations(range(3), 2):
         assert (each[a] - each[b]).error >= (samples[a] - samples[b]).std(ddof=1) / math.sqrt(50)
-    assert str((each[0] * 2).estimate()).startswith(f"{2 * samples[0].mean():.3f} [")
+    assert str((each[0] * 2.0).estimate()).startswith(f"{2 * samples[0].mean():.3f} [")
 
 
 # ---- the page ------------------------------------------------------------------------------------------------------
