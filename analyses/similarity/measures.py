@@ -65,5 +65,4 @@ def of_window(states: Float[Tensor, "state position d_model"]) -> dict[str, Floa
 
 
 def _unit(vectors: Float[Tensor, "*rest d"]) -> Float[Tensor, "*rest d"]:
-    lengths: Tensor = vectors.norm(dim=-1, keepdim=True)
-    return vectors / lengths
+    return vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
