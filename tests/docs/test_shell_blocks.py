@@ -40,7 +40,7 @@ from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-MINUTES = {"painters", "birth", "memories", "similarity"}
+MINUTES = {"painters", "birth", "memories", "similarity", "loops"}
 LANGUAGES = {"", "sh", "python", "text", "toml"}
 
 
