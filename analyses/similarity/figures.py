@@ -59,8 +59,8 @@ def _full_model(found: Findings) -> Figure:
     )
     if found.spaces is not None:
         caption += (
-            "Lines: the split into three stretches that leaves the least variance of the similarities on the left "
-            f"within their blocks; {found.spaces.explained:.0%} of it is between them. "
+            "Lines, in both: the split into three stretches that leaves the least variance of the similarities on the "
+            f"left within their blocks; {found.spaces.explained:.0%} of it is between them. "
         )
     alt = "Two heatmaps, layers by layers, of cosine similarity: of whole windows, and token by token."
     return Figure("figure-3", "Figure 3: similarity of the layers", f"{caption}Paper: §3.1, figure 3.", alt, drawing)
@@ -92,6 +92,7 @@ def _variances(found: Findings) -> Figure:
         ends.append(f"{label} {values[-1]:.3g}")
     ax.set_yscale("log")
     ax.set_xlabel("steps that have run (0: the embedding)")
+    ax.locator_params(axis="x", integer=True)
     ax.set_ylabel("variance of the residual stream")
     legend(ax)
     caption = (
@@ -110,6 +111,7 @@ def _angles(found: Findings) -> Figure:
         distances = np.diagonal(matrix, n)
         ax.plot(range(len(distances)), distances, label=f"n = {n}", linewidth=1.5, **style(i))
     ax.set_xlabel("first of the n layers that lie between")
+    ax.locator_params(axis="x", integer=True)
     ax.set_ylabel("angular distance")
     ax.set_ylim(0, None)
     legend(ax, columns=6)
