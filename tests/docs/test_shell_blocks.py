@@ -54,7 +54,7 @@ def _commands(block: Block) -> list[list[str]]:
 
 def _asks_gemma(words: list[str]) -> bool:
     named = any("gemma" in word for word in words)
-    by_default = "--model" not in words and not {"painters", "similarity"}.isdisjoint(words)
+    by_default = "--model" not in words and not {"painters", "similarity", "loops"}.isdisjoint(words)
     return named or by_default or any("examples/" in word for word in words)
 
 
