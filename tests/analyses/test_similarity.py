@@ -76,11 +76,11 @@ ROUTES = {
 
 @pytest.mark.parametrize("name", tiny.MAKERS)
 def test_states_are_those_of_a_plain_loop(name):
-    tokens = tiny.tokens()
+    tokens, bridge = tiny.tokens(), tiny.bridge(name)
     with torch.no_grad():
         loop = plain.hugging_face(tiny.module(name), tokens)
         for notation, steps in ROUTES.items():
-            found = torch.stack([*states(tiny.bridge(name), Route.parse(notation, 6), tokens)])
+            found = torch.stack([*states(bridge, Route.parse(notation, 6), tokens)])
             assert found.dtype == torch.float64
             expected = torch.stack([loop.residual(steps[:i]) for i in range(len(steps) + 1)], dim=1)
             torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=1e-4)
