@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -65,4 +65,4 @@ def of_window(states: Float[Tensor, "state position d_model"]) -> dict[str, Floa
 
 
 def _unit(vectors: Float[Tensor, "*rest d"]) -> Float[Tensor, "*rest d"]:
-    return vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / cast(Tensor, torch.linalg.vector_norm(vectors, dim=-1, keepdim=True))

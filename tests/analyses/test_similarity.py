@@ -183,12 +183,11 @@ def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
     assert "claims" not in [section.name for section in done.report.sections]
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_models_with_few_layers(layers, small, tmp_path):
-    model = mp.load(tiny.folder(tmp_path / "model", n_layers=layers))
+def test_a_single_layer(small, tmp_path):
+    model = mp.load(tiny.folder(tmp_path / "model", n_layers=1))
     plan = MeasuredPlan.of(Similarity(text=small.text, windows=2, window=8), Subject(model, "few"))
     done = run(plan, tmp_path, "mechpaint analyze similarity")
-    assert ("figure-15" in [section.name for section in done.report.sections]) is (layers > 1)
+    assert "figure-15" not in [section.name for section in done.report.sections]
     assert "beginning" not in dict(done.report.highlights)
 
 
@@ -332,7 +331,7 @@ def test_the_page_opens_in_a_browser(finished, chromium):
     check_page(chromium, finished.page)
 
 
-def test_what_is_no_number_is_shown_and_nothing_is_claimed(chromium, tmp_path):
+def test_what_is_no_number_is_shown_and_nothing_is_claimed(tmp_path):
     full = blocks((2, 11), 13)
     overflowing = full.copy()
     overflowing[9:] = overflowing[:, 9:] = np.nan
@@ -341,7 +340,9 @@ def test_what_is_no_number_is_shown_and_nothing_is_claimed(chromium, tmp_path):
     found = report(analysis, table, ModelFacts(name, 12, facts.routes))
     assert "under middle repeat, N = 2 is no number" in found.warnings[0]
     assert "claims" not in [section.name for section in found.sections]
-    check_page(chromium, write_report(found, tmp_path, [("model", name)], "mechpaint analyze similarity"))
+    page = write_report(found, tmp_path, [("model", name)], "mechpaint analyze similarity").read_text()
+    assert "nan ± " in page
+    assert name not in page
 
 
 @pytest.mark.gemma
