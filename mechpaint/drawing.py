@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#000000")
 _MARKERS = "os^Dv<>P"
 _LEGEND_SIZE = 8.5
+_GRID: dict[str, Any] = {"color": "#dddddd", "linewidth": 0.6}
 _HANDLE = 7  # letters that a line and the space after a label take
 _LONGEST = 48
 
@@ -37,7 +38,7 @@ def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.
     FigureCanvasAgg(drawing)
     made = [drawing.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
     for ax in made:
-        ax.grid(True, color="#dddddd", linewidth=0.6)
+        ax.grid(True, **_GRID)
         ax.spines[["top", "right"]].set_visible(False)
     return drawing, made
 
@@ -81,6 +82,22 @@ def style(i: int) -> dict[str, Any]:
 def literal(text: str) -> str:
     """A name as it can stand in a drawing: all of it seen, and none of it taken for a formula."""
     return visible(text).replace("$", r"\$")
+
+
+def log_scale(ax: Axes) -> None:
+    """A logarithmic vertical axis. Where it spans less than two powers of ten its numbers are written out.
+
+    Args:
+        ax: The axes, everything drawn.
+    """
+    from matplotlib.ticker import ScalarFormatter
+
+    low, high = ax.get_ylim()
+    ax.set_yscale("log")
+    if low > 0 and high < 100 * low:
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(ScalarFormatter())
+        ax.grid(True, axis="y", which="minor", **_GRID)
 
 
 def legend(ax: Axes, columns: int = 4) -> None:

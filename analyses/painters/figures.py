@@ -10,7 +10,7 @@ import numpy as np
 from mechpaint.analyses.painters.curves import Curves, count
 from mechpaint.analysis import TaskFacts
 from mechpaint.circuits import routes_diagram
-from mechpaint.drawing import COLOURS, axes, legend, shared_legend, style
+from mechpaint.drawing import COLOURS, axes, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics import estimate
 
@@ -135,10 +135,13 @@ def _lines_by_layer(
             ys = [value(task.name, method, x) for x in xs]
             ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **style(i))
             ax.axhline(full(task.name), color=COLOURS[i], linewidth=0.7, linestyle=":")
-        if log:
-            ax.set_yscale("log")
         ax.set_xlabel(names[method])
         ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
+    both[1].sharey(both[0])
+    both[0].autoscale(axis="y")
+    for ax in both if log else ():
+        log_scale(ax)
+    both[1].tick_params(which="both", labelleft=False)
     both[0].set_ylabel(label)
     shared_legend(drawing, both[0], 5)
     return drawing

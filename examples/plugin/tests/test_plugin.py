@@ -1,5 +1,7 @@
 """The plugin's own tests: they need it installed, and no model."""
 
+import random
+
 import pytest
 from mechpaint_example import Rotate, Rotations, Weekdays
 
@@ -45,7 +47,7 @@ def test_rotate(hook_set, route):
     (3, "Saturday, Tuesday, Friday,", " Monday"),
 ])  # fmt: skip
 def test_weekdays(step, text, answer):
-    items = Weekdays(step).items(Words())
+    items = list(Weekdays(step).generate(Words(), random.Random(0)))
     assert len({item.name for item in items}) == len(items) == 35
     (item,) = (item for item in items if item.name == text)
     assert "".join(map(chr, item.prompt)) == text
