@@ -32,11 +32,11 @@ def report(analysis: Painters, results: Results) -> Report:
                 "95 % paired bootstrap intervals over items. A comparison held if its interval lies above 0.",
             ),
             *([variants_figure(curves)] if curves.routes() else []),
-            _tasks_table(curves),
+            tasks_table(curves),
             *figures(curves, analysis.seeds),
             _variants_table(curves),
         ],
-        warnings=_warnings(curves),
+        warnings=warnings(curves),
         highlights=tally_highlights(found),
     )
 
@@ -55,7 +55,8 @@ def _summary(results: Results, found: list[Claim]) -> list[str]:
     ]
 
 
-def _tasks_table(curves: Curves) -> Table:
+def tasks_table(curves: Curves) -> Table:
+    """What scores are scaled by."""
     rows = [
         (
             task.name,
@@ -100,7 +101,8 @@ def _variants_table(curves: Curves) -> Table:
     )
 
 
-def _warnings(curves: Curves) -> list[str]:
+def warnings(curves: Curves) -> list[str]:
+    """What a reader of scores must know: what is not measured, or by too little."""
     found: list[str] = []
     if curves.scores.unusable:
         names = ", ".join(task.name for task in curves.scores.unusable)

@@ -40,7 +40,7 @@ from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-MINUTES = {"painters", "birth", "memories"}
+MINUTES = {"painters", "birth", "memories", "similarity", "loops"}
 LANGUAGES = {"", "sh", "python", "text", "toml"}
 
 
@@ -54,7 +54,8 @@ def _commands(block: Block) -> list[list[str]]:
 
 def _asks_gemma(words: list[str]) -> bool:
     named = any("gemma" in word for word in words)
-    return named or ("painters" in words and "--model" not in words) or any("examples/" in word for word in words)
+    by_default = "--model" not in words and not {"painters", "similarity", "loops"}.isdisjoint(words)
+    return named or by_default or any("examples/" in word for word in words)
 
 
 COMMANDS = {page: [words for block in blocks_of(page) for words in _commands(block)] for page in PAGES}

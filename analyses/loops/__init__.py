@@ -1,0 +1,68 @@
+"""How often layers that run in parallel should loop: figure 10 of "Transformer Layers as Painters"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.analyses.painters.variants import Variant, VariantError
+from mechpaint.analysis import Results, RouteAnalysis
+from mechpaint.hookset import HookSet
+
+if TYPE_CHECKING:
+    from mechpaint.report import Report
+
+__all__ = ["Loops"]
+
+
+@dataclass(frozen=True)
+class Loops(RouteAnalysis):
+    """Run the middle layers in parallel, averaged, for every size of the middle and number of iterations.
+
+    Args:
+        iterations: Up to how many; None for the paper's, four less than there are layers.
+        start_layers: Which start layers N, and so which group sizes T - 2N - 1; None for all.
+    """
+
+    name: ClassVar[str] = "loops"
+    question: ClassVar[str] = "Looped parallel: how often should a group of layers run, depending on its size?"
+    tasks: ClassVar[tuple[str, ...]] = ("facts", "ioi", "induction", "arithmetic", "text")
+
+    iterations: int | None = field(
+        default=None, metadata={"help": "Up to how many iterations; by default four less than there are layers."}
+    )
+    start_layers: tuple[int, ...] | None = field(
+        default=None, metadata={"help": "Start layers N, such as 1,3,5; by default all."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.iterations is not None and self.iterations < 1:
+            raise VariantError(f"expected 1 iteration or more, got {self.iterations}")
+
+    def counts(self, n_layers: int) -> range:
+        """The numbers of iterations."""
+        return range(1, (self.iterations or max(1, n_layers - 4)) + 1)
+
+    def starts(self, n_layers: int) -> list[int]:
+        """The start layers that leave a group, those with the smallest first.
+
+        Raises:
+            VariantError: There are none.
+        """
+        given = range(n_layers // 2) if self.start_layers is None else set(self.start_layers)
+        found = sorted((start for start in given if n_layers - 2 * start - 1 != 0), reverse=True)
+        if not found:
+            raise VariantError(f"expected start layers N that leave a middle of {n_layers} layers, got none")
+        return found
+
+    def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
+        """The hook set of every cell of the grid."""
+        grid = [Variant("loop_parallel", n, k) for n in self.starts(n_layers) for k in self.counts(n_layers)]
+        return {str(variant): variant.hook_set(n_layers) for variant in grid}
+
+    def report(self, results: Results) -> Report:
+        """Figure 10, the best number of iterations of each size, and its linear fit."""
+        from mechpaint.analyses.loops.pages import report
+
+        return report(self, results)

@@ -1,0 +1,81 @@
+"""The grid of scores, group sizes by iterations, and what is best in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mechpaint.analyses.painters.variants import Variant
+from mechpaint.analysis import Results
+from mechpaint.statistics import Estimate, Scores, estimate
+
+if TYPE_CHECKING:
+    from mechpaint.analyses.loops import Loops
+
+FEWEST_SIZES = 3
+_ASIDE = 2
+"""The paper leaves so many of the largest sizes aside."""
+
+
+class Grid:
+    """Medians over tasks of normalised scores.
+
+    Args:
+        analysis: What was asked.
+        results: What was measured.
+        scores: The same, normalised.
+
+    Attributes:
+        sizes: How many layers run in parallel, ascending.
+        iterations: How often.
+        draws: The scores first, then their bootstrap resamples. What is no number counts as worse than everything.
+        best: For each draw and size the number of iterations with the highest score, the lowest of equals.
+    """
+
+    draws: Float[np.ndarray, "draw size iteration"]
+    best: Int[np.ndarray, "draw size"]
+
+    def __init__(self, analysis: Loops, results: Results, scores: Scores) -> None:
+        starts = analysis.starts(results.n_layers)
+        self.sizes = [results.n_layers - 2 * start - 1 for start in starts]
+        self.iterations = list(analysis.counts(results.n_layers))
+        rows = [
+            [scores.median([str(Variant("loop_parallel", start, times))]) for times in self.iterations]
+            for start in starts
+        ]
+        self.draws = np.moveaxis(np.array(rows), -1, 0)
+        self.best = 1 + np.where(np.isnan(self.draws), -np.inf, self.draws).argmax(axis=2)
+
+    def at(self, size: int, iterations: int) -> Estimate:
+        """A score with its interval."""
+        return estimate(self.draws[:, self.sizes.index(size), self.iterations.index(iterations)])
+
+    def best_of(self, size: int) -> Estimate:
+        """The best number of iterations of a size, with its interval."""
+        return estimate(self.best[:, self.sizes.index(size)].astype(float))
+
+    def score_of(self, size: int) -> Estimate:
+        """The score there."""
+        return self.at(size, int(self.best[0, self.sizes.index(size)]))
+
+    def fitted(self) -> list[int]:
+        """The sizes that a fit can speak of: those at which the best score is above chance, less the two largest.
+
+        A single layer is none of them: to run it once is the full model, whatever the size does.
+        """
+        small = self.sizes[: max(0, len(self.sizes) - _ASIDE)]
+        return [size for size in small if size > 1 and self.score_of(size).low > 0]
+
+    def fit(self) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]] | None:
+        """Slope and intercept of the best number of iterations over the size, by least squares, for each draw.
+
+        None where there are fewer than three sizes to fit.
+        """
+        sizes = self.fitted()
+        if len(sizes) < FEWEST_SIZES:
+            return None
+        best = self.best[:, [self.sizes.index(size) for size in sizes]].astype(float)
+        slope, intercept = np.polyfit(sizes, best.T, 1)
+        return slope, intercept

@@ -1,0 +1,89 @@
+"""How alike the residual streams of a model's layers are: cosine similarity, angular distance, and variance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.analyses.painters.variants import Variant
+from mechpaint.analyses.similarity.labels import FULL, REPEAT, SKIP, usual_start
+from mechpaint.analysis import Columns, ModelAnalysis, ModelFacts, Record
+from mechpaint.errors import InputError
+from mechpaint.hookset import HookSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.report import Report
+
+__all__ = ["Similarity", "SimilarityError"]
+
+
+class SimilarityError(InputError):
+    """Settings with which nothing can be measured."""
+
+
+@dataclass(frozen=True)
+class Similarity(ModelAnalysis):
+    """Compare the residual stream before the first layer and after each, on windows of a text.
+
+    Figures 3, 14 and 15 of "Transformer Layers as Painters" (arXiv 2407.09298), and the angular distance of "The
+    Unreasonable Ineffectiveness of the Deeper Layers" (arXiv 2403.17887).
+
+    Args:
+        text: Where the windows come from: whatever the task `text` reads.
+        windows: How many.
+        window: How many tokens each has, a beginning-of-text token included if the model has one.
+        seed: Of their choice.
+        start_layers: Start layers N of skip and middle repeat; None for figure 15's, 13 of 32 layers, scaled.
+    """
+
+    name: ClassVar[str] = "similarity"
+    question: ClassVar[str] = "Hidden states: which layers share a space, and does it survive skipping and repeating?"
+    columns: ClassVar[Columns] = {"measure": str, "first": int, "second": int, "value": float, "error": float}
+
+    text: str | None = field(
+        default=None,
+        metadata={"help": "A file or data set with text; by default the reference text inside every Python."},
+    )
+    windows: int = field(default=64, metadata={"help": "How many windows of the text."})
+    window: int = field(default=64, metadata={"help": "How many tokens each has."})
+    seed: int = field(default=0, metadata={"help": "Of the choice of windows."})
+    start_layers: tuple[int, ...] | None = field(
+        default=None, metadata={"help": "Start layers N of skip and middle repeat; by default figure 15's, scaled."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.windows < 2 or self.window < 2 or self.seed < 0:
+            raise SimilarityError(
+                "expected 2 windows or more of 2 tokens or more and a seed of 0 or more, got "
+                f"windows={self.windows}, window={self.window}, seed={self.seed}"
+            )
+
+    def starts(self, n_layers: int) -> tuple[int, ...]:
+        """The start layers N: none for a single layer, which has no middle."""
+        if self.start_layers is not None:
+            return tuple(dict.fromkeys(self.start_layers))
+        return (usual_start(n_layers),) if n_layers > 1 else ()
+
+    def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
+        """The full model; skip and middle repeat, as in figure 15."""
+        made = {FULL: HookSet()}
+        for start in self.starts(n_layers):
+            made[SKIP.format(start)] = Variant("skip", start).hook_set(n_layers)
+            made[REPEAT.format(start)] = Variant("middle_repeat", start).hook_set(n_layers)
+        return made
+
+    def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
+        """Similarities and angular distances of all pairs of states, and each state's variance."""
+        from mechpaint.analyses.similarity.measures import measure
+
+        return measure(self, model, hook_set)
+
+    def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
+        """Figures 3 and 15, angular distances, and which of the painters' claims held."""
+        from mechpaint.analyses.similarity.pages import report
+
+        return report(self, table, facts)

@@ -1,0 +1,124 @@
+"""The figures of `similarity`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mechpaint.analyses.similarity.findings import Findings
+from mechpaint.analyses.similarity.labels import FULL
+from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
+from mechpaint.drawing import axes, heatmap, legend, style
+from mechpaint.report import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_NAMES = 20
+
+
+def figures(found: Findings) -> list[Figure]:
+    """Figure 3, both halves of figure 15, and the angular distances."""
+    others = found.labels[1:]
+    return [
+        _full_model(found),
+        *([_routes(found, others)] if others else []),
+        _variances(found),
+        _angles(found),
+    ]
+
+
+def _shown(names: list[str]) -> list[str]:
+    """At most so many of the names that they can be read."""
+    every = -(-len(names) // _MOST_NAMES)
+    return [name if i % every == 0 else "" for i, name in enumerate(names)]
+
+
+def _matrix(found: Findings, drawing: object, ax: Axes, label: str, measure: str) -> None:
+    names = _shown(found.names(label))
+    values = found.matrix(label, measure)
+    heatmap(drawing, ax, values, names, names, min(0.0, float(np.nanmin(values, initial=0.0))), 1.0)
+    ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(labelsize=7.5)
+    ax.spines[["top", "right", "bottom", "left"]].set_visible(False)
+
+
+def _full_model(found: Findings) -> Figure:
+    drawing, panels = axes(11.0, columns=2, height=4.8)
+    borders = () if found.spaces is None else (found.spaces.middle[0], found.spaces.ending[0])
+    for ax, measure in zip(panels, (SIMILARITY, BY_TOKEN), strict=True):
+        _matrix(found, drawing, ax, FULL, measure)
+        ax.set_title({SIMILARITY: "whole windows", BY_TOKEN: "token by token"}[measure], fontsize=10)
+        for at in borders:
+            ax.axhline(at - 0.5, color="#D55E00", linewidth=1.2)
+            ax.axvline(at - 0.5, color="#D55E00", linewidth=1.2)
+    caption = (
+        "Mean cosine similarity of the residual stream before the first layer and after each: of whole windows, each "
+        "flattened to one vector (left, as in the paper), and at each token (right). "
+    )
+    if found.spaces is not None:
+        caption += (
+            "Lines, in both: the split into three stretches that leaves the least variance of the similarities on the "
+            f"left within their blocks; {found.spaces.explained:.0%} of it is between them. "
+        )
+    alt = "Two heatmaps, layers by layers, of cosine similarity: of whole windows, and token by token."
+    return Figure("figure-3", "Figure 3: similarity of the layers", f"{caption}Paper: §3.1, figure 3.", alt, drawing)
+
+
+def _routes(found: Findings, labels: list[str]) -> Figure:
+    rows = -(-len(labels) // 2)
+    drawing, panels = axes(11.0, columns=2, rows=rows, height=4.8)
+    for ax in panels[len(labels) :]:
+        ax.set_axis_off()
+    for ax, label in zip(panels, labels, strict=False):
+        _matrix(found, drawing, ax, label, SIMILARITY)
+        ax.set_title(label, fontsize=10)
+    routes = "; ".join(f"{label}: {found.facts.routes[label]}" for label in labels)
+    caption = (
+        f"The same of whole windows under skip and middle repeat, at the states of each route. {routes}. Paper: A.4, "
+        "figure 15."
+    )
+    alt = f"Heatmaps of cosine similarity, states by states: {'; '.join(labels)}."
+    return Figure("figure-15", "Figure 15: similarity under skip and middle repeat", caption, alt, drawing)
+
+
+def _variances(found: Findings) -> Figure:
+    drawing, (ax,) = axes()
+    ends: list[str] = []
+    for i, label in enumerate(found.labels):
+        values = found.variances(label)
+        ax.plot(range(len(values)), values, label=label, linewidth=1.5, **style(i))
+        ends.append(f"{label} {values[-1]:.3g}")
+    ax.set_yscale("log")
+    ax.set_xlabel("steps that have run (0: the embedding)")
+    ax.locator_params(axis="x", integer=True)
+    ax.set_ylabel("variance of the residual stream")
+    legend(ax)
+    caption = (
+        "Variance of all the numbers of a window's residual stream, mean over windows, on a logarithmic axis. At the "
+        f"end: {', '.join(ends)}. Paper: A.4, figure 15."
+    )
+    alt = f"Line chart of the variance against the steps that have run, a line each: {', '.join(found.labels)}."
+    return Figure("figure-15-variance", "Figure 15: variance of the residual stream", caption, alt, drawing)
+
+
+def _angles(found: Findings) -> Figure:
+    drawing, (ax,) = axes()
+    matrix = found.matrix(FULL, ANGLE)
+    apart = [2**i for i in range(len(matrix)) if 2**i < len(matrix)]
+    for i, n in enumerate(apart):
+        distances = np.diagonal(matrix, n)
+        ax.plot(range(len(distances)), distances, label=f"n = {n}", linewidth=1.5, **style(i))
+    ax.set_xlabel("first of the n layers that lie between")
+    ax.locator_params(axis="x", integer=True)
+    ax.set_ylabel("angular distance")
+    ax.set_ylim(0, None)
+    legend(ax, columns=6)
+    caption = (
+        "Angular distance of the residual stream before and after n layers, at the last token of each window, mean "
+        "over windows: the arc cosine of their cosine, over π. The lower, the less these layers turn it. "
+        "Paper: “The Unreasonable Ineffectiveness of the Deeper Layers” (arXiv 2403.17887), §3.2, figure 4."
+    )
+    alt = f"Line chart of angular distance against the first layer, a line for n = {', '.join(map(str, apart))} layers."
+    return Figure("angles", "Angular distance over n layers", caption, alt, drawing)

@@ -1,0 +1,68 @@
+"""What is measured of the states of a window, and how windows are averaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mechpaint.analyses.similarity.states import states, windows
+from mechpaint.analysis import Record
+from mechpaint.hookset import HookSet
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.analyses.similarity import Similarity
+
+SIMILARITY = "similarity"
+BY_TOKEN = "similarity by token"
+ANGLE = "angular distance"
+VARIANCE = "variance"
+
+
+def measure(analysis: Similarity, model: TransformerBridge, hook_set: HookSet) -> Iterator[Record]:
+    """For each measure and pair of states the mean over windows and its standard error.
+
+    A state's variance stands at the pair of it and itself. State 0 is what the first layer is given, state i what the
+    route's i-th step leaves.
+    """
+    route = hook_set.route(len(model.blocks))
+    found = [of_window(each) for each in states(model, route, windows(analysis, model))]
+    for name in found[0]:
+        values = torch.stack([each[name] for each in found])
+        means, errors = values.mean(0), values.std(0) / math.sqrt(len(found))
+        for first in range(len(means)):
+            for second in [first] if name == VARIANCE else range(first, len(means)):
+                value, error = means[first, second].item(), errors[first, second].item()
+                yield {"measure": name, "first": first, "second": second, "value": value, "error": error}
+
+
+def of_window(states: Float[Tensor, "state position d_model"]) -> dict[str, Float[Tensor, "state state"]]:
+    """The measures of one window.
+
+    Args:
+        states: In float64.
+
+    Returns:
+        `SIMILARITY`: the cosine of two states, each as one vector of position times d_model numbers, as in the code of
+        arXiv 2407.09298. `BY_TOKEN`: the mean over positions of the cosine there. `ANGLE`: the angle between two states
+        at the last position, from 0 to 1, which is 180 degrees (arXiv 2403.17887, section 3.2). `VARIANCE`: on the
+        diagonal, of all the numbers of a state. A state of zeros has no direction: its cosines are NaN.
+    """
+    whole, each = _unit(states.flatten(1)), _unit(states)
+    last = each[:, -1]
+    return {
+        SIMILARITY: whole @ whole.T,
+        BY_TOKEN: torch.einsum("apd,bpd->ab", each, each) / states.shape[1],
+        ANGLE: torch.arccos((last @ last.T).clamp(-1, 1)) / math.pi,
+        VARIANCE: torch.diag(states.flatten(1).var(1, correction=0)),
+    }
+
+
+def _unit(vectors: Float[Tensor, "*rest d"]) -> Float[Tensor, "*rest d"]:
+    return vectors / cast(Tensor, torch.linalg.vector_norm(vectors, dim=-1, keepdim=True))

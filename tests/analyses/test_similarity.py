@@ -1,0 +1,360 @@
+"""The analysis `similarity`: its states and measures against plain computations, and what its page says."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mechpaint as mp
+from mechpaint.analyses.similarity import Similarity, SimilarityError
+from mechpaint.analyses.similarity.claims import claims
+from mechpaint.analyses.similarity.findings import Findings, Mean, average
+from mechpaint.analyses.similarity.labels import usual_start
+from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY, VARIANCE, of_window
+from mechpaint.analyses.similarity.pages import report
+from mechpaint.analyses.similarity.spaces import spaces
+from mechpaint.analyses.similarity.states import states, windows
+from mechpaint.analysis import ModelFacts
+from mechpaint.hooks import Average, Loop
+from mechpaint.measured import MeasuredPlan
+from mechpaint.report import write_report
+from mechpaint.route import Route
+from mechpaint.running import run
+from mechpaint.subject import Subject
+from mechpaint.tasks.items import TaskError
+from tests import plain, tiny
+from tests.hostile import HOSTILE
+from tests.seen import check_page
+
+WORDS = "When Mary and John went to the store in Paris, the capital of France, the city gave John a drink. "
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "words.txt"
+    path.write_text(WORDS * 20)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def small(text):
+    return Similarity(text=text, windows=6, window=12, start_layers=(1,))
+
+
+@pytest.fixture(scope="module")
+def plan(speaking, small):
+    return MeasuredPlan.of(small, Subject(speaking, "tiny"))
+
+
+@pytest.fixture(scope="module")
+def finished(plan, tmp_path_factory):
+    return run(plan, tmp_path_factory.mktemp("runs"), "mechpaint analyze similarity")
+
+
+@pytest.fixture(scope="module")
+def found(finished, plan, small):
+    return Findings(small, pd.read_parquet(finished.folder / "results.parquet"), plan.facts)
+
+
+# ---- states --------------------------------------------------------------------------------------------------------
+
+ROUTES = {
+    "0-5": [0, 1, 2, 3, 4, 5],
+    "0-1 4-5": [0, 1, 4, 5],
+    "0 3x3 5": [0, 3, 3, 3, 5],
+    "0 (1-3)x2 5": [0, (1, 2, 3), (1, 2, 3), 5],
+    "5 (0+2) 1": [5, [0, 2], 1],
+}
+
+
+@pytest.mark.parametrize("name", tiny.MAKERS)
+def test_states_are_those_of_a_plain_loop(name):
+    tokens, bridge = tiny.tokens(), tiny.bridge(name)
+    with torch.no_grad():
+        loop = plain.hugging_face(tiny.module(name), tokens)
+        for notation, steps in ROUTES.items():
+            found = torch.stack([*states(bridge, Route.parse(notation, 6), tokens)])
+            assert found.dtype == torch.float64
+            expected = torch.stack([loop.residual(steps[:i]) for i in range(len(steps) + 1)], dim=1)
+            torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3"])
+def test_states_of_the_model_s_own_order_are_hugging_face_s_but_for_the_normed_last(name):
+    tokens = tiny.tokens(rows=10)  # more than go through the model at once
+    with torch.no_grad():
+        expected = torch.stack(tiny.module(name)(tokens, output_hidden_states=True).hidden_states, dim=1)
+    found = torch.stack([*states(tiny.bridge(name), Route.identity(6), tokens)])
+    torch.testing.assert_close(found[:, :-1].float(), expected[:, :-1], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found[:, -1].float(), expected[:, -1], atol=1e-2)
+
+
+# ---- measures ------------------------------------------------------------------------------------------------------
+
+
+def test_measures_of_a_window_are_those_of_plain_loops():
+    made = torch.randn(4, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = of_window(made)
+    for a, b in itertools.product(range(4), repeat=2):
+        x, y = made[a].numpy(), made[b].numpy()
+        at = [x[p] @ y[p] / np.linalg.norm(x[p]) / np.linalg.norm(y[p]) for p in range(5)]
+        whole = x.ravel() @ y.ravel() / np.linalg.norm(x) / np.linalg.norm(y)
+        assert found[SIMILARITY][a, b].item() == pytest.approx(whole)
+        assert found[BY_TOKEN][a, b].item() == pytest.approx(sum(at) / 5)
+        assert found[ANGLE][a, b].item() == pytest.approx(math.acos(min(1, at[-1])) / math.pi, abs=1e-7)
+        assert found[VARIANCE][a, b].item() == pytest.approx(x.var() if a == b else 0)
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 100))
+def test_properties_of_the_measures(seed, factor):
+    made = torch.randn(4, 3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    found = of_window(made)
+    for name in (SIMILARITY, BY_TOKEN, ANGLE):
+        torch.testing.assert_close(found[name], found[name].T)
+        own = torch.full((4,), 0.0 if name == ANGLE else 1.0, dtype=torch.float64)
+        torch.testing.assert_close(found[name].diagonal(), own, atol=1e-7, rtol=0)
+        scaled = of_window(made * torch.tensor([1.0, factor, 1.0, 1.0]).view(-1, 1, 1))[name]
+        torch.testing.assert_close(scaled, found[name], atol=1e-7, rtol=0)
+    distance = found[ANGLE]
+    for a, b, c in itertools.permutations(range(4), 3):
+        assert distance[a, c] <= distance[a, b] + distance[b, c] + 1e-7
+    opposite = of_window(torch.stack([made[0], -made[0]]))
+    assert opposite[ANGLE][0, 1].item() == pytest.approx(1)
+
+
+def test_a_state_of_zeros_has_no_direction():
+    found = of_window(torch.stack([torch.zeros(2, 3), torch.ones(2, 3)]).double())
+    assert found[SIMILARITY][0].isnan().all()
+    assert found[SIMILARITY][1, 1].item() == pytest.approx(1)
+
+
+def test_what_is_kept_are_means_over_windows_and_their_errors(speaking, folder, small, found):
+    """From Hugging Face's own hidden states of the same windows."""
+    import transformers as hf
+
+    tokens = windows(small, speaking)
+    assert tokens.shape == (6, 12)
+    assert len({tuple(row) for row in tokens.tolist()}) > 1
+    model = hf.AutoModelForCausalLM.from_pretrained(folder).eval()
+    with torch.no_grad():
+        hidden = torch.stack(model(tokens, output_hidden_states=True).hidden_states[:-1]).double()
+    for a, b in itertools.combinations_with_replacement(range(6), 2):
+        each = torch.cosine_similarity(hidden[a].flatten(1), hidden[b].flatten(1)).numpy()
+        kept = found.pair("full model", SIMILARITY, a, b)
+        assert kept.value == pytest.approx(each.mean(), abs=1e-5)
+        assert kept.error == pytest.approx(each.std(ddof=1) / math.sqrt(6), abs=1e-5)
+        last = torch.cosine_similarity(hidden[a][:, -1], hidden[b][:, -1]).clamp(-1, 1).numpy()
+        assert found.pair("full model", ANGLE, a, b).value == pytest.approx(np.arccos(last).mean() / math.pi, abs=1e-3)
+    variances = [state.flatten(1).numpy().var(axis=1).mean() for state in hidden]
+    np.testing.assert_allclose(found.variances("full model")[:-1], variances, rtol=1e-4)
+
+
+# ---- what is run ---------------------------------------------------------------------------------------------------
+
+
+def test_the_hook_sets_are_figure_15_s(plan):
+    assert {label: str(route) for label, route in plan.facts.routes.items()} == {
+        "full model": "0-5",
+        "skip, N = 1": "0-1 5",
+        "middle repeat, N = 1": "0-1 3x3 5",
+    }
+    paper = Similarity().hook_sets(32)
+    assert [str(h.route(32)) for h in paper.values()] == ["0-31", "0-13 19-31", "0-13 16x5 19-31"]
+    assert all(0 <= 2 * usual_start(n) <= n - 2 for n in range(2, 100))
+    assert list(Similarity().hook_sets(1)) == ["full model"]
+
+
+def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
+    hooked = Subject(speaking, "tiny", Average(1, 2) + Loop(4, 4, 2))
+    plan = MeasuredPlan.of(Similarity(text=text, windows=2, window=8, start_layers=()), hooked)
+    done = run(plan, tmp_path, "mechpaint analyze similarity")
+    kept = Findings(plan.analysis, pd.read_parquet(done.folder / "results.parquet"), plan.facts)
+    assert kept.names("full model") == ["embedding", "0", "(1-2)", "3", "4", "4", "5"]
+    assert kept.matrix("full model", SIMILARITY).shape == (7, 7)
+    assert kept.pair("full model", SIMILARITY, 4, 5).value < 1 - 1e-6  # two visits, two states
+    assert "the full model ran 0 (1-2) 3-4 4-5: no claim" in " ".join(done.report.summary)
+    assert "claims" not in [section.name for section in done.report.sections]
+
+
+def test_a_single_layer(small, tmp_path):
+    model = mp.load(tiny.folder(tmp_path / "model", n_layers=1))
+    plan = MeasuredPlan.of(Similarity(text=small.text, windows=2, window=8), Subject(model, "few"))
+    done = run(plan, tmp_path, "mechpaint analyze similarity")
+    assert "figure-15" not in [section.name for section in done.report.sections]
+    assert "beginning" not in dict(done.report.highlights)
+
+
+@pytest.mark.parametrize("changed", [{"windows": 1}, {"window": 1}, {"seed": -1}])
+def test_bad_settings_are_refused(changed):
+    with pytest.raises(SimilarityError, match="expected 2 windows or more of 2 tokens or more"):
+        Similarity(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"windows": 10_000}, r"has \d+ windows of 12 tokens, expected 10000"),
+        ({"window": 10_000}, "expected windows of at most 64 tokens, the model's context, got 10000"),
+        ({"text": "nowhere.txt"}, "there is no file"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_kept(speaking, text, changed, message, tmp_path):
+    analysis = Similarity(**{"text": text, "windows": 2, "window": 12, **changed})
+    with pytest.raises(TaskError, match=message):
+        run(MeasuredPlan.of(analysis, Subject(speaking, "tiny")), tmp_path, "")
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+# ---- spaces and claims ---------------------------------------------------------------------------------------------
+
+
+def blocks(cuts, n, within=0.9, between=0.2):
+    """Similarities that are the same within each stretch, and lower between."""
+    stretch = np.searchsorted(cuts, np.arange(n), side="right")
+    return np.where(stretch[:, None] == stretch[None], within, between) + (1 - within) * np.eye(n)
+
+
+@given(st.integers(6, 14), st.data())
+def test_the_split_is_the_one_that_the_blocks_were_made_of(n, data):
+    first = data.draw(st.integers(2, n - 3))
+    second = data.draw(st.integers(first + 1, n - 2))
+    noise = np.random.default_rng(n).normal(0, 0.01, (n, n))
+    split = spaces(blocks((first, second), n) + noise + noise.T)
+    assert (split.middle.start, split.ending.start) == (first, second)
+    assert [*split.beginning, *split.middle, *split.ending] == [*range(n)]
+    assert split.explained > 0.9
+
+
+def made(full, skip=None, repeat=None, variances=(1.0, 1.0), error=0.001, n=12):
+    """Findings on made-up numbers: `variances` at the end of the full model and of middle repeat, else 1."""
+    analysis = Similarity(start_layers=(2,) if skip is not None else ())
+    sets = analysis.hook_sets(n)
+    facts = ModelFacts("made up", n, {label: hook_set.route(n) for label, hook_set in sets.items()})
+    rows = []
+    for label, matrix in zip(facts.routes, (full, skip, repeat), strict=False):
+        count = len(facts.routes[label].steps) + 1
+        for a, b in itertools.combinations_with_replacement(range(count), 2):
+            for measure in (SIMILARITY, BY_TOKEN, ANGLE):
+                rows.append((label, measure, a, b, matrix[a, b], error))
+        for a in range(count):
+            last = {"full model": variances[0], "middle repeat, N = 2": variances[1]}.get(label, 1.0)
+            rows.append((label, VARIANCE, a, a, last if a == count - 1 else 1.0, error))
+    columns = ["label", "measure", "first", "second", "value", "error"]
+    return analysis, pd.DataFrame(rows, columns=columns), facts
+
+
+def verdicts(*given, **more):
+    return {claim.text.split(":")[0]: claim.verdict for claim in claims(Findings(*made(*given, **more)))}
+
+
+def test_three_spaces_are_found_where_they_are_and_not_in_a_slope():
+    three = "The layers share three spaces"
+    most = "The middle holds most layers, the ending one or two."
+    assert verdicts(blocks((2, 11), 13)) == {three: "held", most: "held"}
+    assert verdicts(blocks((5, 8), 13)) == {three: "held", most: "not held"}
+    assert verdicts(blocks((2, 11), 13), error=0.5)[three] == "undecided"
+    apart = np.abs(np.subtract.outer(np.arange(13), np.arange(13)))
+    assert verdicts(0.8**apart)[three] != "held"
+    broken = blocks((2, 11), 13)
+    broken[6, 7] = broken[7, 6] = 0.1  # neighbours in the middle that are less alike than those across the borders
+    assert verdicts(broken)[three] == "not held"
+
+
+SKIP = "Skipping the middle keeps the full model's pattern of similarities."
+DRIFT = "Repeating the centre layer drifts out of the shared space."
+EXPLODE = "Where the centre layer was repeated, the variance explodes."
+
+
+def test_figure_15_s_claims():
+    full = blocks((2, 11), 13)
+    kept = full[np.ix_([0, 1, 2, 3, 11, 12], [0, 1, 2, 3, 11, 12])]  # layers 0 to 2, 10 and 11 stay
+    drifting = full.copy()
+    drifting[3, 10] = drifting[10, 3] = 0.3
+    found = verdicts(full, kept, drifting, variances=(1.0, 2.5))
+    assert {name: found[name] for name in (SKIP, DRIFT, EXPLODE)} == dict.fromkeys((SKIP, DRIFT, EXPLODE), "held")
+    otherwise = verdicts(full, 1.1 - kept, 1 - 0.05 * (1 - full), variances=(1.0, 1.5))
+    assert {name: otherwise[name] for name in (SKIP, DRIFT, EXPLODE)} == dict.fromkeys(
+        (SKIP, DRIFT, EXPLODE), "not held"
+    )
+
+
+def test_a_middle_of_one_layer_says_nothing_of_repeating(speaking, text):
+    plan = MeasuredPlan.of(Similarity(text=text), Subject(speaking, "tiny"))
+    assert str(plan.facts.routes["middle repeat, N = 2"]) == "0-5"
+
+
+def test_errors_of_means_and_differences_are_bounds():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(3, 50)) + rng.normal(size=50)
+    each = [Mean(row.mean(), row.std(ddof=1) / math.sqrt(50)) for row in samples]
+    assert average(each).value == pytest.approx(samples.mean())
+    assert average(each).error >= samples.mean(0).std(ddof=1) / math.sqrt(50)
+    for a, b in itertools.permutations(range(3), 2):
+        assert (each[a] - each[b]).error >= (samples[a] - samples[b]).std(ddof=1) / math.sqrt(50)
+    assert str((each[0] * 2.0).estimate()).startswith(f"{2 * samples[0].mean():.3f} [")
+
+
+# ---- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_figures_tables_and_verdicts(finished, found):
+    text = (finished.folder / "report.md").read_text()
+    for words in (
+        "6 windows of 12 tokens",
+        "Figure 3",
+        "Figure 15",
+        "token by token",
+        "middle repeat, N = 1: 0-1 3x3 5",
+    ):
+        assert words in text
+    tables = {section.name: section for section in finished.report.sections if hasattr(section, "rows")}
+    assert len(tables["states"].rows) == 7 + 4 + 7
+    assert len(tables["claims"].rows) == 5
+    distances = found.matrix("full model", ANGLE)
+    for (n, _, shown, mean), apart in zip(tables["blocks"].rows, range(1, 7), strict=True):
+        steps = [distances[i, i + apart] for i in range(7 - apart)]
+        assert int(n) == apart
+        assert shown.startswith(f"{min(steps):.3f} ")
+        assert mean == f"{sum(steps) / len(steps):.3f}"
+    for name in ("figure-3", "figure-15", "figure-15-variance", "angles"):
+        assert (finished.folder / "figures" / f"{name}.png").stat().st_size > 5_000
+
+
+def test_the_page_opens_in_a_browser(finished, chromium):
+    check_page(chromium, finished.page)
+
+
+def test_what_is_no_number_is_shown_and_nothing_is_claimed(tmp_path):
+    full = blocks((2, 11), 13)
+    overflowing = full.copy()
+    overflowing[9:] = overflowing[:, 9:] = np.nan
+    analysis, table, facts = made(full, full[:6, :6], overflowing)
+    name = next(iter(HOSTILE))
+    found = report(analysis, table, ModelFacts(name, 12, facts.routes))
+    assert "under middle repeat, N = 2 is no number" in found.warnings[0]
+    assert "claims" not in [section.name for section in found.sections]
+    page = write_report(found, tmp_path, [("model", name)], "mechpaint analyze similarity").read_text()
+    assert "nan ± " in page
+    assert name not in page
+
+
+@pytest.mark.gemma
+@pytest.mark.slow
+def test_gemma_s_similarities_are_those_of_its_hidden_states():
+    model = mp.load("gemma-3-270m")
+    analysis = Similarity(windows=4, window=32)
+    tokens = windows(analysis, model)
+    with torch.no_grad():
+        hidden = model.original_model(tokens, output_hidden_states=True).hidden_states
+    measured = [of_window(each)[SIMILARITY] for each in states(model, Route.identity(18), tokens)]
+    for window, found in enumerate(measured):
+        flat = torch.stack([state[window].double().flatten() for state in hidden[:-1]])
+        expected = torch.cosine_similarity(flat[:, None], flat[None], dim=-1)
+        torch.testing.assert_close(found[:-1, :-1], expected, atol=1e-5, rtol=0)
