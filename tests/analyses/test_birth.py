@@ -98,7 +98,8 @@ def test_a_run_goes_on_and_ends_in_the_same_table(finished, table):
     cells = sorted((finished.folder / "cells").iterdir())
     cells[2].unlink()
     cells[5].write_bytes(cells[5].read_bytes()[:100])
-    again = run(ExperimentPlan.of(SMALL), finished.folder.parents[1], "mechpaint analyze birth")
+    with pytest.warns(UserWarning, match="is damaged"):
+        again = run(ExperimentPlan.of(SMALL), finished.folder.parents[1], "mechpaint analyze birth")
     assert again.computed == 2
     pd.testing.assert_frame_equal(pd.read_parquet(again.folder / "results.parquet"), table)
 

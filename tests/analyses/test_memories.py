@@ -240,7 +240,8 @@ def test_a_run_goes_on_and_ends_in_the_same_table(finished, table):
     cells = sorted((finished.folder / "cells").iterdir())
     cells[1].unlink()
     cells[-1].write_bytes(cells[-1].read_bytes()[:100])
-    again = run(ExperimentPlan.of(SMALL), finished.folder.parents[1], "mechpaint analyze memories")
+    with pytest.warns(UserWarning, match="is damaged"):
+        again = run(ExperimentPlan.of(SMALL), finished.folder.parents[1], "mechpaint analyze memories")
     assert again.computed == 2
     pd.testing.assert_frame_equal(pd.read_parquet(again.folder / "results.parquet"), table)
 
