@@ -18,7 +18,7 @@ from mechpaint.finetuning import FineTuned, FineTuning, finetune_routes, labelle
 from mechpaint.hookset import HookSet
 from mechpaint.hooktext import parse_hook_set
 from mechpaint.plugins import built_in
-from mechpaint.statistics import RESAMPLES, Estimate, estimate
+from mechpaint.statistics import Estimate, estimate, resampled
 
 ROUTES = ("skip(2, 3)", "skip(1, 4)", "reverse(1, 4)", "average(1, 4)")
 
@@ -61,8 +61,7 @@ def _difference(tuned: FineTuned, full: FineTuned) -> Estimate:
     examples = tuned.data.validation
     names, metric = [example.name for example in examples], tuned.data.benchmark.metric(examples)
     both = np.stack([tuned.predicted, full.predicted], axis=1)
-    counts = np.random.default_rng(0).multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
-    drawn = np.concatenate([metric(names, both)[None], metric.resampled(names, both, counts.astype(float))])
+    drawn = resampled(metric, names, both, np.random.default_rng(0))
     return estimate(drawn[:, 0] - drawn[:, 1])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analysis import Results, TaskFacts
+from mechpaint.metrics import Metric
 
 RESAMPLES = 1000
 _CENTRAL = (2.5, 97.5)
@@ -126,6 +127,22 @@ class Scores:
         return [self._index[self._column[label]] for label in labels]
 
 
+def resampled(
+    metric: Metric, names: Sequence[str], scores: Float[np.ndarray, "item route"], rng: np.random.Generator
+) -> Float[np.ndarray, "draw route"]:
+    """A metric of all items first, then of each bootstrap resample of them, the same resamples for every route.
+
+    Args:
+        metric: The metric.
+        names: What the items are called.
+        scores: Their scores under each route.
+        rng: What draws the resamples.
+    """
+    items = len(names)
+    counts = rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(float)
+    return np.concatenate([metric(names, scores)[None], metric.resampled(names, scores, counts)])
+
+
 def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
     """The first draw as the value, and the central 95 % of the others.
 
@@ -169,9 +186,7 @@ def _resampled(
     table = table.sort_index()[routes]
     scores: np.ndarray = table.to_numpy(dtype=float)
     names = [str(name) for name in table.index]
-    items = len(names)
-    counts = rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(float)
-    return np.concatenate([task.metric(names, scores)[None], task.metric.resampled(names, scores, counts)])
+    return resampled(task.metric, names, scores, rng)
 
 
 def _positive(gap: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:

@@ -28,7 +28,7 @@ from mechpaint.prefixtree import PrefixTree
 from mechpaint.progress import ticking
 from mechpaint.route import Route, RouteError
 from mechpaint.showing import Showing, Shown
-from mechpaint.statistics import RESAMPLES, Estimate, estimate
+from mechpaint.statistics import Estimate, estimate, resampled
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,10 @@ class FineTuned(Showing):
         """The benchmark's metrics, with 95 % bootstrap intervals over the validation examples."""
         names = [example.name for example in self.data.validation]
         predicted = np.array(self.predicted)[:, None]
-        counts = np.random.default_rng(0).multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
         found: dict[str, Estimate] = {}
         for name in self.data.benchmark.metrics:
             metric = self.data.benchmark.metric(self.data.validation, name)
-            drawn = metric.resampled(names, predicted, counts.astype(float))
-            found[name] = estimate(np.concatenate([metric(names, predicted), drawn[:, 0]]))
+            found[name] = estimate(resampled(metric, names, predicted, np.random.default_rng(0))[:, 0])
         return found
 
     @property
