@@ -82,6 +82,19 @@ class Conductor:
                 hook.remove()
             self.visit = None
 
+    @contextmanager
+    def along(self, route: Route) -> Generator[None]:
+        """Within this context every forward pass of the model runs along a route.
+
+        Args:
+            route: The route.
+
+        Raises:
+            CannotReroute: The model is being conducted already.
+        """
+        with self.conducting(lambda recording: self.run(route, recording)):
+            yield
+
     def _real_list(self) -> nn.Module:
         """The model's own list of layers, unless stand-ins are in its place."""
         found = self._parent.get_submodule(self._name)

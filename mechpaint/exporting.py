@@ -20,7 +20,7 @@ from mechpaint.files import written_folder
 from mechpaint.hookset import HookSet
 from mechpaint.mergekit import passthrough
 from mechpaint.models import stored_tokenizer
-from mechpaint.route import Route, RouteError
+from mechpaint.route import Route
 from mechpaint.sweeping import sweep
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def free_folder(out: str | Path) -> Path:
 
 def _route(what: Route | HookSet, n_layers: int) -> Route:
     if isinstance(what, Route):
-        if what.n_layers != n_layers:
-            raise RouteError(f"the route {what} was made for {what.n_layers} layers, the model has {n_layers}")
+        what.check_model(n_layers)
         return what
     if what.reads() or what.hooks():
         raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {what}")

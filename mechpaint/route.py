@@ -226,6 +226,18 @@ class Route(Showing):
         if not 0 <= layer < self.n_layers:
             raise RouteError(_out_of_range(layer, self.n_layers))
 
+    def check_model(self, n_layers: int) -> None:
+        """Make sure that the route is one of a model with so many layers.
+
+        Args:
+            n_layers: How many layers the model has.
+
+        Raises:
+            RouteError: It was made for another number.
+        """
+        if self.n_layers != n_layers:
+            raise RouteError(f"the route {self} was made for {self.n_layers} layers, the model has {n_layers}")
+
     def _range(self, first: int, last: int) -> range:
         self.check_layer(first)
         self.check_layer(last)

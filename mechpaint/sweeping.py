@@ -202,8 +202,7 @@ def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tens
     if not tree.routes:
         raise RouteError("a sweep needs at least one route, got none")
     for route in tree.routes:
-        if route.n_layers != n_layers:
-            raise RouteError(f"the route {route} was made for {route.n_layers} layers, the model has {n_layers}")
+        route.check_model(n_layers)
     if tokens.ndim != 2 or tokens.is_floating_point() or tokens.numel() == 0:
         raise ValueError(f"tokens must be integers [batch, position], got {tokens.dtype} {tuple(tokens.shape)}")
     if attention_mask is not None and attention_mask.shape != tokens.shape:

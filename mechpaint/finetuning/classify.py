@@ -26,7 +26,7 @@ from mechpaint.finetuning.settings import FineTuning
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.progress import ticking
-from mechpaint.route import Route, RouteError
+from mechpaint.route import Route
 from mechpaint.showing import Showing, Shown
 from mechpaint.statistics import Estimate, estimate, resampled
 
@@ -236,8 +236,7 @@ def as_route(route: Route | HookSet | None, n_layers: int) -> Route:
         if hook_set.reads() or hook_set.hooks():
             raise HookSetError(f"training is along a route; expected hook sets that reroute, got {hook_set}")
         return hook_set.route(n_layers)
-    if route.n_layers != n_layers:
-        raise RouteError(f"the route {route} was made for {route.n_layers} layers, the model has {n_layers}")
+    route.check_model(n_layers)
     return route
 
 

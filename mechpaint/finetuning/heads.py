@@ -40,13 +40,12 @@ def whole_model(model: TransformerBridge, route: Route) -> Generator[Answer]:
         model: The classification model.
         route: The route.
     """
-    conductor = Conductor(model)
 
     def answer(rows: Rows, chosen: Int[Tensor, " example"]) -> Logits:
         inputs = rows.batch(chosen, model.cfg.device)
         return cast(Any, model.original_model)(**inputs).logits.float()
 
-    with conductor.conducting(lambda recording: conductor.run(route, recording)):
+    with Conductor(model).along(route):
         yield answer
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -102,7 +100,7 @@ def finetune_text(
     def loss(chosen: Tensor) -> Tensor:
         return _losses(own, windows[chosen].to(own.cfg.device)).mean()
 
-    with _along(own, wanted), ticking("fine-tuning", settings.passes * len(windows), advance) as tick:
+    with Conductor(own).along(wanted), ticking("fine-tuning", settings.passes * len(windows), advance) as tick:
         learning = prepare(own, wanted, settings.learns)
         losses = descend(learning, len(windows), loss, settings, tick)
     own.eval()
@@ -129,15 +127,8 @@ def text_losses(
     """
     wanted = as_route(route, Conductor(model).n_layers)
     batches: tuple[Tensor, ...] = torch.split(windows, batch)
-    with torch.no_grad(), _along(model, wanted):
+    with torch.no_grad(), Conductor(model).along(wanted):
         return torch.cat([_losses(model, tokens.to(model.cfg.device)) for tokens in batches]).cpu()
-
-
-@contextmanager
-def _along(model: TransformerBridge, route: Route) -> Generator[None]:
-    conductor = Conductor(model)
-    with conductor.conducting(lambda recording: conductor.run(route, recording)):
-        yield
 
 
 def _losses(model: TransformerBridge, tokens: Int[Tensor, "window position"]) -> Float[Tensor, " window"]:
