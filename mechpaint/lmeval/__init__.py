@@ -6,7 +6,9 @@
     requests    the token rows that lm-eval would send through a Hugging Face model
     document    what is asked: one document's requests
     judging     from answers to lm-eval's metrics
-    measures    from one of these metrics to a score, and what guessing gives
+    measures    from one of these metrics to a score
+    guessing    what a task's score is where the model guesses
+    aggregations  lm-eval's aggregations by name
     tables      all metrics of all routes with lm-eval's standard errors, for a report
 
 lm-eval is imported where it is needed: it is an extra, `pip install 'mechpaint[eval]'`.

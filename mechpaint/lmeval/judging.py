@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from mechpaint.lmeval.document import Document
-from mechpaint.lmeval.quiet import quiet
+from mechpaint.lmeval.quiet import unlogged
 
 Judged: TypeAlias = Mapping[str, Mapping[str, Any]]
 """For each of a task's filters, for each of its metrics, what it makes of a document: numbers, or tuples of them."""
@@ -22,7 +22,7 @@ def judge(task: Any, document: Document, answers: Sequence[Any]) -> Judged:
         answers: One for each request, as lm-eval's models give them: `(log-probability, whether all tokens were the
             first guess)`, a log-probability for a text, or a text that was generated.
     """
-    with quiet():
+    with unlogged():
         from lm_eval.api.instance import Instance
 
         kind = "loglikelihood" if task.OUTPUT_TYPE == "multiple_choice" else task.OUTPUT_TYPE
