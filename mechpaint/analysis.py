@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.metrics import Metric
-    from mechpaint.report import Report
+    from mechpaint.report import Report, Section
     from mechpaint.route import Route
 
 Columns: TypeAlias = Mapping[str, type]
@@ -130,6 +130,17 @@ class RouteAnalysis(Analysis):
             results: What was measured; `mechpaint.statistics.Scores` normalises it.
         """
 
+    def beside(self, results: Sequence[Results]) -> Sequence[Section]:
+        """Figures, tables and views of several runs side by side, such as one of each model: by default none.
+
+        `mechpaint compare` puts them on its page, where all runs are of this analysis.
+
+        Args:
+            results: What was measured, two or more. The analysis is the first's: others may have had other settings,
+                other hook sets, tasks and models.
+        """
+        return ()
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -186,6 +197,17 @@ class ModelAnalysis(Analysis):
             table: All records, in the order of `hook_sets`: `label`, then `columns`.
             facts: What the model is.
         """
+
+    def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
+        """Figures, tables and views of several runs side by side, such as one of each model: by default none.
+
+        `mechpaint compare` puts them on its page.
+
+        Args:
+            tables: What `report` is given, of two runs or more. The analysis is the first's: others may have had other
+                settings, other hook sets and models.
+        """
+        return ()
 
 
 @dataclass(frozen=True)
