@@ -6,16 +6,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mechpaint.account import Account
 from mechpaint.analysis import Advance, Experiment, Record
+from mechpaint.cells import labelled
 from mechpaint.plan import Cell, Plan, cell_name, settings_details
-from mechpaint.runs import labelled, labelled_schema
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mechpaint.report import Report
 
 
 @dataclass(frozen=True)
@@ -44,10 +40,6 @@ class ExperimentPlan(Plan):
         """The experiment's settings."""
         return self.analysis.settings()
 
-    def schema(self) -> Any:
-        """The label and the experiment's columns."""
-        return labelled_schema(self.analysis.columns)
-
     def cells(self) -> list[Cell]:
         """A cell a trial."""
         return [
@@ -55,9 +47,9 @@ class ExperimentPlan(Plan):
             for place, (label, ticks) in enumerate(self.analysis.trials().items())
         ]
 
-    def report(self, table: pd.DataFrame) -> Report:
-        """The experiment's."""
-        return self.analysis.report(table)
+    def account(self) -> Account:
+        """The experiment itself."""
+        return Account(self.analysis, None, (), tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The settings, and how many trials there were."""

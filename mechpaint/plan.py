@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mechpaint.account import Account, schema_of
 from mechpaint.analysis import Advance, Analysis, Record
 
 if TYPE_CHECKING:
@@ -54,21 +55,13 @@ class Plan(ABC):
     def config(self) -> dict[str, Any]:
         """Everything that the results depend on, but for versions: what the run is known by."""
 
-    @abstractmethod
     def schema(self) -> Any:
         """The pyarrow schema of the records."""
+        return schema_of(self.analysis)
 
     @abstractmethod
     def cells(self) -> Sequence[Cell]:
         """The pieces in which it is computed and kept, in the order of the results."""
-
-    @abstractmethod
-    def report(self, table: pd.DataFrame) -> Report:
-        """What to say of all cells' records."""
-
-    @abstractmethod
-    def details(self) -> list[tuple[str, str]]:
-        """What the page tells of how it was run, as names and values."""
 
     @abstractmethod
     def forecast(self) -> dict[str, Any]:
@@ -78,13 +71,18 @@ class Plan(ABC):
         """The analysis, and the tasks and hook sets that it is run with: the results depend on their code."""
         return (self.analysis,)
 
-    def model(self) -> str | None:
-        """What its model is called, if it is of one."""
-        return None
+    @abstractmethod
+    def account(self) -> Account:
+        """What its report is drawn from, besides the records."""
+
+    def report(self, table: pd.DataFrame) -> Report:
+        """What to say of all cells' records."""
+        return self.account().report(table)
 
     def routes(self) -> Mapping[str, Route]:
         """The route of every hook set by its label, if it has any."""
-        return {}
+        model = self.account().model
+        return {} if model is None else model.routes
 
     def at_once(self) -> int | None:
         """How many cells may be computed at the same time, in threads, each with one thread of torch.

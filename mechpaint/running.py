@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
@@ -15,47 +14,12 @@ import torch
 from rich.progress import Progress, TaskID
 
 from mechpaint.damage import DamagedCell, MissingCell
+from mechpaint.finished import Finished
 from mechpaint.plan import Cell, Plan
 from mechpaint.progress import progress
 from mechpaint.provenance import plugin_versions
-from mechpaint.report import Report, Table, write_report
+from mechpaint.report import write_report
 from mechpaint.runs import RunFolder
-from mechpaint.showing import Showing, Shown
-
-
-@dataclass(frozen=True)
-class Finished(Showing):
-    """A run that is done.
-
-    Attributes:
-        folder: The run folder.
-        page: The page in it.
-        report: What the page says.
-        computed: How many cells were computed now; the others were there, or another process was faster.
-        seconds: How long that took.
-    """
-
-    folder: Path
-    page: Path
-    report: Report
-    computed: int
-    seconds: float
-
-    @property
-    def done(self) -> str:
-        """In words, what was computed now."""
-        if not self.computed:
-            return "all was computed before"
-        return f"{self.computed} cells computed in {self.seconds:.0f} s"
-
-    def _shown(self) -> Shown:
-        table = next((section for section in self.report.sections if isinstance(section, Table)), None)
-        facts = [
-            *(("", paragraph) for paragraph in self.report.summary),
-            ("done", self.done),
-            ("report", str(self.page)),
-        ]
-        return Shown(self.report.title, facts, table.columns if table else (), table.rows if table else ())
 
 
 def _warn(message: str) -> None:
@@ -82,8 +46,8 @@ def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn
     plugins = plugin_versions(plan.made_of())
     folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugins)
     cells = plan.cells()
-    routes = {label: str(route) for label, route in plan.routes().items()}
-    folder.begin(routes, {"model": plan.model(), "command": command, "cells": [cell.name for cell in cells]})
+    account = plan.account().telling(_provenance(folder))
+    folder.begin(account, command, [cell.name for cell in cells])
     missing = _missing(folder, cells, warn)
     with progress() as bar:
         shown = bar.add_task("", total=sum(cell.ticks for cell in missing), visible=bool(missing))
@@ -94,8 +58,8 @@ def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn
                 work.do(cell)
         else:
             _do_at_once(work, missing, at_once)
-    report = plan.report(folder.collect([cell.name for cell in cells]))
-    page = write_report(report, folder.path, [*plan.details(), *_provenance(folder)], command)
+    report = account.report(folder.collect([cell.name for cell in cells]))
+    page = write_report(report, folder.path, account.details, command)
     return Finished(folder.path, page, report, work.computed, time.monotonic() - began)
 
 

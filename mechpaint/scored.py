@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from mechpaint.analysis import Advance, Record, Results, RouteAnalysis, TaskFacts
+from mechpaint.account import Account
+from mechpaint.analysis import Advance, ModelFacts, Record, RouteAnalysis, TaskFacts
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.plan import Cell, Plan
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
-from mechpaint.subject import Subject
 from mechpaint.tasks.items import Named, TaskError
 from mechpaint.tasks.task import Part, Selection, Task
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from mechpaint.report import Report
+    from mechpaint.subject import Subject
 
 BASELINE = "baseline"
 
@@ -117,18 +115,10 @@ class ScoredPlan(Plan):
             "hooks": str(self.subject.hooks),
         }
 
-    def schema(self) -> Any:
-        """`SCHEMA`."""
-        return SCHEMA
-
     def made_of(self) -> list[object]:
         """The analysis, its hook sets and the tasks."""
         hook_sets = self.subject.hooked(self.analysis.hook_sets(self.subject.n_layers)).values()
         return [self.analysis, *self.settings.tasks, *(part for hook_set in hook_sets for part in hook_set.parts())]
-
-    def model(self) -> str:
-        """The subject's name."""
-        return self.subject.name
 
     def routes(self) -> dict[str, Route]:
         """Every hook set's, and the full model's as `"baseline"`."""
@@ -138,10 +128,10 @@ class ScoredPlan(Plan):
         """A cell a part of a task. A tick is an item under a route."""
         return [self._cell(place, part) for place, parts in enumerate(self._parts()) for part in parts]
 
-    def report(self, table: pd.DataFrame) -> Report:
-        """The analysis's."""
-        subject = self.subject
-        return self.analysis.report(Results(table, self.route_of, self.facts, subject.name, subject.n_layers))
+    def account(self) -> Account:
+        """The model, the routes and the tasks."""
+        model = ModelFacts(self.subject.name, self.subject.n_layers, self.route_of)
+        return Account(self.analysis, model, self.facts, tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the tasks, the routes and what sharing saved."""

@@ -36,6 +36,7 @@ SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts
         ["analyze", "painters", "--help"],
         ["export", "--help"],
         ["runs", "."],
+        ["report", "--help"],
     ],
 )
 def test_help_needs_no_torch(arguments):
