@@ -43,7 +43,9 @@ class Analysis(ABC):
     """A question, asked by running something. Subclass one of the three kinds.
 
     Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
-    `metadata={"help": ...}` as the help text. To add one, see CONTRIBUTING.
+    `metadata={"help": ...}` as the help text. A field of a `ModelAnalysis` or an `Experiment` that does nothing but
+    choose which hook sets or trials there are has `metadata={"chooses": True}` too: what is measured under a label may
+    not depend on it. To add one, see CONTRIBUTING.
     """
 
     name: ClassVar[str]
@@ -54,6 +56,17 @@ class Analysis(ABC):
     def settings(self) -> dict[str, Any]:
         """Everything that its results depend on, besides the model."""
         return {"analysis": self.name, **dataclasses.asdict(self)}
+
+    def settings_of(self, label: str) -> dict[str, Any]:
+        """What the records of one hook set or trial depend on: all settings, but for fields that only choose.
+
+        A run takes over what another has computed under the same label with the same of these.
+
+        Args:
+            label: The hook set's or trial's.
+        """
+        choosing = {field.name for field in dataclasses.fields(self) if field.metadata.get("chooses")}
+        return {name: value for name, value in self.settings().items() if name not in choosing}
 
 
 def _mean() -> Metric:

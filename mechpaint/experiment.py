@@ -12,6 +12,8 @@ from mechpaint.account import Account
 from mechpaint.analysis import Advance, Experiment, Record
 from mechpaint.cells import labelled
 from mechpaint.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.provenance import plugin_versions
+from mechpaint.versions import digest, versions
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,13 @@ class ExperimentPlan(Plan):
 
     def cells(self) -> list[Cell]:
         """A cell a trial."""
+        computed_with = versions(plugin_versions(self.made_of()))
+
+        def basis(label: str) -> str:
+            return digest({**self.analysis.settings_of(label), "label": label}, computed_with)
+
         return [
-            Cell(cell_name(place, label), label, ticks, partial(self._measure, label))
+            Cell(cell_name(place, label), label, ticks, basis(label), partial(self._measure, label))
             for place, (label, ticks) in enumerate(self.analysis.trials().items())
         ]
 

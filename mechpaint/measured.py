@@ -14,7 +14,9 @@ from mechpaint.analysis import Advance, ModelAnalysis, ModelFacts, Record
 from mechpaint.cells import labelled
 from mechpaint.hookset import HookSet
 from mechpaint.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.provenance import plugin_versions
 from mechpaint.subject import Subject
+from mechpaint.versions import digest, versions
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,11 @@ class MeasuredPlan(Plan):
 
     def cells(self) -> list[Cell]:
         """A cell a hook set, which is one tick."""
+        computed_with = versions(plugin_versions(self.made_of()))
         return [
-            Cell(cell_name(place, label), label, 1, partial(self._measure, label))
+            Cell(cell_name(place, label), label, 1, basis, partial(self._measure, label))
             for place, label in enumerate(self.hook_sets)
+            for basis in [digest(self._basis(label), computed_with)]
         ]
 
     def account(self) -> Account:
@@ -88,6 +92,16 @@ class MeasuredPlan(Plan):
             "cells": len(routes),
             "routes": {label: str(route) for label, route in routes.items()},
             "layer calls a forward pass of each": sum(route.layer_calls for route in routes.values()),
+        }
+
+    def _basis(self, label: str) -> dict[str, Any]:
+        """What is measured under a hook set depends on."""
+        return {
+            **self.analysis.settings_of(label),
+            "label": label,
+            "hook set": str(self.hook_sets[label]),
+            "model": self.subject.weights,
+            "dtype": self.subject.dtype,
         }
 
     def _measure(self, label: str, advance: Advance) -> Iterable[Record]:

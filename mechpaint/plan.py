@@ -30,6 +30,7 @@ class Cell:
         name: The file's name without an ending.
         label: What it is, for the progress bar.
         ticks: How much work it is, in the ticks that it advances by.
+        basis: A digest of all that its records depend on. Cells of other runs with the same one hold the same.
         compute: Gives its records, the same at every call, and advances as it goes.
         rows: How many records these are; None if that is not known before.
     """
@@ -37,8 +38,25 @@ class Cell:
     name: str
     label: str
     ticks: int
+    basis: str
     compute: Callable[[Advance], Iterable[Record]]
     rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsCell(Cell):
+    """A cell with a record for each of some items under each of some routes, which no other item or route changes.
+
+    Args:
+        items: From the items' names to digests of what is in them.
+        routes: The routes.
+        complete: Gives all its records, in the order of items and then of routes, out of those that are known, and
+            advances as it goes. Which items and routes these have is all that it looks at.
+    """
+
+    items: Mapping[str, str]
+    routes: Sequence[str]
+    complete: Callable[[Advance, Sequence[Record]], Iterable[Record]]
 
 
 @dataclass(frozen=True)

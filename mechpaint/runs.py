@@ -4,6 +4,7 @@
         config.yaml  env.json  routes.json      what was asked, with what, and the route of every hook set, if any
         plan.json                               the model's name, the command, and the names of all cells
         account.json                            what its report needs to know besides the records
+        contents.json                           what each cell holds, by digests: what other runs may take over
         cells/*.parquet                         one a piece of work: items of a task, a hook set, a trial
         results.parquet                         all of them, in the plan's order
         figures/*.{svg,png}  tables/*.csv  report.md  report.html
@@ -16,14 +17,12 @@ writes to names of its own, and renames what is complete into place.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
@@ -31,10 +30,9 @@ from mechpaint.account import ACCOUNT, Account
 from mechpaint.cells import Cells
 from mechpaint.files import remove_leftovers, write_text
 from mechpaint.inventory import PLAN
-
-VERSIONS_THAT_MATTER = ("mechpaint", "torch", "transformers", "transformer-lens")
-
-_NO_PLUGINS: Mapping[str, str] = MappingProxyType({})
+from mechpaint.others import CONTENTS, contents
+from mechpaint.plan import Cell
+from mechpaint.versions import NO_PLUGINS, VERSIONS_THAT_MATTER, fingerprint, plain, versions
 
 
 class RunFolder(Cells):
@@ -49,48 +47,42 @@ class RunFolder(Cells):
     """
 
     def __init__(
-        self, out: Path, analysis: str, config: dict[str, Any], schema: Any, plugins: Mapping[str, str] = _NO_PLUGINS
+        self, out: Path, analysis: str, config: dict[str, Any], schema: Any, plugins: Mapping[str, str] = NO_PLUGINS
     ) -> None:
         self.config = config
         self.versions = versions(plugins)
         super().__init__(out / analysis / fingerprint(config, plugins), schema)
         self._plugins = plugins
 
-    def begin(self, account: Account, command: str, cells: Sequence[str]) -> None:
+    def begin(self, account: Account, command: str, cells: Sequence[Cell]) -> None:
         """Make the folder, and write down what it is for. What a killed process left half written goes.
 
         Args:
             account: What its report needs besides the records.
             command: How to run it again.
-            cells: The names of all its cells, in order.
+            cells: All its cells, in order.
 
         Raises:
             NotJsonable: What a report needs is nothing that can be kept. Nothing was written.
         """
         model, told = account.model, account.text()
-        plan = {"model": None if model is None else model.name, "command": command, "cells": list(cells)}
+        plan: dict[str, Any] = {
+            "model": None if model is None else model.name,
+            "command": command,
+            "cells": [cell.name for cell in cells],
+        }
         remove_leftovers(self.path)
-        write_text(self.path / "config.yaml", yaml.safe_dump(_plain(self.config), sort_keys=False))
+        write_text(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False))
         write_text(self.path / "env.json", json.dumps(environment(self._plugins), indent=2) + "\n")
         write_text(self.path / PLAN, json.dumps(plan, indent=2) + "\n")
         write_text(self.path / ACCOUNT, told)
+        write_text(self.path / CONTENTS, contents(cells))
         if model is not None:
             routes = {label: str(route) for label, route in model.routes.items()}
             write_text(self.path / "routes.json", json.dumps(routes, indent=2) + "\n")
 
 
-def fingerprint(config: dict[str, Any], plugins: Mapping[str, str] = _NO_PLUGINS) -> str:
-    """Sixteen hexadecimal digits of a SHA-256."""
-    text = json.dumps([_plain(config), versions(plugins)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def versions(plugins: Mapping[str, str] = _NO_PLUGINS) -> dict[str, str]:
-    """What the results depend on besides the configuration."""
-    return {**{name: version(name) for name in VERSIONS_THAT_MATTER}, **plugins}
-
-
-def environment(plugins: Mapping[str, str] = _NO_PLUGINS) -> dict[str, Any]:
+def environment(plugins: Mapping[str, str] = NO_PLUGINS) -> dict[str, Any]:
     """What the run is computed with."""
     import torch
 
@@ -102,12 +94,3 @@ def environment(plugins: Mapping[str, str] = _NO_PLUGINS) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists: the way YAML and JSON give them back."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in cast(dict[Any, Any], value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in cast(list[Any], value)]
-    return value

@@ -136,7 +136,9 @@ def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) ->
     with told("what was done is kept; give the same command again to go on"):
         plan = kind_of(type(analysis)).plan(analysis, registry, options)
         if options["dry_run"]:
-            _print_plan(plan.forecast(), options["json"])
+            from mechpaint.running import remaining
+
+            _print_plan(plan.forecast() | remaining(plan, Path(options["out"])), options["json"])
             return
         from mechpaint.running import run
 

@@ -35,6 +35,7 @@ MODULES = (
     "mechpaint.reporting",
     "mechpaint.inventory",
     "mechpaint.account",
+    "mechpaint.others",
     "mechpaint.scoring",
     "mechpaint.embedding",
     "mechpaint.cost",
