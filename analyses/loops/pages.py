@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mechpaint.analyses.loops.figures import fit_figure, grid_figure
 from mechpaint.analyses.loops.grid import Grid
 from mechpaint.analyses.painters.curves import Curves
-from mechpaint.analyses.painters.pages import tasks_table, warnings
+from mechpaint.analyses.painters.pages import warnings
+from mechpaint.analyses.painters.tables import tasks_table
 from mechpaint.analysis import Results
 from mechpaint.claims import Claim, claims_table, tally, tally_highlights
 from mechpaint.report import Report, Table
