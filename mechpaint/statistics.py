@@ -22,7 +22,8 @@ from mechpaint.randomeffects import Drawn, weights
 RESAMPLES = 1000
 HookSets: TypeAlias = "Sequence[str] | Drawn"
 """Labels of hook sets, of which a mean is taken. Those of `Drawn` are resampled, others are all that there are."""
-_CENTRAL = (2.5, 97.5)
+CENTRAL = (2.5, 97.5)
+"""The percentiles between which 95 % of the resamples are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Scores:
         self.raw = {name: measured.scores for name, measured in self._measured.items()}
         full = self._index[self._column["baseline"]]
         gap = {t.name: self.raw[t.name][:, full] - t.chance for t in results.tasks}
-        self.tasks = [t for t in results.tasks if np.percentile(gap[t.name][1:], _CENTRAL[0]) > 0]
+        self.tasks = [t for t in results.tasks if np.percentile(gap[t.name][1:], CENTRAL[0]) > 0]
         self.unusable = [t for t in results.tasks if t not in self.tasks]
         scaled = [(self.raw[t.name] - t.chance) / _positive(gap[t.name])[:, None] for t in self.tasks]
         empty = np.empty((1 + RESAMPLES, 0, len(self.routes)))
@@ -189,7 +190,7 @@ def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
         draws: The score itself, then its resamples.
     """
     with np.errstate(invalid="ignore"):  # between infinite values there is no number
-        low, high = np.percentile(draws[1:], _CENTRAL)
+        low, high = np.percentile(draws[1:], CENTRAL)
     return Estimate(float(draws[0]), float(low), float(high))
 
 
