@@ -43,6 +43,8 @@ MODULES = (
     "mechpaint.discovery",
     "mechpaint.metrics",
     "mechpaint.statistics",
+    "mechpaint.randomeffects",
+    "mechpaint.comparisons",
     "mechpaint.tasks",
     "mechpaint.tasks.reading",
     "mechpaint.finetuning",
