@@ -43,7 +43,9 @@ class Analysis(ABC):
     """A question, asked by running something. Subclass one of the three kinds.
 
     Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
-    `metadata={"help": ...}` as the help text. To add one, see CONTRIBUTING.
+    `metadata={"help": ...}` as the help text. A field of a `ModelAnalysis` or an `Experiment` that does nothing but
+    choose which hook sets or trials there are has `metadata={"chooses": True}` too: what is measured under a label may
+    not depend on it. To add one, see CONTRIBUTING.
     """
 
     name: ClassVar[str]
@@ -55,11 +57,39 @@ class Analysis(ABC):
         """Everything that its results depend on, besides the model."""
         return {"analysis": self.name, **dataclasses.asdict(self)}
 
+    def settings_of(self, label: str) -> dict[str, Any]:
+        """What the records of one hook set or trial depend on: all settings, but for fields that only choose.
+
+        A run takes over what another has computed under the same label with the same of these.
+
+        Args:
+            label: The hook set's or trial's.
+        """
+        choosing = {field.name for field in dataclasses.fields(self) if field.metadata.get("chooses")}
+        return {name: value for name, value in self.settings().items() if name not in choosing}
+
 
 def _mean() -> Metric:
     from mechpaint.metrics import Mean  # numpy is not needed to say what analyses there are
 
     return Mean()
+
+
+@dataclass(frozen=True)
+class ReportedMetric:
+    """A metric that the records of a task have in `metrics`, as those of lm-eval's tasks do.
+
+    Args:
+        name: What it is called.
+        filter: Of which filter's results; `none` where a task has no filters.
+        aggregation: What makes the task's value of its items', by a name: see `mechpaint.lmeval.aggregations`.
+        higher_is_better: Which way it goes.
+    """
+
+    name: str
+    filter: str
+    aggregation: str
+    higher_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +103,7 @@ class TaskFacts:
         items: How many items were scored.
         metric: How its score comes from its items'.
         too_long: The names of items that were left out, since they are longer than the model's context.
+        reported: The metrics that are shown in tables of their own, each with a standard error.
     """
 
     name: str
@@ -81,6 +112,7 @@ class TaskFacts:
     items: int
     metric: Metric = field(default_factory=_mean)
     too_long: tuple[str, ...] = ()
+    reported: tuple[ReportedMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,8 +120,9 @@ class Results:
     """What a `RouteAnalysis` measured.
 
     Args:
-        records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`. Tasks
-            without log-probabilities have a `logprob` of NaN and 0 `tokens`.
+        records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`, `metrics`.
+            Tasks without log-probabilities have a `logprob` of NaN and 0 `tokens`; those without other metrics have
+            empty `metrics`.
         routes: The route of each of the analysis's hook sets, by its label, and the full model's as `"baseline"`.
         tasks: The tasks, in the order asked for.
         model: What the model is called.

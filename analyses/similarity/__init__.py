@@ -52,7 +52,8 @@ class Similarity(ModelAnalysis):
     window: int = field(default=64, metadata={"help": "How many tokens each has."})
     seed: int = field(default=0, metadata={"help": "Of the choice of windows."})
     start_layers: tuple[int, ...] | None = field(
-        default=None, metadata={"help": "Start layers N of skip and middle repeat; by default figure 15's, scaled."}
+        default=None,
+        metadata={"help": "Start layers N of skip and middle repeat; by default figure 15's, scaled.", "chooses": True},
     )
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from mechpaint.tasks.items import Item, Named, Outcome, Placed, Rowed, TaskError
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.analysis import Advance, Record
+    from mechpaint.analysis import Advance, Record, ReportedMetric
     from mechpaint.cost import Cost
     from mechpaint.metrics import Metric
     from mechpaint.prefixtree import PrefixTree
@@ -128,9 +128,10 @@ class Task(ABC, Generic[Asked]):
 
         Yields:
             For each item and route a record: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right
-            answer's tokens), `tokens` (how many these are), `finite`. A task without log-probabilities has a
-            `logprob` of NaN and 0 `tokens`. Where the model's answer is no number, `finite` is false and the score is
-            NaN, so that it cannot be averaged unnoticed.
+            answer's tokens), `tokens` (how many these are), `finite`, `metrics`. A task without log-probabilities, or
+            an item without a right answer, has a `logprob` of NaN and 0 `tokens`. Where the model's answer is no
+            number, `finite` is false and the score is NaN, so that it cannot be averaged unnoticed. `metrics` is what
+            else the task makes of the item, as JSON; empty where the score is all, and where that is NaN.
         """
 
     @abstractmethod
@@ -153,6 +154,10 @@ class Task(ABC, Generic[Asked]):
 
         return Mean()
 
+    def reported(self) -> tuple[ReportedMetric, ...]:
+        """The metrics that its records have in `metrics`, shown in tables of their own: by default none."""
+        return ()
+
     def measured(self) -> str:
         """What its score is, with the unit: `measure`, unless that depends on its settings."""
         return self.measure
@@ -168,14 +173,15 @@ class Task(ABC, Generic[Asked]):
         """
 
     def parts(self, items: Sequence[Asked], tree: PrefixTree) -> list[Part[Asked]]:
-        """How the work is cut: some 32 items at a time, under all routes, which then share their work.
+        """How the work is cut: 32 items at a time, under all routes, which then share their work.
+
+        Where more items are asked for, the first are cut as they were.
 
         Args:
             items: All items.
             tree: All routes.
         """
-        count = -(-len(items) // _ITEMS_A_PART)
-        bounds = [len(items) * i // count for i in range(count + 1)]
+        bounds = [*range(0, len(items), _ITEMS_A_PART), len(items)]
         return [
             Part(f"{first:05d}-{last:05d}", f"items {first + 1} to {last}", tuple(items[first:last]), tree)
             for first, last in pairwise(bounds)
@@ -277,6 +283,15 @@ class PlaceTask(RowTask[AtPlaces]):
             item: What was asked.
             outcome: What the model made of it.
         """
+
+    def judge(self, item: AtPlaces, outcome: Outcome) -> tuple[float, str]:
+        """One item's score, and what else the task makes of the item, as JSON: by default nothing, an empty text.
+
+        Args:
+            item: What was asked.
+            outcome: What the model made of it, which is finite.
+        """
+        return self.score(item, outcome), ""
 
     def records(
         self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, rows_at_once: int, advance: Advance

@@ -22,6 +22,7 @@ from mechpaint.statistics import Scores, estimate
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts
 from tests.hostile import HOSTILE
+from tests.rebuilt import check_rebuilt
 from tests.seen import check_page
 
 
@@ -181,3 +182,4 @@ def test_it_runs(speaking, tmp_path):
     done = run(ScoredPlan.of(analysis, Subject(speaking, "tiny"), Settings((Facts(),), limit=4)), tmp_path, "mechpaint")
     kept = pd.read_parquet(done.folder / "results.parquet")
     assert set(kept["route"]) == {"0-5", "0-3 3-5", "0-1 (2-4) 5", "0-1 (2-4)x2 5"}
+    check_rebuilt(done.folder, tmp_path / "again")

@@ -31,6 +31,7 @@ from mechpaint.subject import Subject
 from mechpaint.tasks.items import TaskError
 from tests import plain, tiny
 from tests.hostile import HOSTILE
+from tests.rebuilt import check_rebuilt
 from tests.seen import check_page
 
 WORDS = "When Mary and John went to the store in Paris, the capital of France, the city gave John a drink. "
@@ -454,3 +455,7 @@ def test_gemma_s_similarities_are_those_of_its_hidden_states():
         flat = torch.stack([state[window].double().flatten() for state in hidden[:-1]])
         expected = torch.cosine_similarity(flat[:, None], flat[None], dim=-1)
         torch.testing.assert_close(found[:-1, :-1], expected, atol=1e-5, rtol=0)
+
+
+def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
+    check_rebuilt(finished.folder, tmp_path / "again")
