@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers as hf
 
+from mechpaint.account import ACCOUNT, Account
 from mechpaint.analysis import ReportedMetric, RouteAnalysis
 from mechpaint.hooks import Reroute, Swap
 from mechpaint.hookset import HookSet
@@ -286,3 +287,10 @@ def test_aggregations_are_found_by_their_names_if_they_are_lm_evals():
 def test_what_has_no_aggregation_is_shown_as_missing():
     metric = ReportedMetric("odd", "none", "", True)
     assert all(map(math.isnan, aggregated(metric, [1.0, 2.0])))
+
+
+def test_what_a_report_needs_is_kept_with_the_run(finished, plan):
+    """So that it can be drawn again without the model and the data."""
+    account = Account.read((finished.folder / ACCOUNT).read_text(), {"two": Two})
+    assert account.tasks == plan.facts
+    assert [metric.name for metric in account.tasks[0].reported] == ["acc", "acc_norm"]
