@@ -122,7 +122,7 @@ def _route(what: Route | HookSet, n_layers: int) -> Route:
     if isinstance(what, Route):
         what.check_model(n_layers)
         return what
-    if what.reads() or what.hooks():
+    if not what.only_reroutes():
         raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {what}")
     return what.route(n_layers)
 

@@ -115,6 +115,10 @@ class HookSet(Showing):
         """TransformerLens hooks to install for every run."""
         return ()
 
+    def only_reroutes(self) -> bool:
+        """Whether its route is all that it does: it keeps nothing and installs no hooks."""
+        return not self.reads() and not self.hooks()
+
     def parts(self) -> tuple[HookSet, ...]:
         """The hook sets that this one is the sum of: itself, unless it was made with `+` or does nothing."""
         return () if type(self) is HookSet else (self,)

@@ -200,7 +200,7 @@ def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> Task
 def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
     hook_sets = {BASELINE: HookSet(), **analysis.hook_sets(subject.n_layers)}
     for label, hook_set in hook_sets.items():
-        if hook_set.reads() or hook_set.hooks():
+        if not hook_set.only_reroutes():
             raise HookSetError(
                 f"{label!r} of the analysis {analysis.name!r} also reads or hooks: {hook_set}; expected hook sets that "
                 "reroute, since scored routes share their work. To read, make it a ModelAnalysis"

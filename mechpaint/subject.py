@@ -34,7 +34,7 @@ class Subject:
     hooks: HookSet = field(default_factory=HookSet)
 
     def __post_init__(self) -> None:
-        if self.hooks.reads() or self.hooks.hooks():
+        if not self.hooks.only_reroutes():
             raise HookSetError(f"an analysis is run under hook sets that reroute; {self.hooks} also reads or hooks")
         _ = self.n_layers
 

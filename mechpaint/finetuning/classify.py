@@ -233,7 +233,7 @@ def as_route(route: Route | HookSet | None, n_layers: int) -> Route:
     """
     if not isinstance(route, Route):
         hook_set = route or HookSet()
-        if hook_set.reads() or hook_set.hooks():
+        if not hook_set.only_reroutes():
             raise HookSetError(f"training is along a route; expected hook sets that reroute, got {hook_set}")
         return hook_set.route(n_layers)
     route.check_model(n_layers)
