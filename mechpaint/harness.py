@@ -52,7 +52,7 @@ OPTIONS = (
 )
 """What lm-eval's `HFLM` can be told and this model too: it means the same."""
 
-HFLM: Any = huggingface.HFLM  # lm-eval's decorator hides its type
+_HFLM: Any = huggingface.HFLM  # lm-eval's decorator hides its type
 _OWN = ("pretrained", "route", "kv", "device", "dtype", "tokenizer", "trust_remote_code")
 _ONLY_SPEED = ("batch_size", "max_batch_size", "logits_cache")
 _OWNER = "mechpaint"
@@ -62,7 +62,7 @@ class HarnessError(InputError):
     """What lm-eval hands its model does not fit: an argument, a route, a cache with answers of another."""
 
 
-class MechpaintLM(HFLM):
+class MechpaintLM(_HFLM):
     """A causal language model along a route, as lm-eval asks it.
 
     It is lm-eval's own `HFLM` around a model of `mechpaint.load`: requests, batches, padding, chat templates, stop
@@ -210,7 +210,7 @@ def _as_hook_set(route: str | int | Route | HookSet) -> HookSet:
     """What a route means: names are hook sets, numbers a route's notation."""
     if not isinstance(route, HookSet):
         route = _read(route)
-    if route.reads() or route.hooks():
+    if not route.only_reroutes():
         raise HarnessError(
             f"lm-eval asks along a route: expected hook sets that reroute, and {route} also reads or hooks"
         )

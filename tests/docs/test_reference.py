@@ -41,6 +41,7 @@ MODULES = (
     "mechpaint.tasks",
     "mechpaint.tasks.reading",
     "mechpaint.finetuning",
+    "mechpaint.harness",
     "mechpaint.plugins",
     "mechpaint.errors",
 )

@@ -1,4 +1,4 @@
-"""lm-eval asks a model along a route: compared with lm-eval's own HFLM around a model whose layers were put in order."""
+"""lm-eval asks a model along a route: compared with lm-eval's own HFLM around a model whose layers were reordered."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _plain(path):
 
 
 def _hflm(path, order, **options):
-    """HFLM around the layers in this order; those that come twice are copies, each with a place of its own in a cache."""
+    """HFLM around the layers in this order; one that comes twice is copied, and has two places in a cache."""
     model = copy.deepcopy(_plain(path))
     layers = [copy.deepcopy(model.model.layers[i]) for i in order]
     for place, layer in enumerate(layers):
