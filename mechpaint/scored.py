@@ -35,6 +35,7 @@ SCHEMA = cast(Any, pa).schema(
         ("logprob", pa.float64()),
         ("tokens", pa.int32()),
         ("finite", pa.bool_()),
+        ("metrics", pa.string()),
     ]
 )
 """One row an item and route."""

@@ -140,7 +140,7 @@ class MaskedTokens(PlaceTask[Masked]):
 
     def score(self, item: Masked, outcome: Outcome) -> float:
         """The share of the masked tokens that were the model's first guess."""
-        return sum(outcome.greedy) / len(outcome.greedy)
+        return sum(outcome.greedy[0]) / len(outcome.greedy[0])
 
     def metric(self, items: Sequence[Masked]) -> Metric:
         """The mean over tokens: longer items have more."""

@@ -128,9 +128,10 @@ class Task(ABC, Generic[Asked]):
 
         Yields:
             For each item and route a record: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right
-            answer's tokens), `tokens` (how many these are), `finite`. A task without log-probabilities has a
-            `logprob` of NaN and 0 `tokens`. Where the model's answer is no number, `finite` is false and the score is
-            NaN, so that it cannot be averaged unnoticed.
+            answer's tokens), `tokens` (how many these are), `finite`, `metrics`. A task without log-probabilities, or
+            an item without a right answer, has a `logprob` of NaN and 0 `tokens`. Where the model's answer is no
+            number, `finite` is false and the score is NaN, so that it cannot be averaged unnoticed. `metrics` is what
+            else the task makes of the item, as JSON; empty where the score is all, and where that is NaN.
         """
 
     @abstractmethod
@@ -277,6 +278,15 @@ class PlaceTask(RowTask[AtPlaces]):
             item: What was asked.
             outcome: What the model made of it.
         """
+
+    def judge(self, item: AtPlaces, outcome: Outcome) -> tuple[float, str]:
+        """One item's score, and what else the task makes of the item, as JSON: by default nothing, an empty text.
+
+        Args:
+            item: What was asked.
+            outcome: What the model made of it, which is finite.
+        """
+        return self.score(item, outcome), ""
 
     def records(
         self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, rows_at_once: int, advance: Advance
