@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from mechpaint.tasks.broken import broken_line
 from mechpaint.tasks.items import TaskError
@@ -23,6 +23,7 @@ _READERS = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
+_ROWS_AT_ONCE = 1000
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -86,9 +87,9 @@ def parse_source(source: str) -> FileSource | HubSource:
 
 def _reader(path: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    return _READERS.get(suffixes[-1]) if suffixes else None
+    compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
+    reader = _READERS.get("".join(suffixes[-2:-1] if compressed else suffixes[-1:]))
+    return None if compressed and reader == "parquet" else reader  # Parquet is compressed within
 
 
 def read_rows(source: str, split: str = "train") -> Iterator[Row]:
@@ -112,12 +113,23 @@ def _streamed(place: FileSource | HubSource, source: str, split: str) -> Iterato
 
     options: dict[str, Any] = {"streaming": True}
     try:
-        if isinstance(place, FileSource):
+        if isinstance(place, FileSource) and place.reader == "parquet":
+            yield from _parquet(place.path)
+        elif isinstance(place, FileSource):
             yield from datasets.load_dataset(place.reader, data_files=str(place.path), split="train", **options)
         else:
             yield from datasets.load_dataset(place.name, place.configuration, split=place.split or split, **options)
     except Exception as error:  # datasets raises whatever its readers do
         raise TaskError(f"cannot read {source!r}: {_reason(place, error)}") from error
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    """Without `datasets`, which has pyarrow fetch all of a file before its first row is there."""
+    from pyarrow import parquet
+
+    file: Any = cast(Any, parquet).ParquetFile(path, pre_buffer=False)
+    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+        yield from batch.to_pylist()
 
 
 def _reason(place: FileSource | HubSource, error: Exception) -> str:
