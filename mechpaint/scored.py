@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from mechpaint.analysis import Advance, Record, Results, RouteAnalysis, TaskFacts
 from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.lmeval.tables import lm_eval_tables
 from mechpaint.plan import Cell, Plan
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
@@ -140,9 +142,11 @@ class ScoredPlan(Plan):
         return [self._cell(place, part) for place, parts in enumerate(self._parts()) for part in parts]
 
     def report(self, table: pd.DataFrame) -> Report:
-        """The analysis's."""
+        """The analysis's, and the tables of lm-eval's metrics where tasks are lm-eval's."""
         subject = self.subject
-        return self.analysis.report(Results(table, self.route_of, self.facts, subject.name, subject.n_layers))
+        results = Results(table, self.route_of, self.facts, subject.name, subject.n_layers)
+        made = self.analysis.report(results)
+        return dataclasses.replace(made, sections=[*made.sections, *lm_eval_tables(results)])
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the tasks, the routes and what sharing saved."""
@@ -195,7 +199,8 @@ class ScoredPlan(Plan):
 def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
     items = selection.items
     chance = task.chance(subject.model, items)
-    return TaskFacts(str(task), task.measured(), chance, len(items), task.metric(items), selection.too_long)
+    metric = task.metric(items)
+    return TaskFacts(str(task), task.measured(), chance, len(items), metric, selection.too_long, task.reported())
 
 
 def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from mechpaint.analysis import ReportedMetric
 from mechpaint.lmeval.aggregations import name_of
 from mechpaint.metrics import F1, Matthews, Mean, Metric, WeightedMean
 from mechpaint.tasks.items import TaskError
@@ -210,6 +211,20 @@ def filters_of(task: Any) -> list[str]:
     """
     listed = task.config.filter_list
     return [one["name"] for one in listed] if listed else ["none"]
+
+
+def all_metrics(task: Any) -> tuple[ReportedMetric, ...]:
+    """All metrics of a task, for each of its filters.
+
+    Args:
+        task: lm-eval's task.
+    """
+    better = task.higher_is_better()
+    return tuple(
+        ReportedMetric(name, key, name_of(aggregation), better.get(name) is not False)
+        for key in filters_of(task)
+        for name, aggregation in task.aggregation().items()
+    )
 
 
 def _reading(task: Any, name: str) -> Reading | None:

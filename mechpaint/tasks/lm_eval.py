@@ -16,6 +16,7 @@ from mechpaint.tasks.task import PlaceTask, Selection, context, within_context
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from mechpaint.analysis import ReportedMetric
     from mechpaint.lmeval.document import Document
     from mechpaint.lmeval.loading import Definition
     from mechpaint.lmeval.measures import Measure
@@ -155,6 +156,12 @@ class LmEval(PlaceTask["Document"]):
     def metric(self, items: Sequence[Document]) -> Metric:
         """The metric's aggregation."""
         return self.measure_used.reading.metric(lambda: self._guessed(items))
+
+    def reported(self) -> tuple[ReportedMetric, ...]:
+        """All metrics of all filters, the one that is its score included."""
+        from mechpaint.lmeval.measures import all_metrics
+
+        return all_metrics(self.loaded)
 
     def _guessed(self, items: Sequence[Document]) -> Mapping[str, Any]:
         from mechpaint.lmeval.guessing import values_where_guessed

@@ -17,7 +17,7 @@ from mechpaint.tasks.items import Item, Named, Outcome, Placed, Rowed, TaskError
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.analysis import Advance, Record
+    from mechpaint.analysis import Advance, Record, ReportedMetric
     from mechpaint.cost import Cost
     from mechpaint.metrics import Metric
     from mechpaint.prefixtree import PrefixTree
@@ -153,6 +153,10 @@ class Task(ABC, Generic[Asked]):
         from mechpaint.metrics import Mean
 
         return Mean()
+
+    def reported(self) -> tuple[ReportedMetric, ...]:
+        """The metrics that its records have in `metrics`, shown in tables of their own: by default none."""
+        return ()
 
     def measured(self) -> str:
         """What its score is, with the unit: `measure`, unless that depends on its settings."""
