@@ -26,11 +26,10 @@ from mechpaint.discovery import chosen_by, discover
 from mechpaint.errors import InputError
 from mechpaint.hookset import HookSet
 from mechpaint.hooktext import parse_hook_set
-from mechpaint.kvcache import KV, layout
+from mechpaint.kvcache import layout
 from mechpaint.models import LoadError, digest, load, require_tokenizer, stored_tokenizer
 from mechpaint.plugins import built_in
 from mechpaint.route import Route
-from mechpaint.session import attach
 from mechpaint.tasks.fitting import require_causal
 
 if TYPE_CHECKING:
@@ -53,6 +52,9 @@ OPTIONS = (
 """What lm-eval's `HFLM` can be told and this model too: it means the same."""
 
 _HFLM: Any = huggingface.HFLM  # lm-eval's decorator hides its type
+MOST_WRITTEN = 256
+"""How many tokens lm-eval lets be generated where a task does not say."""
+
 _OWN = ("pretrained", "route", "kv", "device", "dtype", "tokenizer", "trust_remote_code")
 _ONLY_SPEED = ("batch_size", "max_batch_size", "logits_cache")
 _OWNER = "mechpaint"
@@ -103,14 +105,15 @@ class MechpaintLM(_HFLM):
         **options: Any,
     ) -> None:
         _check_names(options, OPTIONS)
-        self.hook_set = _as_hook_set(route)
+        wanted = route if isinstance(route, Route) else _as_hook_set(route)
         self.bridge = load(
             pretrained, device=_device(device), dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code
         )
         _require_fit(self.bridge)
-        self.route = self.hook_set.route(Conductor(self.bridge).n_layers)
-        layout(kv, self.route)  # refuses one that is not known
-        self.kv: KV = cast(KV, kv)
+        self._conductor = Conductor(self.bridge)
+        self.route = _route(wanted, self._conductor.n_layers)
+        self.kv = kv
+        self._layout = layout(kv, self.route)
         self._options = {name: str(value) for name, value in sorted(options.items()) if name not in _ONLY_SPEED}
         self._name = pretrained if isinstance(pretrained, str | Path) else type(pretrained).__name__
         own: Any = copy.deepcopy(stored_tokenizer(self.bridge))  # HFLM gives it a padding token
@@ -155,7 +158,6 @@ class MechpaintLM(_HFLM):
             "model_layers": self.route.n_layers,
             "model_weights_sha256": digest(self.bridge),
             "route": str(self.route),
-            "hook_set": str(self.hook_set),
             "kv": self.kv,
             "mechpaint_version": mechpaint.__version__,
         }
@@ -189,11 +191,11 @@ class MechpaintLM(_HFLM):
         return json.dumps(facts)
 
     def _model_call(self, inps: Tensor, attn_mask: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        with attach(self.bridge, self.hook_set, kv=self.kv):
+        with self._conductor.along(self.route, self._layout):
             return cast(Tensor, super()._model_call(inps, attn_mask, labels))
 
     def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **generation_kwargs: Any) -> Tensor:
-        with attach(self.bridge, self.hook_set, kv=self.kv):
+        with self._conductor.along(self.route, self._layout):
             return cast(Tensor, super()._model_generate(context, max_length, stop, **generation_kwargs))
 
 
@@ -206,10 +208,13 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
         )
 
 
-def _as_hook_set(route: str | int | Route | HookSet) -> HookSet:
-    """What a route means: names are hook sets, numbers a route's notation."""
+def _as_hook_set(route: str | int | HookSet) -> HookSet | str:
+    """Hook sets, or a route's notation: names are hook sets, numbers are layers."""
+    text = "" if isinstance(route, HookSet) else str(route).strip()  # lm-eval makes a number of '5'
+    if text and not text[0].isalpha():
+        return text
     if not isinstance(route, HookSet):
-        route = _read(route)
+        route = parse_hook_set(text, discover(built_in(), chosen=chosen_by(os.environ)).registry.hook_sets)
     if not route.only_reroutes():
         raise HarnessError(
             f"lm-eval asks along a route: expected hook sets that reroute, and {route} also reads or hooks"
@@ -217,13 +222,13 @@ def _as_hook_set(route: str | int | Route | HookSet) -> HookSet:
     return route
 
 
-def _read(route: str | int | Route) -> HookSet:
-    hook_sets = discover(built_in(), chosen=chosen_by(os.environ)).registry.hook_sets
-    text = str(route).strip()  # lm-eval makes a number of '5'
-    if isinstance(route, Route) or (text and not text[0].isalpha()):
-        reroute: Any = hook_sets["reroute"]
-        return reroute(route if isinstance(route, Route) else text)
-    return parse_hook_set(text, hook_sets)
+def _route(wanted: str | Route | HookSet, n_layers: int) -> Route:
+    if isinstance(wanted, str):
+        return Route.parse(wanted, n_layers)
+    if isinstance(wanted, HookSet):
+        return wanted.route(n_layers)
+    wanted.check_model(n_layers)
+    return wanted
 
 
 def _device(asked: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import sys
@@ -17,13 +16,13 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
-from lm_eval.models.huggingface import HFLM
 
 import mechpaint as mp
 from mechpaint.cli import harness as command
 from mechpaint.harness import HarnessError, MechpaintLM
 from mechpaint.hooks import Average, ReadResidual, Skip
 from tests import tiny
+from tests.reordered import hflm
 
 TEXTS = ("The capital of France", "When Mary and John went to the store", "the city of", "Par")
 ORDERS = {
@@ -36,22 +35,6 @@ ORDERS = {
 }
 FAST = ("", "3 [1 4]x2", "skip(2, 3)")
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
-
-
-@functools.cache
-def _plain(path):
-    return transformers.AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager", dtype="float32").eval()
-
-
-def _hflm(path, order, **options):
-    """HFLM around the layers in this order; one that comes twice is copied, and has two places in a cache."""
-    model = copy.deepcopy(_plain(path))
-    layers = [copy.deepcopy(model.model.layers[i]) for i in order]
-    for place, layer in enumerate(layers):
-        layer.self_attn.layer_idx = place
-    model.model.layers = torch.nn.ModuleList(layers)
-    model.config.num_hidden_layers = len(order)
-    return HFLM(pretrained=model, tokenizer=transformers.AutoTokenizer.from_pretrained(path), **options)
 
 
 def _requests(kind, *arguments):
@@ -81,7 +64,7 @@ def _answers(lm):
 def test_every_kind_of_request_is_answered_as_by_the_layers_in_that_order(folder, route):
     options = {"batch_size": 3, "max_length": 40}  # rolling texts have several windows
     found = _answers(MechpaintLM(str(folder), route, device="cpu", **options))
-    expected = _answers(_hflm(folder, ORDERS[route], **options))
+    expected = _answers(hflm(folder, ORDERS[route], **options))
     if ORDERS[route] == ORDERS[""]:
         assert found == expected
         return
@@ -89,7 +72,7 @@ def test_every_kind_of_request_is_answered_as_by_the_layers_in_that_order(folder
         assert (a, greedy) == (pytest.approx(b, abs=1e-4), also)
     assert found[1] == pytest.approx(expected[1], abs=1e-3)
     assert found[2] == expected[2]
-    full = _answers(_hflm(folder, ORDERS[""], **options))  # a control: the model's own order answers otherwise
+    full = _answers(hflm(folder, ORDERS[""], **options))  # a control: the model's own order answers otherwise
     assert found[0] != full[0]
     assert found[2] != full[2]
 
@@ -107,7 +90,7 @@ def test_sampling_is_that_of_hugging_face(folder):
         "generate_until", *((text, {"do_sample": True, "temperature": 0.8, "max_gen_toks": 8}) for text in TEXTS)
     )
     texts = []
-    for lm in (MechpaintLM(str(folder), "3 [1 4]x2", batch_size=4), _hflm(folder, [3, 1, 4, 1, 4], batch_size=4)):
+    for lm in (MechpaintLM(str(folder), "3 [1 4]x2", batch_size=4), hflm(folder, [3, 1, 4, 1, 4], batch_size=4)):
         torch.manual_seed(5)
         texts.append(lm.generate_until(sampled, disable_tqdm=True))
     assert texts[0] == texts[1]
@@ -206,10 +189,9 @@ def test_the_command_is_lm_eval_and_its_results_say_the_route(lm_eval_command, f
     assert "exact_match" in shown.out
     found = _results(tmp_path / "out")
     assert found["config"]["route"] == "0-1 4-5"
-    assert found["config"]["hook_set"] == str(Skip(2, 3))
     assert found["config"]["model_weights_sha256"] == mp.models.digest(mp.load(folder))
     expected = lm_eval.simple_evaluate(
-        _hflm(folder, [0, 1, 4, 5]),
+        hflm(folder, [0, 1, 4, 5]),
         tasks=["choices", "generating"],
         task_manager=lm_eval.tasks.TaskManager(include_path=str(tmp_path)),
     )
@@ -303,7 +285,7 @@ def test_a_cache_is_of_one_model_and_route(folder, tmp_path):
 
 
 def test_the_cache_of_another_kind_of_model_is_refused(folder, tmp_path):
-    kept = _cached(_hflm(folder, ORDERS[""]), tmp_path / "b.db")
+    kept = _cached(hflm(folder, ORDERS[""]), tmp_path / "b.db")
     kept.loglikelihood(CHOICES[:2])
     kept.dbdict.close()
     with pytest.raises(HarnessError, match="holds answers of another model"):

@@ -126,7 +126,7 @@ metric_list:
 }
 NAMES = tuple(_TASKS)
 
-_FUNCTIONS = '''
+_FUNCTIONS = """
 def which(doc):
     return doc["gold"]
 
@@ -138,7 +138,7 @@ def beginnings(doc):
 
 def end(doc):
     return doc["sentence"].split("_")[1].strip()
-'''
+"""
 
 GROUP = """
 group: made_up_group
