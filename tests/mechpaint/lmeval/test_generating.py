@@ -30,6 +30,7 @@ from tests.reordered import hflm
 
 ROWS = 3
 ORDERS = {"0-5": [0, 1, 2, 3, 4, 5], "0-1 4-5": [0, 1, 4, 5], "3 [1 4]x2": [3, 1, 4, 1, 4]}
+FAST = ("3 [1 4]x2",)
 QUESTIONS = ("1 + 1 =", "Mary has 2. John has 3.", "What is 7 - 3?", "one two three", "12", "Add 4 and 5 and 6 and 7")
 SUMS = """
 task: sums
@@ -75,7 +76,7 @@ def _written(model, items, text, rows=ROWS, advance=lambda ticks: None):
     return {prompt.number: answer for prompt, answer in found}
 
 
-@pytest.mark.parametrize("text", ORDERS)
+@pytest.mark.parametrize("text", [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in ORDERS])
 def test_texts_are_those_of_lm_evals_own_model(folder, speaking, tmp_path, text):
     items = LmEval("sums", folder=_folder(tmp_path)).select(speaking).items
     found = _written(speaking, items, text)
@@ -125,7 +126,7 @@ def test_a_run_scores_what_lm_eval_scores(folder, speaking, tmp_path):
         assert all(along.score[f"document {n}"] == metrics[n]["strict"]["exact_match"] for n in own)  # the first filter
         assert along.logprob.isna().all()
         assert (results["exact_match,flexible"] == 1) == (text == "0-5")
-    assert task.chance(speaking, plan.items[0]) == 0
+    assert task.chance(speaking, plan.items[0]) == said.count("[invalid]") / len(said)  # of writing nothing
 
 
 def test_prompts_that_leave_no_room_are_named_and_not_cut(speaking, tmp_path):
@@ -175,6 +176,7 @@ def test_logits_that_are_no_numbers_are_said_row_by_row(folder, tmp_path):
     assert all((record["metrics"] == "") == math.isnan(record["score"]) == (not record["finite"]) for record in found)
 
 
+@pytest.mark.slow
 def test_sampling_is_the_same_again_and_disturbs_nobody(speaking, tmp_path):
     options = "max_gen_toks: 9, do_sample: true, temperature: 1.5"
     task = LmEval("sums", folder=_folder(tmp_path, options=options, repeats=3))
