@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.metrics import Metric
-    from mechpaint.report import Report
+    from mechpaint.report import Report, Section
     from mechpaint.route import Route
 
 Columns: TypeAlias = Mapping[str, type]
@@ -43,7 +43,9 @@ class Analysis(ABC):
     """A question, asked by running something. Subclass one of the three kinds.
 
     Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
-    `metadata={"help": ...}` as the help text. To add one, see CONTRIBUTING.
+    `metadata={"help": ...}` as the help text. A field of a `ModelAnalysis` or an `Experiment` that does nothing but
+    choose which hook sets or trials there are has `metadata={"chooses": True}` too: what is measured under a label may
+    not depend on it. To add one, see CONTRIBUTING.
     """
 
     name: ClassVar[str]
@@ -54,6 +56,17 @@ class Analysis(ABC):
     def settings(self) -> dict[str, Any]:
         """Everything that its results depend on, besides the model."""
         return {"analysis": self.name, **dataclasses.asdict(self)}
+
+    def settings_of(self, label: str) -> dict[str, Any]:
+        """What the records of one hook set or trial depend on: all settings, but for fields that only choose.
+
+        A run takes over what another has computed under the same label with the same of these.
+
+        Args:
+            label: The hook set's or trial's.
+        """
+        choosing = {field.name for field in dataclasses.fields(self) if field.metadata.get("chooses")}
+        return {name: value for name, value in self.settings().items() if name not in choosing}
 
 
 def _mean() -> Metric:
@@ -150,6 +163,17 @@ class RouteAnalysis(Analysis):
             results: What was measured; `mechpaint.statistics.Scores` normalises it.
         """
 
+    def beside(self, results: Sequence[Results]) -> Sequence[Section]:
+        """Figures, tables and views of several runs side by side, such as one of each model: by default none.
+
+        `mechpaint compare` puts them on its page, where all runs are of this analysis.
+
+        Args:
+            results: What was measured, two or more. The analysis is the first's: others may have had other settings,
+                other hook sets, tasks and models.
+        """
+        return ()
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -206,6 +230,17 @@ class ModelAnalysis(Analysis):
             table: All records, in the order of `hook_sets`: `label`, then `columns`.
             facts: What the model is.
         """
+
+    def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
+        """Figures, tables and views of several runs side by side, such as one of each model: by default none.
+
+        `mechpaint compare` puts them on its page.
+
+        Args:
+            tables: What `report` is given, of two runs or more. The analysis is the first's: others may have had other
+                settings, other hook sets and models.
+        """
+        return ()
 
 
 @dataclass(frozen=True)

@@ -13,3 +13,7 @@ class MissingCell(CellError):
 
 class DamagedCell(CellError):
     """A cell whose bytes, columns or number of rows are not what they must be: which, and in what way."""
+
+
+class IncompleteRun(RuntimeError):
+    """A run with cells that are missing or damaged, of which nothing is told: which, and what computes them."""

@@ -11,7 +11,8 @@
         FineTuningError   training that cannot be: settings, labelled texts, or a model that gets no such head
         TaskError         no such task, no items, a source that cannot be read
         HarnessError      what lm-eval hands its model does not fit: an argument, a route, a cache of answers
-        NoRuns            no folder that runs could be in
+        NoRuns            no folder that runs could be in, no such run in it, or several
+        AccountError      a run of an earlier version, or of an analysis that is not there
         PluginError       a plugin file that is not there, or in which something is wrong
         VariantError      an experiment that the paper does not define
         ViewError         an interactive view that would be drawn wrongly, or too slowly
@@ -32,6 +33,7 @@
       CellError           a cell of a run that is missing or damaged where it is needed; the command line exits with 1
         MissingCell       it is not there
         DamagedCell       other bytes than were written, other columns, another number of rows
+      IncompleteRun       a run of which cells are missing or damaged; the command line exits with 1
       WeightsError        packaged weights that are missing or damaged; the command line exits with 1
 
 Each message says what was given, what was expected, and what to do.

@@ -6,16 +6,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mechpaint.account import Account
 from mechpaint.analysis import Advance, Experiment, Record
+from mechpaint.cells import labelled
 from mechpaint.plan import Cell, Plan, cell_name, settings_details
-from mechpaint.runs import labelled, labelled_schema
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mechpaint.report import Report
+from mechpaint.provenance import plugin_versions
+from mechpaint.versions import digest, versions
 
 
 @dataclass(frozen=True)
@@ -44,20 +42,21 @@ class ExperimentPlan(Plan):
         """The experiment's settings."""
         return self.analysis.settings()
 
-    def schema(self) -> Any:
-        """The label and the experiment's columns."""
-        return labelled_schema(self.analysis.columns)
-
     def cells(self) -> list[Cell]:
         """A cell a trial."""
+        computed_with = versions(plugin_versions(self.made_of()))
+
+        def basis(label: str) -> str:
+            return digest({**self.analysis.settings_of(label), "label": label}, computed_with)
+
         return [
-            Cell(cell_name(place, label), label, ticks, partial(self._measure, label))
+            Cell(cell_name(place, label), label, ticks, basis(label), partial(self._measure, label))
             for place, (label, ticks) in enumerate(self.analysis.trials().items())
         ]
 
-    def report(self, table: pd.DataFrame) -> Report:
-        """The experiment's."""
-        return self.analysis.report(table)
+    def account(self) -> Account:
+        """The experiment itself."""
+        return Account(self.analysis, None, (), tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The settings, and how many trials there were."""

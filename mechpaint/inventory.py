@@ -18,7 +18,7 @@ State: TypeAlias = Literal["finished", "unfinished", "damaged", "unknown"]
 
 
 class NoRuns(InputError):
-    """There is no folder that runs could be in."""
+    """There is no folder that runs could be in, or not the run in it that was named."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,71 @@ def kept_runs(out: Path) -> list[KeptRun]:
     return sorted(runs, key=lambda run: (run.analysis, run.when, run.folder))
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a run folder says of what it is for.
+
+    Attributes:
+        model: What its model is called; None if it has none.
+        command: What it was last run by.
+        cells: The names of all its cells, in order.
+    """
+
+    model: str | None
+    command: str
+    cells: tuple[str, ...]
+
+
+def said(folder: Path) -> Said | None:
+    """What `plan.json` says; None if there is none, or another file.
+
+    Args:
+        folder: The run folder.
+    """
+    try:
+        found: Any = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    plan = cast("dict[str, Any]", found)
+    model, command, cells = (plan.get(name) for name in ("model", "command", "cells"))
+    if not (isinstance(model, str | None) and isinstance(command, str) and isinstance(cells, list)):
+        return None
+    return Said(model, command, tuple(map(str, cast("list[Any]", cells))))
+
+
+def find_run(named: str, out: Path) -> Path:
+    """A run folder by its path, by that of a folder with no other run in it, or by the beginning of its fingerprint.
+
+    Args:
+        named: A path, or such as `ab12` or `painters/ab12`.
+        out: The folder of all runs.
+
+    Raises:
+        NoRuns: There is no such run, or more than one.
+    """
+    if named and Path(named).is_dir():
+        found = sorted(config.parent for config in Path(named).rglob("config.yaml"))
+    else:
+        runs = sorted(config.parent for config in out.glob("*/*/config.yaml"))
+        known = {run: f"{run.parent.name}/{run.name}" if "/" in named else run.name for run in runs}
+        found = [run for run, name in known.items() if named and name.startswith(named)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{run.parent.name}/{run.name}" for run in found)
+        raise NoRuns(f"{named!r} may be any of {len(found)} runs: {listed}. Give more of its name")
+    raise NoRuns(
+        f"there is no run {named!r}: expected a run folder, or the beginning of the name of one in {str(out)!r} "
+        "(--out); `mechpaint runs` shows what there is"
+    )
+
+
 def _kept(config: Path) -> KeptRun:
     folder = config.parent
-    said = _said(folder / PLAN)
-    names = None if said is None else said.cells
+    plan = said(folder)
+    names = None if plan is None else plan.cells
     whole: list[str] = []
     damaged: list[str] = []
     for path in sorted((folder / "cells").glob("[!.]*.parquet")):
@@ -86,38 +147,14 @@ def _kept(config: Path) -> KeptRun:
             (whole if _is_whole(path) else damaged).append(path.stem)
     return KeptRun(
         folder,
-        said and said.model,
-        said and said.command,
+        plan and plan.model,
+        plan and plan.command,
         datetime.fromtimestamp(config.stat().st_mtime).astimezone(),
         names,
         tuple(whole),
         tuple(damaged),
         (folder / "report.html").is_file(),
     )
-
-
-@dataclass(frozen=True)
-class _Said:
-    """What `plan.json` says."""
-
-    model: str | None
-    command: str
-    cells: tuple[str, ...]
-
-
-def _said(path: Path) -> _Said | None:
-    """What the file says; None if there is none, or another one."""
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    said = cast("dict[str, Any]", found)
-    model, command, cells = (said.get(name) for name in ("model", "command", "cells"))
-    if not (isinstance(model, str | None) and isinstance(command, str) and isinstance(cells, list)):
-        return None
-    return _Said(model, command, tuple(map(str, cast("list[Any]", cells))))
 
 
 def _is_whole(path: Path) -> bool:

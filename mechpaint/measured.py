@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from mechpaint.account import Account
 from mechpaint.analysis import Advance, ModelAnalysis, ModelFacts, Record
+from mechpaint.cells import labelled
 from mechpaint.hookset import HookSet
 from mechpaint.plan import Cell, Plan, cell_name, settings_details
-from mechpaint.route import Route
-from mechpaint.runs import labelled, labelled_schema
+from mechpaint.provenance import plugin_versions
 from mechpaint.subject import Subject
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mechpaint.report import Report
+from mechpaint.versions import digest, versions
 
 
 @dataclass(frozen=True)
@@ -62,32 +59,22 @@ class MeasuredPlan(Plan):
         model = {"model": subject.weights, "dtype": subject.dtype, "hooks": str(subject.hooks)}
         return {**self.analysis.settings(), **model}
 
-    def schema(self) -> Any:
-        """The label and the analysis's columns."""
-        return labelled_schema(self.analysis.columns)
-
     def made_of(self) -> list[object]:
         """The analysis and its hook sets."""
         return [self.analysis, *(part for hook_set in self.hook_sets.values() for part in hook_set.parts())]
 
-    def model(self) -> str:
-        """The subject's name."""
-        return self.subject.name
-
-    def routes(self) -> dict[str, Route]:
-        """Every hook set's."""
-        return dict(self.facts.routes)
-
     def cells(self) -> list[Cell]:
         """A cell a hook set, which is one tick."""
+        computed_with = versions(plugin_versions(self.made_of()))
         return [
-            Cell(cell_name(place, label), label, 1, partial(self._measure, label))
+            Cell(cell_name(place, label), label, 1, basis, partial(self._measure, label))
             for place, label in enumerate(self.hook_sets)
+            for basis in [digest(self._basis(label), computed_with)]
         ]
 
-    def report(self, table: pd.DataFrame) -> Report:
-        """The analysis's."""
-        return self.analysis.report(table, self.facts)
+    def account(self) -> Account:
+        """The model and the routes."""
+        return Account(self.analysis, self.facts, (), tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the settings, and how many hook sets there are."""
@@ -105,6 +92,16 @@ class MeasuredPlan(Plan):
             "cells": len(routes),
             "routes": {label: str(route) for label, route in routes.items()},
             "layer calls a forward pass of each": sum(route.layer_calls for route in routes.values()),
+        }
+
+    def _basis(self, label: str) -> dict[str, Any]:
+        """What is measured under a hook set depends on."""
+        return {
+            **self.analysis.settings_of(label),
+            "label": label,
+            "hook set": str(self.hook_sets[label]),
+            "model": self.subject.weights,
+            "dtype": self.subject.dtype,
         }
 
     def _measure(self, label: str, advance: Advance) -> Iterable[Record]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mechpaint.account import Account, schema_of
 from mechpaint.analysis import Advance, Analysis, Record
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Cell:
         name: The file's name without an ending.
         label: What it is, for the progress bar.
         ticks: How much work it is, in the ticks that it advances by.
+        basis: A digest of all that its records depend on. Cells of other runs with the same one hold the same.
         compute: Gives its records, the same at every call, and advances as it goes.
         rows: How many records these are; None if that is not known before.
     """
@@ -36,8 +38,25 @@ class Cell:
     name: str
     label: str
     ticks: int
+    basis: str
     compute: Callable[[Advance], Iterable[Record]]
     rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsCell(Cell):
+    """A cell with a record for each of some items under each of some routes, which no other item or route changes.
+
+    Args:
+        items: From the items' names to digests of what is in them.
+        routes: The routes.
+        complete: Gives all its records, in the order of items and then of routes, out of those that are known, and
+            advances as it goes. Which items and routes these have is all that it looks at.
+    """
+
+    items: Mapping[str, str]
+    routes: Sequence[str]
+    complete: Callable[[Advance, Sequence[Record]], Iterable[Record]]
 
 
 @dataclass(frozen=True)
@@ -54,21 +73,13 @@ class Plan(ABC):
     def config(self) -> dict[str, Any]:
         """Everything that the results depend on, but for versions: what the run is known by."""
 
-    @abstractmethod
     def schema(self) -> Any:
         """The pyarrow schema of the records."""
+        return schema_of(self.analysis)
 
     @abstractmethod
     def cells(self) -> Sequence[Cell]:
         """The pieces in which it is computed and kept, in the order of the results."""
-
-    @abstractmethod
-    def report(self, table: pd.DataFrame) -> Report:
-        """What to say of all cells' records."""
-
-    @abstractmethod
-    def details(self) -> list[tuple[str, str]]:
-        """What the page tells of how it was run, as names and values."""
 
     @abstractmethod
     def forecast(self) -> dict[str, Any]:
@@ -78,13 +89,18 @@ class Plan(ABC):
         """The analysis, and the tasks and hook sets that it is run with: the results depend on their code."""
         return (self.analysis,)
 
-    def model(self) -> str | None:
-        """What its model is called, if it is of one."""
-        return None
+    @abstractmethod
+    def account(self) -> Account:
+        """What its report is drawn from, besides the records."""
+
+    def report(self, table: pd.DataFrame) -> Report:
+        """What to say of all cells' records."""
+        return self.account().report(table)
 
     def routes(self) -> Mapping[str, Route]:
         """The route of every hook set by its label, if it has any."""
-        return {}
+        model = self.account().model
+        return {} if model is None else model.routes
 
     def at_once(self) -> int | None:
         """How many cells may be computed at the same time, in threads, each with one thread of torch.

@@ -1,4 +1,4 @@
-"""How a plan is run: compute what is missing, keep it, report on all of it."""
+"""How a plan is run: compute what neither it nor another run has, keep it, report on all of it."""
 
 from __future__ import annotations
 
@@ -7,55 +7,21 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 import torch
 from rich.progress import Progress, TaskID
 
+from mechpaint.analysis import Advance, Record
 from mechpaint.damage import DamagedCell, MissingCell
-from mechpaint.plan import Cell, Plan
+from mechpaint.finished import Finished, Taken
+from mechpaint.others import Held, Others
+from mechpaint.plan import Cell, ItemsCell, Plan
 from mechpaint.progress import progress
 from mechpaint.provenance import plugin_versions
-from mechpaint.report import Report, Table, write_report
+from mechpaint.report import write_report
 from mechpaint.runs import RunFolder
-from mechpaint.showing import Showing, Shown
-
-
-@dataclass(frozen=True)
-class Finished(Showing):
-    """A run that is done.
-
-    Attributes:
-        folder: The run folder.
-        page: The page in it.
-        report: What the page says.
-        computed: How many cells were computed now; the others were there, or another process was faster.
-        seconds: How long that took.
-    """
-
-    folder: Path
-    page: Path
-    report: Report
-    computed: int
-    seconds: float
-
-    @property
-    def done(self) -> str:
-        """In words, what was computed now."""
-        if not self.computed:
-            return "all was computed before"
-        return f"{self.computed} cells computed in {self.seconds:.0f} s"
-
-    def _shown(self) -> Shown:
-        table = next((section for section in self.report.sections if isinstance(section, Table)), None)
-        facts = [
-            *(("", paragraph) for paragraph in self.report.summary),
-            ("done", self.done),
-            ("report", str(self.page)),
-        ]
-        return Shown(self.report.title, facts, table.columns if table else (), table.rows if table else ())
 
 
 def _warn(message: str) -> None:
@@ -64,6 +30,8 @@ def _warn(message: str) -> None:
 
 def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn) -> Finished:
     """Compute what is missing or damaged, then draw the report.
+
+    What other runs in the folder hold of it is taken over. The run is whole without them.
 
     Several processes may run the same plan at the same time. Each takes the cells that another has finished.
 
@@ -79,24 +47,48 @@ def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
     began = time.monotonic()
-    plugins = plugin_versions(plan.made_of())
-    folder = RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugins)
+    folder = _folder(plan, out)
     cells = plan.cells()
-    routes = {label: str(route) for label, route in plan.routes().items()}
-    folder.begin(routes, {"model": plan.model(), "command": command, "cells": [cell.name for cell in cells]})
+    account = plan.account().telling(_provenance(folder))
+    folder.begin(account, command, cells)
     missing = _missing(folder, cells, warn)
     with progress() as bar:
         shown = bar.add_task("", total=sum(cell.ticks for cell in missing), visible=bool(missing))
-        work = _Work(folder, bar, shown)
+        work = _Work(folder, Others(folder.path, plan.schema(), missing), bar, shown)
         at_once = plan.at_once()
         if at_once is None:
             for cell in missing:
                 work.do(cell)
         else:
             _do_at_once(work, missing, at_once)
-    report = plan.report(folder.collect([cell.name for cell in cells]))
-    page = write_report(report, folder.path, [*plan.details(), *_provenance(folder)], command)
-    return Finished(folder.path, page, report, work.computed, time.monotonic() - began)
+    report = account.report(folder.collect([cell.name for cell in cells]))
+    page = write_report(report, folder.path, account.details, command)
+    return Finished(folder.path, page, report, work.computed, time.monotonic() - began, work.taken())
+
+
+def remaining(plan: Plan, out: Path) -> dict[str, int]:
+    """How much of a plan is to be computed, as it stands now: numbers of cells by what there is of them.
+
+    Nothing is written. Cells that are damaged count as those that are missing.
+
+    Args:
+        plan: What to do.
+        out: The folder of all runs.
+    """
+    folder, cells = _folder(plan, out), plan.cells()
+    missing = _missing(folder, cells, lambda message: None)
+    others = Others(folder.path, plan.schema(), missing)
+    held = [others.held(cell) for cell in missing]
+    return {
+        "cells": len(cells),
+        "cells there": len(cells) - len(missing),
+        "cells that other runs hold": sum(each.whole for each in held),
+        "cells that they hold in part": sum(bool(each.records) and not each.whole for each in held),
+    }
+
+
+def _folder(plan: Plan, out: Path) -> RunFolder:
+    return RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugin_versions(plan.made_of()))
 
 
 def _missing(folder: RunFolder, cells: Sequence[Cell], warn: Callable[[str], None]) -> list[Cell]:
@@ -124,17 +116,24 @@ class _Stopped(BaseException):
 class _Work:
     """Computes cells and keeps them, until one fails or all are told to stop."""
 
-    def __init__(self, folder: RunFolder, bar: Progress, shown: TaskID) -> None:
+    def __init__(self, folder: RunFolder, others: Others, bar: Progress, shown: TaskID) -> None:
         self._folder = folder
+        self._others = others
         self._bar = bar
         self._shown = shown
         self._stop = Event()
-        self._kept: list[str] = []
+        self._kept: list[Held] = []
 
     @property
     def computed(self) -> int:
-        """How many cells were computed and kept."""
-        return len(self._kept)
+        """How many cells were computed and kept, whole or in part."""
+        return sum(not held.whole for held in self._kept)
+
+    def taken(self) -> Taken:
+        """What was taken over from other runs."""
+        runs = sorted({run for held in self._kept for run in held.runs})
+        in_part = sum(bool(held.records) and not held.whole for held in self._kept)
+        return Taken(sum(held.whole for held in self._kept), in_part, tuple(runs))
 
     def do(self, cell: Cell) -> None:
         """Compute a cell and put it in its place, unless another process has done so, before or meanwhile."""
@@ -151,10 +150,11 @@ class _Work:
             advance(0)
             self._bar.update(self._shown, description=cell.label)
             if not self._folder.has(cell.name, cell.rows):
-                records = list(cell.compute(advance))
+                held = self._others.held(cell)
+                records = _all_records(cell, held, advance)
                 if not self._folder.has(cell.name, cell.rows):
                     self._folder.write(cell.name, records)
-                    self._kept.append(cell.name)
+                    self._kept.append(held)
             self._bar.advance(self._shown, cell.ticks - told)
         except BaseException:
             self.stop()  # here and not where it is noticed: this thread would begin another cell before
@@ -163,6 +163,13 @@ class _Work:
     def stop(self) -> None:
         """Make all cells stop where they next advance."""
         self._stop.set()
+
+
+def _all_records(cell: Cell, held: Held, advance: Advance) -> list[Record]:
+    """A cell's records: those that other runs hold, and the others computed."""
+    if isinstance(cell, ItemsCell):
+        return list(cell.complete(advance, held.records))
+    return list(held.records if held.whole else cell.compute(advance))
 
 
 def _do_at_once(work: _Work, cells: Sequence[Cell], at_once: int) -> None:

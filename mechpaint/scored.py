@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from mechpaint.analysis import Advance, Record, Results, RouteAnalysis, TaskFacts
+from mechpaint.account import Account
+from mechpaint.analysis import Advance, ModelFacts, Record, RouteAnalysis, TaskFacts
 from mechpaint.hookset import HookSet, HookSetError
-from mechpaint.lmeval.tables import lm_eval_tables
-from mechpaint.plan import Cell, Plan
+from mechpaint.plan import Cell, ItemsCell, Plan
 from mechpaint.prefixtree import PrefixTree
+from mechpaint.provenance import plugin_versions
 from mechpaint.route import Route
-from mechpaint.subject import Subject
 from mechpaint.tasks.items import Named, TaskError
 from mechpaint.tasks.task import Part, Selection, Task
+from mechpaint.versions import fingerprint
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from mechpaint.report import Report
+    from mechpaint.subject import Subject
 
 BASELINE = "baseline"
 
@@ -112,7 +110,7 @@ class ScoredPlan(Plan):
             "model": self.subject.weights,
             "dtype": self.subject.dtype,
             "tasks": [
-                {**task.settings(), "items": _items_digest(items)}
+                {**task.settings(), "items": _digest(items)}
                 for task, items in zip(settings.tasks, self.items, strict=True)
             ],
             "limit": settings.limit,
@@ -120,18 +118,10 @@ class ScoredPlan(Plan):
             "hooks": str(self.subject.hooks),
         }
 
-    def schema(self) -> Any:
-        """`SCHEMA`."""
-        return SCHEMA
-
     def made_of(self) -> list[object]:
         """The analysis, its hook sets and the tasks."""
         hook_sets = self.subject.hooked(self.analysis.hook_sets(self.subject.n_layers)).values()
         return [self.analysis, *self.settings.tasks, *(part for hook_set in hook_sets for part in hook_set.parts())]
-
-    def model(self) -> str:
-        """The subject's name."""
-        return self.subject.name
 
     def routes(self) -> dict[str, Route]:
         """Every hook set's, and the full model's as `"baseline"`."""
@@ -139,14 +129,17 @@ class ScoredPlan(Plan):
 
     def cells(self) -> list[Cell]:
         """A cell a part of a task. A tick is an item under a route."""
-        return [self._cell(place, part) for place, parts in enumerate(self._parts()) for part in parts]
+        return [
+            self._cell(place, basis, part)
+            for place, (task, parts) in enumerate(zip(self.settings.tasks, self._parts(), strict=True))
+            for basis in [self._basis(task)]
+            for part in parts
+        ]
 
-    def report(self, table: pd.DataFrame) -> Report:
-        """The analysis's, and the tables of lm-eval's metrics where tasks are lm-eval's."""
-        subject = self.subject
-        results = Results(table, self.route_of, self.facts, subject.name, subject.n_layers)
-        made = self.analysis.report(results)
-        return dataclasses.replace(made, sections=[*made.sections, *lm_eval_tables(results)])
+    def account(self) -> Account:
+        """The model, the routes and the tasks."""
+        model = ModelFacts(self.subject.name, self.subject.n_layers, self.route_of)
+        return Account(self.analysis, model, self.facts, tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the tasks, the routes and what sharing saved."""
@@ -186,14 +179,46 @@ class ScoredPlan(Plan):
         """For each task the parts of its work."""
         return [task.parts(items, self.tree) for task, items in zip(self.settings.tasks, self.items, strict=True)]
 
-    def _cell(self, place: int, part: Part[Any]) -> Cell:
+    def _cell(self, place: int, basis: str, part: Part[Any]) -> Cell:
         """The cell of a part of the task at a place in the list."""
         task = self.settings.tasks[place]
         rows = len(part.items) * len(part.tree.routes)
-        return Cell(f"{place:02d}-{part.name}", f"{task}, {part.label}", rows, partial(self._score, task, part), rows)
+        complete = partial(self._complete, task, part)
+        return ItemsCell(
+            f"{place:02d}-{part.name}",
+            f"{task}, {part.label}",
+            rows,
+            basis,
+            partial(complete, held=()),
+            rows,
+            items={item.name: _digest(item) for item in part.items},
+            routes=tuple(map(str, part.tree.routes)),
+            complete=complete,
+        )
 
-    def _score(self, task: Task[Any], part: Part[Any], advance: Advance) -> Iterable[Record]:
-        return task.records(self.subject.model, part.items, part.tree, self.settings.rows_at_once, advance)
+    def _basis(self, task: Task[Any]) -> str:
+        """What a record depends on besides its item and its route: not how items are batched, nor which there are."""
+        depends = {
+            "task": task.settings(),
+            "called": str(task),
+            "model": self.subject.weights,
+            "dtype": self.subject.dtype,
+        }
+        return fingerprint(depends, plugin_versions([task]))
+
+    def _complete(self, task: Task[Any], part: Part[Any], advance: Advance, held: Sequence[Record]) -> Iterable[Record]:
+        """The records of a part, those that are known already among them. Only the others are computed."""
+        named = {route: str(route) for route in part.tree.routes}
+        found = {(record["item"], record["route"]): record for record in held}
+        advance(len(found))
+        for items, tree in _missing(part, named, found.keys()):
+            for record in task.records(self.subject.model, items, tree, self.settings.rows_at_once, advance):
+                found[record["item"], record["route"]] = record
+        asked = [(item.name, name) for item in part.items for name in named.values()]
+        for item, route in asked:
+            if (item, route) not in found:
+                raise ValueError(f"the task {task} gave no record of the item {item!r} under the route {route}")
+        return map(found.__getitem__, asked)
 
 
 def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
@@ -201,6 +226,18 @@ def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> Task
     chance = task.chance(subject.model, items)
     metric = task.metric(items)
     return TaskFacts(str(task), task.measured(), chance, len(items), metric, selection.too_long, task.reported())
+
+
+def _missing(
+    part: Part[Any], named: Mapping[Route, str], there: Collection[tuple[str, str]]
+) -> list[tuple[list[Named], PrefixTree]]:
+    """The items of a part with the routes that each lacks: those that lack the same ones together."""
+    lacking: dict[tuple[Route, ...], list[Named]] = {}
+    for item in part.items:
+        routes = tuple(route for route, name in named.items() if (item.name, name) not in there)
+        lacking.setdefault(routes, []).append(item)
+    trees = {routes: part.tree if len(routes) == len(named) else PrefixTree(routes) for routes in lacking if routes}
+    return [(lacking[routes], tree) for routes, tree in trees.items()]
 
 
 def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
@@ -214,6 +251,6 @@ def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
     return {label: hook_set.route(subject.n_layers) for label, hook_set in subject.hooked(hook_sets).items()}
 
 
-def _items_digest(items: Sequence[Named]) -> str:
+def _digest(items: Named | Sequence[Named]) -> str:
     """So that a run is not taken up with other items: a text, or a tokenizer, may have changed."""
     return hashlib.sha256(repr(items).encode()).hexdigest()[:16]

@@ -55,7 +55,8 @@ class Induction(ModelAnalysis):
     heads: int = field(default=4, metadata={"help": "How many heads to look at, 8 at most."})
     seed: int = field(default=0, metadata={"help": "Of the tokens."})
     layers: tuple[int, ...] | None = field(
-        default=None, metadata={"help": "Which layers to skip and to run twice, such as 0,1; by default all."}
+        default=None,
+        metadata={"help": "Which layers to skip and to run twice, such as 0,1; by default all.", "chooses": True},
     )
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.analysis import Advance, Columns, Experiment, Record
 from mechpaint.errors import InputError
@@ -92,6 +92,12 @@ class Memories(Experiment):
         from mechpaint.analyses.memories.trials import suite
 
         return {label: trial.ticks for label, trial in suite(self).items()}
+
+    def settings_of(self, label: str) -> dict[str, Any]:
+        """The trial: some are of a single width and seed, others of all."""
+        from mechpaint.analyses.memories.trials import suite
+
+        return {"analysis": self.name, "trial": repr(suite(self)[label])}
 
     def measure(self, label: str, advance: Advance) -> Iterable[Record]:
         """Carry out one trial."""

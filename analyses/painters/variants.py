@@ -37,6 +37,11 @@ class Variant:
         """M, the number of layers in the middle."""
         return n_layers - 2 * self.start_layer - 1
 
+    @property
+    def at_random(self) -> bool:
+        """Whether it is one draw of many: `repeat_or_seed` is its seed."""
+        return self.method == "random"
+
     def hook_set(self, n_layers: int) -> HookSet:
         """The hook set for a model of `n_layers` layers.
 

@@ -42,7 +42,7 @@ class Similarity(ModelAnalysis):
 
     name: ClassVar[str] = "similarity"
     question: ClassVar[str] = "Hidden states: which layers share a space, and does it survive skipping and repeating?"
-    columns: ClassVar[Columns] = {"measure": str, "first": int, "second": int, "value": float, "error": float}
+    columns: ClassVar[Columns] = {"measure": str, "window": int, "first": int, "second": int, "value": float}
 
     text: str | None = field(
         default=None,
@@ -52,7 +52,8 @@ class Similarity(ModelAnalysis):
     window: int = field(default=64, metadata={"help": "How many tokens each has."})
     seed: int = field(default=0, metadata={"help": "Of the choice of windows."})
     start_layers: tuple[int, ...] | None = field(
-        default=None, metadata={"help": "Start layers N of skip and middle repeat; by default figure 15's, scaled."}
+        default=None,
+        metadata={"help": "Start layers N of skip and middle repeat; by default figure 15's, scaled.", "chooses": True},
     )
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class Similarity(ModelAnalysis):
         return made
 
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
-        """Similarities and angular distances of all pairs of states, and each state's variance."""
+        """Similarities and angular distances of all pairs of states, and each state's variance, window by window."""
         from mechpaint.analyses.similarity.measures import measure
 
         return measure(self, model, hook_set)

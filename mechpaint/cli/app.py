@@ -23,15 +23,16 @@ from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
 from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
+from mechpaint.cli.printing import print_finished
+from mechpaint.cli.report import report_command
 from mechpaint.cli.runs import runs_command
 from mechpaint.cli.telling import EPILOG, caution, given_command, tell, told
 from mechpaint.discovery import require_files
 from mechpaint.plugins import Registry, built_in
-from mechpaint.showing import Shown
 from mechpaint.sources import PluginError
 from mechpaint.visible import visible
 
-_WITH_PLUGINS = {"analyze", "export", "list"}
+_WITH_PLUGINS = {"analyze", "export", "list", "report"}
 """The commands that use the registry: plugins are imported for them, and for no others."""
 
 
@@ -75,6 +76,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     app.command("list")(_list_command(registry))
     app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
     app.command("runs", epilog=EPILOG)(runs_command)
+    app.command("report", epilog=EPILOG)(report_command(registry))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
     return app
 
@@ -134,12 +136,14 @@ def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) ->
     with told("what was done is kept; give the same command again to go on"):
         plan = kind_of(type(analysis)).plan(analysis, registry, options)
         if options["dry_run"]:
-            _print_plan(plan.forecast(), options["json"])
+            from mechpaint.running import remaining
+
+            _print_plan(plan.forecast() | remaining(plan, Path(options["out"])), options["json"])
             return
         from mechpaint.running import run
 
         finished = run(plan, Path(options["out"]), given_command(), caution)
-    _print_finished(finished, options["json"])
+    print_finished(finished, options["json"])
 
 
 def _print_plan(forecast: dict[str, Any], as_json: bool) -> None:
@@ -156,14 +160,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {one}" for name, one in cast("dict[str, Any]", value).items())
     return f"{value:,}"
-
-
-def _print_finished(finished: Any, as_json: bool) -> None:
-    tables = [section for section in finished.report.sections if hasattr(section, "rows")]
-    if as_json:
-        summary = {t.name: [dict(zip(t.columns, row, strict=True)) for row in t.rows] for t in tables}
-        print(json.dumps({"run": str(finished.folder), "report": str(finished.page), **summary}, indent=2))  # noqa: T201
-        return
-    for table in tables[:1]:
-        Console().print(Shown(table.title, (), table.columns, table.rows).rich())
-    print(f"{finished.done}\nreport: {finished.page}")  # noqa: T201

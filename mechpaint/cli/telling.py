@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from mechpaint.damage import CellError
+from mechpaint.damage import CellError, IncompleteRun
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.packaged import WeightsError
@@ -35,7 +35,7 @@ def told(interrupted: str) -> Generator[None]:
         _fail(error, 2)
     except CellError as error:
         _fail(CellError(f"{error}. Give the same command again: it computes what is missing"), 1)
-    except (CannotWrite, WeightsError) as error:
+    except (CannotWrite, IncompleteRun, WeightsError) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         _say(f"[red]interrupted[/red]: {interrupted}")

@@ -173,14 +173,15 @@ class Task(ABC, Generic[Asked]):
         """
 
     def parts(self, items: Sequence[Asked], tree: PrefixTree) -> list[Part[Asked]]:
-        """How the work is cut: some 32 items at a time, under all routes, which then share their work.
+        """How the work is cut: 32 items at a time, under all routes, which then share their work.
+
+        Where more items are asked for, the first are cut as they were.
 
         Args:
             items: All items.
             tree: All routes.
         """
-        count = -(-len(items) // _ITEMS_A_PART)
-        bounds = [len(items) * i // count for i in range(count + 1)]
+        bounds = [*range(0, len(items), _ITEMS_A_PART), len(items)]
         return [
             Part(f"{first:05d}-{last:05d}", f"items {first + 1} to {last}", tuple(items[first:last]), tree)
             for first, last in pairwise(bounds)

@@ -14,6 +14,7 @@ from mechpaint.experiment import ExperimentPlan
 from mechpaint.running import run
 from mechpaint.toy.simplified import SimplifiedTransformer
 from mechpaint.toy.training import train
+from tests.rebuilt import check_rebuilt
 from tests.seen import check_page
 
 SMALL = Birth(seeds=1, steps=20, freeze_until=10)
@@ -143,3 +144,8 @@ def test_claims_follow_from_the_curves(late, verdict):
 def test_bad_settings_are_refused(changed):
     with pytest.raises(BirthError, match="expected 1 seed or more"):
         Birth(**changed)
+
+
+@pytest.mark.slow
+def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
+    check_rebuilt(finished.folder, tmp_path / "again")

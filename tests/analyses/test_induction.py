@@ -21,6 +21,7 @@ from mechpaint.subject import Subject
 from mechpaint.toy.bridging import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 from tests.hostile import HOSTILE
+from tests.rebuilt import check_rebuilt
 from tests.seen import check_page
 
 SMALL = Induction(sequences=8, period=12)
@@ -162,3 +163,7 @@ def test_too_long_a_period_is_said_before_anything_is_kept(toy, tmp_path):
     with pytest.raises(ValueError, match="cannot repeat 40 distinct tokens"):
         run(MeasuredPlan.of(Induction(period=40), Subject(toy, "toy")), tmp_path, "")
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
+    check_rebuilt(finished.folder, tmp_path / "again")

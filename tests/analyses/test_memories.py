@@ -38,6 +38,7 @@ from mechpaint.toy.construction import construct
 from mechpaint.toy.gradients import TOP_DOWN, FirstStep, step, zero
 from mechpaint.toy.memories import learned, memory_scores, recall
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
+from tests.rebuilt import check_rebuilt
 from tests.seen import check_page
 
 SMALL = Memories(
@@ -348,3 +349,8 @@ def test_the_settings_alone_import_nothing_heavy():
 
 def test_the_page_opens_in_a_browser(finished, chromium):
     check_page(chromium, finished.page)
+
+
+@pytest.mark.slow
+def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
+    check_rebuilt(finished.folder, tmp_path / "again")

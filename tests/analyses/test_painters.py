@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,9 @@ from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import Curves
 from mechpaint.analyses.painters.pages import report
 from mechpaint.analysis import Results, TaskFacts
-from mechpaint.report import Figure, write_report
+from mechpaint.report import Figure, Table, write_report
 from mechpaint.route import Route
+from mechpaint.statistics import estimate
 from mechpaint.visible import visible
 from tests.hostile import HOSTILE
 from tests.seen import check_page
@@ -182,6 +184,72 @@ def test_the_report_has_every_figure_and_says_what_they_show():
     assert list(median.get_xdata()) == [17 - 2 * n for n in range(9)]
     assert np.allclose(median.get_ydata()[:8], 0.55, atol=0.02)  # the ninth skips a single layer
     assert "layers 0, 17 and" in figures["figure-2"].caption
+
+
+def _tables(made):
+    return {s.name: s for s in made.sections if isinstance(s, Table)}
+
+
+def _interval(cell):
+    value, low, high = (float(number) for number in re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", cell).groups())
+    return value, low, high
+
+
+def _orders_differ(v):
+    return 0.5 + 0.1 * (v.repeat_or_seed - 2) if v.method == "random" else _score(v)
+
+
+def test_random_orders_are_resampled_and_their_spread_is_told_from_that_of_items():
+    """Five orders at 0.3, 0.4, …, 0.7, at every start layer; items differ by 0.05 and cancel in differences."""
+    analysis, results = _results(_orders_differ, analysis=Painters(seeds=5))
+    made = report(analysis, results)
+    curves = Curves(analysis.variants(18), results)
+    value, low, high = _interval({row[0]: row[1] for row in _tables(made)["means"].rows}["random order"])
+    assert value == pytest.approx(0.5, abs=0.02)
+    expected = 2.776 * np.std([0.3, 0.4, 0.5, 0.6, 0.7], ddof=1) / 5**0.5  # Student's t of 4 degrees of freedom
+    assert (high - low) / 2 == pytest.approx(expected, rel=0.1)
+    fixed = estimate(curves.area("reverse", curves.shared_starts(["reverse"], 3)))
+    assert fixed.high - fixed.low < 0.05
+    components = _tables(made)["components"]
+    assert [row[:3] for row in components.rows] == [("facts", "60", "5"), ("arithmetic", "60", "5")]
+    for _, _, _, items, orders, rest, now, more_items, more_orders in components.rows:
+        assert float(items) == pytest.approx(0.05, rel=0.3)
+        assert (float(orders), rest) == (pytest.approx(0.158, rel=0.05), "0.000")
+        assert float(now) == pytest.approx((float(items) ** 2 / 60 + float(orders) ** 2 / 5) ** 0.5, rel=0.02)
+        assert float(more_orders) == pytest.approx(float(now) / 2**0.5, rel=0.02)
+        assert float(more_items) == pytest.approx(float(now), rel=0.02)
+    figure = next(s for s in made.sections if s.name == "figure-7")
+    assert "items and orders. Rings: the medians of single orders" in figure.caption
+    rings = [line for line in figure.drawing.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
+    assert np.allclose(rings[0].get_ydata(), [0.3, 0.4, 0.5, 0.6, 0.7], atol=0.03)
+
+
+def test_with_a_single_order_the_page_says_what_its_interval_is_not():
+    analysis, results = _results(_score, analysis=Painters(seeds=1), n_layers=6, items=20)
+    made = report(analysis, results)
+    assert "components" not in _tables(made)
+    assert "with a single random order nothing is known of others" in _tables(made)["means"].caption
+    assert "of others its interval knows nothing" in next(s for s in made.sections if s.name == "figure-7").caption
+
+
+def test_every_pair_of_variants_is_compared():
+    analysis, results = _results(_score)
+    tables = _tables(report(analysis, results))
+    means = [row[0] for row in tables["means"].rows]
+    assert means[:2] == ["summed pairs", "middle twice"]
+    assert means[-1] == "middle repeat"
+    values = {row[0]: _interval(row[1])[0] for row in tables["means"].rows}
+    rows = tables["comparisons"].rows
+    assert len(rows) == 9 * 8 / 2
+    for better, worse, difference, p in rows:
+        value, low, high = _interval(difference)
+        assert value == pytest.approx(values[better] - values[worse], abs=2e-3)
+        assert low <= value <= high
+        assert (float(p) < 0.05) == (low > 0)  # these are far apart, or nowhere
+    twice = {(better, worse): p for better, worse, _, p in rows}
+    assert twice["middle twice", "middle three times"] == "1.000"
+    assert all(_interval(cell) for row in tables["scores"].rows for cell in row[3:])
+    assert all(_interval(row[4]) and _interval(row[6]) and float(row[5]) > 0 for row in tables["tasks"].rows)
 
 
 def test_the_page_opens_in_a_browser(chromium, tmp_path):

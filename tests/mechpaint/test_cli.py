@@ -36,6 +36,7 @@ SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts
         ["analyze", "painters", "--help"],
         ["export", "--help"],
         ["runs", "."],
+        ["report", "--help"],
     ],
 )
 def test_help_needs_no_torch(arguments):
@@ -199,6 +200,19 @@ def test_a_dry_run_of_an_experiment_counts_trials_and_ticks(mechpaint, made_up, 
     assert "nothing was computed or written" in shown
     assert "Seed 2 5" in shown
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_taken_over_is_told_before_and_after(mechpaint, made_up, tmp_path):
+    assert mechpaint("analyze", "walks", "--seeds", "1,2", cwd=tmp_path).returncode == 0
+    plan = json.loads(mechpaint("analyze", "walks", "--seeds", "2,3", "--dry-run", "--json").stdout)
+    numbers = [
+        plan[name] for name in ("cells", "cells there", "cells that other runs hold", "cells that they hold in part")
+    ]
+    assert numbers == [2, 0, 1, 0]
+    done = mechpaint("analyze", "walks", "--seeds", "2,3").stdout
+    assert "1 cells computed in 0 s; 1 taken over from walks/" in done
+    plan = json.loads(mechpaint("analyze", "walks", "--seeds", "2,3", "--dry-run", "--json").stdout)
+    assert (plan["cells there"], plan["cells that other runs hold"]) == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import os
 import re
 import resource
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -93,6 +95,16 @@ def test_running_again_computes_nothing_and_changes_no_byte(speaking, finished):
     assert again.computed == 0
     assert again.folder == finished.folder
     assert {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()} == before
+
+
+def test_its_report_is_drawn_anew_where_no_model_can_be_read(finished, tmp_path):
+    script = (
+        "import sys\nfor gone in ('transformer_lens', 'transformers', 'datasets'):\n    sys.modules[gone] = None\n"
+        "from pathlib import Path\nfrom tests.rebuilt import check_rebuilt\n"
+        f"check_rebuilt(Path({str(finished.folder)!r}), Path({str(tmp_path / 'again')!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def _other_columns(whole):

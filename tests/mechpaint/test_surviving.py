@@ -26,7 +26,7 @@ from tests.mechpaint.surviving import PROCESSES, DieWriting, lesions, started
 
 LIMIT = 40
 CELLS = 4
-FILES_BEFORE = 4
+FILES_BEFORE = 6
 MOMENTS_OF_A_FILE = 7
 """Its temporary name is looked for, made, opened to write, opened to sync, made readable, renamed, and gone."""
 

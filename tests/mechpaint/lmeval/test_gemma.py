@@ -77,7 +77,7 @@ def test_the_full_models_answers_are_those_of_hugging_faces_model(gemma, peer, n
     ]
     ours = {metric.name: _value(metric, items, records) for metric in task.reported()}
     theirs = {metric: said[f"{metric},none"] for metric in ours}
-    print(f"\n{name}: log-probabilities differ by at most {max(differences):.2e}; here {ours}, by lm-eval {theirs}")
+    print(f"\n{name}: log-probabilities differ by at most {max(differences):.2e}; here {ours}, by lm-eval {theirs}")  # noqa: T201
     assert max(differences) < 1e-4
     for metric, value in theirs.items():
         if metric == "perplexity":

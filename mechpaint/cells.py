@@ -1,0 +1,142 @@
+"""The cells of a run: tables in files of their own, each whole or not there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mechpaint.analysis import Columns, Record
+from mechpaint.damage import CellError, DamagedCell, MissingCell
+from mechpaint.files import written
+from mechpaint.sealed import BrokenSeal, sealed, unsealed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LABEL = "label"
+
+
+class Cells:
+    """The cells of one run folder.
+
+    Args:
+        path: The run folder.
+        schema: The pyarrow schema of their records.
+    """
+
+    def __init__(self, path: Path, schema: Any) -> None:
+        self.path = path
+        self._schema = schema
+
+    def has(self, cell: str, rows: int | None) -> bool:
+        """Whether a cell is there and whole.
+
+        Args:
+            cell: Its name.
+            rows: How many rows it must have, if that is known.
+        """
+        try:
+            self.read(cell, rows)
+        except CellError:
+            return False
+        return True
+
+    def read(self, cell: str, rows: int | None = None) -> Any:
+        """A cell's records, as a pyarrow table.
+
+        Args:
+            cell: Its name.
+            rows: How many rows it must have, if that is known.
+
+        Raises:
+            MissingCell: It is not there.
+            DamagedCell: It is not whole, or not of this run.
+        """
+        path = self._cell(cell)
+        try:
+            table = unsealed(path.read_bytes())
+        except FileNotFoundError as error:
+            raise MissingCell(f"there is no cell {path}") from error
+        except OSError as error:
+            raise DamagedCell(f"the cell {path} cannot be read: {error.strerror}") from error
+        except BrokenSeal as error:
+            raise DamagedCell(f"the cell {path} is damaged: {error}") from error
+        if not table.schema.equals(self._schema):
+            expected, got = (", ".join(f"{f.name} {f.type}" for f in schema) for schema in (self._schema, table.schema))
+            raise DamagedCell(f"the cell {path} is of another table: expected the columns {expected}; got {got}")
+        if rows not in (None, table.num_rows):
+            raise DamagedCell(f"the cell {path} has {table.num_rows} rows, expected {rows}")
+        return table
+
+    def write(self, cell: str, records: Iterable[Record]) -> None:
+        """Put a finished cell in its place.
+
+        Raises:
+            ValueError: A record that has not the run's columns, or a value that is not of its column's type.
+        """
+        data = sealed(_table(list(records), self._schema))
+        with written(self._cell(cell)) as scratch:
+            scratch.write_bytes(data)
+
+    def collect(self, cells: Sequence[str]) -> pd.DataFrame:
+        """All cells in one table, also written to `results.parquet`.
+
+        Raises:
+            CellError: One of them was removed or damaged in the meantime.
+        """
+        table = cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self.read, cells)])
+        out = io.BytesIO()
+        cast(Any, pq).write_table(table, out, compression="zstd", write_page_checksum=True)
+        with written(self.path / "results.parquet") as scratch:
+            scratch.write_bytes(out.getvalue())
+        return table.to_pandas()
+
+    def _cell(self, cell: str) -> Path:
+        return self.path / "cells" / f"{cell}.parquet"
+
+
+def labelled(label: str, records: Iterable[Record]) -> list[Record]:
+    """Records with the column `label` before the others."""
+    return [{_LABEL: label, **record} for record in records]
+
+
+def labelled_schema(columns: Columns) -> Any:
+    """The schema of records with these columns and `label` before them.
+
+    Raises:
+        ValueError: One of them is called `label` already, or is of a type that a table does not have.
+    """
+    types: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    wrong = [name for name, kind in columns.items() if name == _LABEL or kind not in types]
+    if wrong:
+        raise ValueError(
+            f"the column {wrong[0]!r} cannot be in the table: expected columns of str, int, float or bool, and none "
+            f"called {_LABEL!r}, which each table has"
+        )
+    return cast(Any, pa).schema([(_LABEL, pa.string()), *((name, types[kind]) for name, kind in columns.items())])
+
+
+def _table(records: list[Record], schema: Any) -> Any:
+    for record in records:
+        if set(record) != set(schema.names):
+            raise ValueError(f"expected records with the columns {', '.join(schema.names)}, got {dict(record)}")
+    arrays = [_column(field, [record[field.name] for record in records]) for field in schema]
+    return cast(Any, pa).Table.from_arrays(arrays, schema=schema)
+
+
+def _column(field: Any, values: list[Any]) -> Any:
+    try:
+        column = cast(Any, pa).array(values, field.type)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the column {field.name!r} is of {field.type}: {error}") from error
+    if column.null_count:
+        raise ValueError(f"the column {field.name!r} has None in it; expected a value in each record, or nan")
+    # pyarrow cuts fractions off
+    if cast(Any, pa).types.is_integer(field.type) and column.to_pylist() != values:
+        raise ValueError(f"the column {field.name!r} is of {field.type}, and has numbers in it that are not whole")
+    return column

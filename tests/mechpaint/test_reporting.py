@@ -1,0 +1,184 @@
+"""Reports drawn anew from a run's cells; runs of which none can be drawn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from mechpaint.account import Account, AccountError
+from mechpaint.analysis import ModelFacts, TaskFacts
+from mechpaint.damage import IncompleteRun
+from mechpaint.experiment import ExperimentPlan
+from mechpaint.hooks import Average, Loop, Pair
+from mechpaint.inventory import NoRuns, find_run
+from mechpaint.jsonable import NotJsonable, Unreadable, from_json, to_json
+from mechpaint.metrics import Mean, Spearman
+from mechpaint.plugins import Registry
+from mechpaint.reporting import rebuild
+from mechpaint.running import run
+from tests.made_up import Walks
+from tests.mechpaint.surviving import lesions
+from tests.rebuilt import check_rebuilt
+
+COMMAND = "mechpaint analyze walks"
+ODD = Walks(seeds=(0, 1), scale=0.1, words=None, title="-0.0 = ∞", least=3)
+
+
+@pytest.fixture(scope="module")
+def registry():
+    made = Registry()
+    made.add_analysis(Walks)
+    return made
+
+
+@pytest.fixture
+def finished(tmp_path):
+    return run(ExperimentPlan(ODD, 1), tmp_path / "runs", COMMAND)
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Everything that can be kept."""
+
+    numbers: tuple[float, ...] = (0.1, 1e-300, float("inf"), -0.0, float("-inf"))
+    mixed: tuple = (None, True, 3, "three", ("nested", ()), ["a", "list"])
+    mapping: dict = None
+    metric: object = None
+
+
+def test_what_is_kept_as_json_is_made_again():
+    routes = {str(h): h.route(6) for h in (Loop(1, 3, 2), Average(0, 4), Pair(1, 4), Average(2, 3) + Loop(0, 5, 2))}
+    facts = ModelFacts("mine", 6, routes)
+    metric = Spearman({"class": 1.0, "fields": 2.5})
+    tasks = (TaskFacts("a", "b", 0.25, 2, metric, ("long",)), TaskFacts("c", "", 0.0, 0))
+    odd = Odd(mapping={"list": 1, "route": {"deep": (1,)}}, metric=Mean())
+    for value in (facts, tasks, odd):
+        assert from_json(json.loads(json.dumps(to_json(value), allow_nan=False))) == value
+    again = from_json(json.loads(json.dumps(to_json(Odd()))))
+    assert list(map(str, again.numbers)) == list(map(str, Odd().numbers))
+    assert str(from_json(to_json(float("nan")))) == "nan"
+
+
+@pytest.mark.parametrize("value", [object(), {1: 2}, {"a": {2, 3}}, (b"bytes",), Odd])
+def test_what_cannot_be_kept_is_refused(value):
+    with pytest.raises(NotJsonable, match="cannot keep"):
+        to_json(value)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"class": "os:system", "fields": {}}, "there is no dataclass os:system"),
+        ({"class": "antigravity:x", "fields": {}}, "there is no dataclass antigravity:x: load the plugin"),
+        ({"class": "mechpaint.nothing:x", "fields": {}}, "there is no mechpaint.nothing:x: use the version"),
+        ({"class": "mechpaint.metrics:Mean.x", "fields": {}}, "there is no dataclass"),
+        ({"class": "mechpaint.metrics:Mean", "fields": {"x": 1}}, "Mean has the fields none here, and was kept with x"),
+        ({"something": 1}, "expected what a run keeps as JSON"),
+        ({}, "expected what a run keeps"),
+    ],
+)
+def test_what_is_no_value_is_refused_and_nothing_is_imported_for_it(data, words):
+    with pytest.raises(Unreadable, match=words):
+        from_json(data)
+    assert "antigravity" not in sys.modules
+
+
+def test_a_report_that_is_gone_is_drawn_anew(finished, tmp_path, registry):
+    check_rebuilt(finished.folder, tmp_path / "again", registry)
+
+
+def test_an_experiment_s_settings_are_made_again(finished, registry):
+    account = Account.read((finished.folder / "account.json").read_text(), registry.analyses)
+    assert account.analysis == ODD
+    assert account.details[-1] == ("fingerprint", finished.folder.name)
+
+
+def test_incomplete_runs_are_named_cell_by_cell_and_nothing_is_written(finished, registry):
+    cells = sorted((finished.folder / "cells").iterdir())
+    cells[0].unlink()
+    cells[1].write_bytes(cells[1].read_bytes()[:-1])
+    finished.page.unlink()
+    before = {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}
+    words = (
+        r"is not complete: of its 2 cells 1 missing \(00-seed-0\) and 1 damaged \(01-seed-1\). This computes them: "
+        "mechpaint analyze walks$"
+    )
+    with pytest.raises(IncompleteRun, match=words):
+        rebuild(finished.folder, registry)
+    assert {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()} == before
+
+
+def _edited(change):
+    def edit(path):
+        told = json.loads(path.read_text())
+        change(told)
+        path.write_text(json.dumps(told))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda path: path.unlink(), "has no account.json that can be read.*its command writes one: mechpaint analyze"),
+        (lambda path: path.write_text("{"), "cannot read what the run says of itself, account.json"),
+        (lambda path: path.write_text("[]"), "cannot read what the run says of itself"),
+        (_edited(lambda told: told.update(analysis="hops")), "no analysis 'hops'; there are: walks. If it is a plugin"),
+        (_edited(lambda told: told["settings"].update(far=1)), "Walks has the fields seeds,.* and was kept with.* far"),
+        (_edited(lambda told: told["settings"].pop("steps")), "Walks has the fields"),
+        (_edited(lambda told: told["settings"].update(steps=0)), "expected 1 step or more"),
+        (_edited(lambda told: told.pop("tasks")), "cannot read what the run says of itself"),
+        (lambda path: (path.parent / "plan.json").unlink(), "is no run folder, or of an earlier mechpaint"),
+    ],
+)
+def test_a_run_whose_account_cannot_be_read_is_refused(finished, registry, harm, words):
+    harm(finished.folder / "account.json")
+    before = finished.page.read_bytes()
+    with pytest.raises(ValueError, match=words) as error:
+        rebuild(finished.folder, registry)
+    assert isinstance(error.value, AccountError) or "1 step" in str(error.value)
+    assert finished.page.read_bytes() == before
+
+
+def test_a_run_is_found_by_its_path_or_by_the_beginning_of_its_name(tmp_path):
+    for name in ("a/12ab", "a/12cd", "b/34ef"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.yaml").write_text("")
+    assert find_run("34", tmp_path) == find_run("b/", tmp_path) == tmp_path / "b" / "34ef"
+    assert find_run(str(tmp_path / "a" / "12cd"), tmp_path / "none") == tmp_path / "a" / "12cd"
+    assert find_run(str(tmp_path / "b"), tmp_path / "none") == tmp_path / "b" / "34ef"
+    for several in ("12", str(tmp_path / "a")):
+        with pytest.raises(NoRuns, match=r" may be any of 2 runs: a/12ab, a/12cd\. Give more of its name"):
+            find_run(several, tmp_path)
+    for none in ("", "56", "c/12", "2ab"):
+        with pytest.raises(NoRuns, match=f"there is no run '{none}'.*`mechpaint runs` shows what there is"):
+            find_run(none, tmp_path)
+
+
+def test_the_command_draws_a_plugin_s_report_and_says_why_it_cannot(mechpaint, folder, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from tests.mechpaint.surviving import Lesions\n\ndef register(registry):\n    registry.add_analysis(Lesions)\n"
+    )
+    done = lesions(folder, tmp_path / "runs", 4)
+    page = done.page.read_bytes()
+    done.page.unlink()
+    shown = mechpaint("report", done.folder.name[:8], "--plugin", plugin, cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "all was computed before" in shown.stdout
+    assert done.page.read_bytes() == page
+    told = json.loads(mechpaint("report", done.folder, "--json", "--plugin", plugin).stdout)
+    assert told["run"] == str(done.folder)
+    assert len(told["scores"]) == 14
+    lost = mechpaint("report", done.folder)
+    assert lost.returncode == 2
+    assert "there is no analysis 'lesions'" in lost.stderr
+    shutil.rmtree(done.folder / "cells")
+    lost = mechpaint("report", done.folder, "--plugin", plugin)
+    assert (lost.returncode, lost.stdout) == (1, "")
+    assert "of its 2 cells 2 missing (00-" in lost.stderr
+    assert mechpaint("report", "none", cwd=tmp_path).returncode == 2
