@@ -70,7 +70,11 @@ def _routes_table(found: Findings) -> Table:
         )
         for label in found.labels
     ]
-    columns = ("run", "route", *(column for name in found.measures for column in (name, "loss")))
+    columns = (
+        "run",
+        "route",
+        *(column for name in found.measures for column in (f"accuracy, {name}", f"loss, {name}")),
+    )
     caption = (
         "Accuracy and loss (nats), where the next token can be known from context, on every route, with 95 % bootstrap "
         "intervals over sequences."
