@@ -36,6 +36,11 @@ class Document:
         """The first right answer."""
         return self.right[0] if self.right else None
 
+    @property
+    def longest(self) -> int:
+        """How many positions the longest of its rows takes."""
+        return max(map(len, self.rows()))
+
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """What has to go through the model to foresee all windows."""
         return rows_for((window.before, window.after) for request in self.requests for window in request.windows)

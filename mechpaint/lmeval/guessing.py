@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from mechpaint.lmeval.document import Document
-from mechpaint.lmeval.judging import judge
+from mechpaint.lmeval.generating import Prompt
+from mechpaint.lmeval.judging import judge, judge_written
 from mechpaint.lmeval.measures import Measure
 from mechpaint.metrics import F1, Matthews, Metric
 
@@ -30,6 +31,30 @@ def values_where_guessed(task: Any, measure: Measure, documents: Sequence[Docume
     return {
         document.name: measure.value(judge(task, document, _evenly(task, document, words))) for document in documents
     }
+
+
+def values_where_silent(task: Any, measure: Measure, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+    """The metric of each document by its name, where nothing is written.
+
+    Args:
+        task: lm-eval's task.
+        measure: The metric.
+        prompts: What is asked.
+    """
+    return {prompt.name: measure.value(judge_written(task, prompt, ("",) * prompt.repeats)) for prompt in prompts}
+
+
+def chance_of_silence(task: Any, measure: Measure, metric: Metric, prompts: Sequence[Prompt]) -> float:
+    """The score of writing nothing.
+
+    Args:
+        task: lm-eval's task.
+        measure: The metric that the task is scored by.
+        metric: How the task's score comes from its documents'.
+        prompts: What is asked.
+    """
+    values = values_where_silent(task, measure, prompts)
+    return _of(metric, prompts, [measure.reading.score(values[prompt.name]) for prompt in prompts])
 
 
 def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Document], words: int) -> float:
@@ -59,7 +84,7 @@ def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Docu
     return max([_of(metric, documents, [sum(row) / len(row) for row in scores]), *always])
 
 
-def _of(metric: Metric, documents: Sequence[Document], scores: Sequence[float]) -> float:
+def _of(metric: Metric, documents: Sequence[Document | Prompt], scores: Sequence[float]) -> float:
     return float(metric([document.name for document in documents], np.array(scores, dtype=float)[:, None])[0])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from mechpaint.lmeval.document import Document
+from mechpaint.lmeval.generating import Prompt
 from mechpaint.lmeval.quiet import quiet
 
 Judged: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -14,29 +15,43 @@ Judged: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 def judge(task: Any, document: Document, answers: Sequence[Any]) -> Judged:
-    """What lm-eval makes of answers.
+    """What lm-eval makes of log-probabilities.
 
     Args:
         task: lm-eval's task.
         document: What was asked.
         answers: One for each request, as lm-eval's models give them: `(log-probability, whether all tokens were the
-            first guess)`, a log-probability for a text, or a text that was generated.
+            first guess)`, or a log-probability for a text.
     """
+    return _judged(task, document, [[answer] * task.config.repeats for answer in answers])
+
+
+def judge_written(task: Any, prompt: Prompt, texts: Sequence[str]) -> Judged:
+    """What lm-eval makes of what a model has written.
+
+    Args:
+        task: lm-eval's task.
+        prompt: What was asked.
+        texts: As many as it is asked times.
+    """
+    return _judged(task, prompt, [list(texts)])
+
+
+def _judged(task: Any, document: Document | Prompt, answers: Sequence[list[Any]]) -> Judged:
     with quiet():
         from lm_eval.api.instance import Instance
 
         kind = "loglikelihood" if task.OUTPUT_TYPE == "multiple_choice" else task.OUTPUT_TYPE
-        repeats = task.config.repeats
         instances = [
             Instance(
                 request_type=kind,
                 doc=document.fields,
                 arguments=(),
                 idx=i,
-                metadata=(task.task_name, document.number, repeats),
-                resps=[answer] * repeats,
+                metadata=(task.task_name, document.number, len(repeated)),
+                resps=repeated,
             )
-            for i, answer in enumerate(answers)
+            for i, repeated in enumerate(answers)
         ]
         task._instances = instances  # there is no other way to filter the answers of one route
         task.apply_filters()

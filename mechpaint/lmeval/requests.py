@@ -51,7 +51,7 @@ class Encoder:
         first = tokenizer.bos_token_id
         self._prefix = int(tokenizer.eos_token_id if first is None else first)
         self._prefix_text = str(tokenizer.decode(self._prefix))
-        self._encode: Callable[[str], tuple[int, ...]] = lru_cache(maxsize=64)(self._encode_anew)
+        self._encode: Callable[[str], tuple[int, ...]] = lru_cache(maxsize=64)(self.ids)
 
     def continuation(self, before: str, after: str) -> Request:
         """A continuation's tokens are those of both texts together, less those of what comes before.
@@ -71,7 +71,7 @@ class Encoder:
         else:
             text = before.rstrip()
             start = self._encode(text)
-            ids = self._encode_anew(before + after)[len(start) :]
+            ids = self.ids(before + after)[len(start) :]
         return Request((Window(start, ids),) if start and ids else ())
 
     def text(self, text: str) -> Request:
@@ -82,15 +82,19 @@ class Encoder:
         """
         from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-        ids = list(self._encode_anew(text))
+        ids = list(self.ids(text))
         windows: Any = get_rolling_token_windows(
             token_list=ids, prefix_token=self._prefix, max_seq_len=self._context, context_len=1
         )
         pairs: Any = map(make_disjoint_window, windows)
         return Request(tuple(Window(tuple(before), tuple(after)) for before, after in pairs))
 
-    def _encode_anew(self, text: str) -> tuple[int, ...]:
-        """With special tokens as the tokenizer has them, unless the text begins with one."""
+    def ids(self, text: str) -> tuple[int, ...]:
+        """A text's tokens, with special tokens as the tokenizer has them, unless the text begins with one.
+
+        Args:
+            text: The text.
+        """
         if text.startswith(self._prefix_text):
             return tuple(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
         return tuple(self._tokenizer.encode(text, verbose=False))

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from mechpaint.models import require_tokenizer, stored_tokenizer
 from mechpaint.tasks.fitting import require_causal
 from mechpaint.tasks.items import Outcome, TaskError
-from mechpaint.tasks.task import PlaceTask, Selection, context, within_context
+from mechpaint.tasks.task import Part, PlaceTask, Selection, context
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.analysis import ReportedMetric
+    from mechpaint.analysis import Advance, Record, ReportedMetric
+    from mechpaint.cost import Cost
     from mechpaint.lmeval.document import Document
+    from mechpaint.lmeval.generating import Prompt
     from mechpaint.lmeval.loading import Definition
     from mechpaint.lmeval.measures import Measure
     from mechpaint.metrics import Metric
+    from mechpaint.prefixtree import PrefixTree
 
-_ASKED = ("loglikelihood", "multiple_choice", "loglikelihood_rolling")
+_WRITTEN = "generate_until"
+_ASKED = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", _WRITTEN)
 
 
 @dataclass(frozen=True)
-class LmEval(PlaceTask["Document"]):
+class LmEval(PlaceTask["Document | Prompt"]):
     """A task of lm-eval: ARC, HellaSwag, LAMBADA, WinoGrande and thousands more. `pip install 'mechpaint[eval]'`.
 
     Requests, filters, metrics, aggregations and standard errors are lm-eval's. Documents come in its order, the first
@@ -91,6 +96,11 @@ class LmEval(PlaceTask["Document"]):
 
         return measure_of(self.loaded, self.metric_name)
 
+    @property
+    def writes(self) -> bool:
+        """Whether it has the model write, as GSM8K does: then each route runs by itself, with a key-value cache."""
+        return self.loaded.OUTPUT_TYPE == _WRITTEN
+
     def check(self, model: TransformerBridge) -> None:
         """Refuse models that do not say what comes next, and tasks that ask for something else."""
         require_causal(model, f"the task {self}")
@@ -98,11 +108,11 @@ class LmEval(PlaceTask["Document"]):
         if self.loaded.OUTPUT_TYPE not in _ASKED:
             raise TaskError(f"{self} asks for {self.loaded.OUTPUT_TYPE}; expected one of {', '.join(_ASKED)}")
 
-    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Document]:
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Document | Prompt]:
         """All documents, in lm-eval's order."""
         yield from self._documents(model, None)
 
-    def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Document]:
+    def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Document | Prompt]:
         """The first `limit` documents, less those that are longer than the model's context.
 
         Args:
@@ -117,43 +127,91 @@ class LmEval(PlaceTask["Document"]):
             raise TaskError(f"the limit must be 1 item or more, got {limit}")
         self.check(model)
         made = self._documents(model, limit)
-        fitting = tuple(document for document in made if within_context(model, document))
+        fitting = tuple(document for document in made if self.fits(model, document))
         if not fitting:
             raise TaskError(f"all {len(made)} items of {self} are longer than the model's {context(model)} tokens")
-        return Selection(fitting, tuple(document.name for document in made if not within_context(model, document)))
+        return Selection(fitting, tuple(document.name for document in made if not self.fits(model, document)))
 
-    def _documents(self, model: TransformerBridge, limit: int | None) -> list[Document]:
+    def fits(self, model: TransformerBridge, item: Document | Prompt) -> bool:
+        """Whether it is no longer than the model's context, with all that may be written."""
+        return item.longest <= context(model)
+
+    def _documents(self, model: TransformerBridge, limit: int | None) -> Sequence[Document | Prompt]:
         from mechpaint.lmeval.document import documents
+        from mechpaint.lmeval.generating import prompts
         from mechpaint.lmeval.loading import why
         from mechpaint.lmeval.requests import Encoder
 
         encoder = Encoder(stored_tokenizer(model), context(model))
         try:
-            return documents(self.loaded, encoder, limit)
+            return (prompts if self.writes else documents)(self.loaded, encoder, limit)
         except TaskError:
             raise
         except Exception as error:  # the code and templates of tasks raise whatever they like
             raise TaskError(f"cannot ask {self}: {why(error, self.definition)}") from error
 
-    def score(self, item: Document, outcome: Outcome) -> float:
+    def parts(self, items: Sequence[Document | Prompt], tree: PrefixTree) -> list[Part[Document | Prompt]]:
+        """As other tasks; where the model writes, by route too."""
+        from mechpaint.lmeval.generating import parts
+
+        whole = super().parts(items, tree)
+        return parts(whole) if self.writes else whole
+
+    def cost(self, model: TransformerBridge, parts: Sequence[Part[Document | Prompt]], rows_at_once: int) -> Cost:
+        """That of sweeps; where the model writes, of writing."""
+        from mechpaint.lmeval.generating import cost
+
+        return (cost if self.writes else super().cost)(model, parts, rows_at_once)
+
+    def records(
+        self,
+        model: TransformerBridge,
+        items: Sequence[Document | Prompt],
+        tree: PrefixTree,
+        rows_at_once: int,
+        advance: Advance,
+    ) -> Iterator[Record]:
+        """Sweeps for logits at the documents' places; where the model writes, route after route."""
+        if not self.writes:
+            yield from super().records(model, items, tree, rows_at_once, advance)
+            return
+        from mechpaint.lmeval.generating import written
+        from mechpaint.lmeval.judging import as_text, judge_written
+
+        asked = cast("Sequence[Prompt]", items)
+        for route in tree.routes:
+            for prompt, found in written(model, asked, route, rows_at_once, advance):
+                judged = judge_written(self.loaded, prompt, found.texts) if found.finite else None
+                yield {
+                    "task": str(self),
+                    "item": prompt.name,
+                    "route": str(route),
+                    "score": math.nan if judged is None else self.measure_used.score(judged),
+                    "logprob": math.nan,
+                    "tokens": 0,
+                    "finite": found.finite,
+                    "metrics": "" if judged is None else as_text(judged),
+                }
+
+    def score(self, item: Document | Prompt, outcome: Outcome) -> float:
         """The main metric's."""
         return self.judge(item, outcome)[0]
 
-    def judge(self, item: Document, outcome: Outcome) -> tuple[float, str]:
+    def judge(self, item: Document | Prompt, outcome: Outcome) -> tuple[float, str]:
         """The score, and all metrics of all filters by lm-eval."""
         from mechpaint.lmeval.judging import as_text, judge
 
         whole_texts = self.loaded.OUTPUT_TYPE == "loglikelihood_rolling"
         pairs = zip(outcome.logprobs, outcome.greedy, strict=True)
         answers = [logprob if whole_texts else (logprob, all(greedy)) for logprob, greedy in pairs]
-        judged = judge(self.loaded, item, answers)
+        judged = judge(self.loaded, cast("Document", item), answers)
         return self.measure_used.score(judged), as_text(judged)
 
     def measured(self) -> str:
         """The metric's name, with the unit."""
         return self.measure_used.reading.measured(self.measure_used.name)
 
-    def metric(self, items: Sequence[Document]) -> Metric:
+    def metric(self, items: Sequence[Document | Prompt]) -> Metric:
         """The metric's aggregation."""
         return self.measure_used.reading.metric(lambda: self._guessed(items))
 
@@ -163,16 +221,24 @@ class LmEval(PlaceTask["Document"]):
 
         return all_metrics(self.loaded)
 
-    def _guessed(self, items: Sequence[Document]) -> Mapping[str, Any]:
-        from mechpaint.lmeval.guessing import values_where_guessed
+    def _guessed(self, items: Sequence[Document | Prompt]) -> Mapping[str, Any]:
+        from mechpaint.lmeval.guessing import values_where_guessed, values_where_silent
 
-        return values_where_guessed(self.loaded, self.measure_used, items, 2)
+        if self.writes:
+            return values_where_silent(self.loaded, self.measure_used, cast("Sequence[Prompt]", items))
+        return values_where_guessed(self.loaded, self.measure_used, cast("Sequence[Document]", items), 2)
 
-    def chance(self, model: TransformerBridge, items: Sequence[Document]) -> float:
-        """Of guessing at random, or always the same where that is better and all documents have the same choices."""
-        from mechpaint.lmeval.guessing import chance
+    def chance(self, model: TransformerBridge, items: Sequence[Document | Prompt]) -> float:
+        """Of guessing at random, or always the same where that is better and all documents have the same choices.
 
-        return chance(self.loaded, self.measure_used, self.metric(items), items, int(model.cfg.d_vocab))
+        Where the model writes, of writing nothing.
+        """
+        from mechpaint.lmeval.guessing import chance, chance_of_silence
+
+        task, measure, metric = self.loaded, self.measure_used, self.metric(items)
+        if self.writes:
+            return chance_of_silence(task, measure, metric, cast("Sequence[Prompt]", items))
+        return chance(task, measure, metric, cast("Sequence[Document]", items), int(model.cfg.d_vocab))
 
     def settings(self) -> dict[str, object]:
         """lm-eval's own configuration of the task, and its version. The files are not named: the items tell."""

@@ -48,6 +48,7 @@ MODULES = (
     "mechpaint.tasks",
     "mechpaint.tasks.reading",
     "mechpaint.finetuning",
+    "mechpaint.harness",
     "mechpaint.plugins",
     "mechpaint.errors",
 )
