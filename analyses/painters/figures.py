@@ -10,7 +10,7 @@ import numpy as np
 from mechpaint.analyses.painters.curves import Curves, count
 from mechpaint.analysis import TaskFacts
 from mechpaint.circuits import routes_diagram
-from mechpaint.drawing import COLOURS, axes, legend, log_scale, shared_legend, style
+from mechpaint.drawing import axes, banded, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics import Estimate, combine, estimate
 
@@ -136,8 +136,8 @@ def _lines_by_layer(
     for ax, (method, xs) in zip(both, layers.items(), strict=True):
         for i, task in enumerate(tasks):
             found = [value(task.name, method, x) for x in xs]
-            _band(ax, list(xs), found, task.name, COLOURS[i % len(COLOURS)], {**style(i), "linewidth": 1.4})
-            ax.axhline(full(task.name), color=COLOURS[i % len(COLOURS)], linewidth=0.7, linestyle=":")
+            banded(ax, xs, found, task.name, {**style(i), "linewidth": 1.4})
+            ax.axhline(full(task.name), color=style(i)["color"], linewidth=0.7, linestyle=":")
         ax.set_xlabel(names[method])
         ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
     both[1].sharey(both[0])
@@ -165,7 +165,8 @@ def _by_task(curves: Curves, curve: str) -> Figure:
     if orders > 1:
         _dots(ax, affected, [[curves.one(curve, s, k)[0] for k in range(orders)] for s in starts])
     medians = [estimate(curves.median(curve, s)) for s in starts]
-    _band(ax, affected, medians, "median" if len(tasks) > 1 else tasks[0].name, "#000000", {"linewidth": 2.6})
+    label = "median" if len(tasks) > 1 else tasks[0].name
+    banded(ax, affected, medians, label, {"color": "#000000", "linewidth": 2.6})
     _finish(ax, affected)
     extra = {"random order": _orders(orders), "looped parallel": f" {curves.loops} times"}.get(curve, "")
     over = "items and orders" if orders > 1 else "items"
@@ -191,7 +192,7 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
     for i, curve in enumerate(which):
         affected = [curves.affected(s) for s in curves.starts(curve)]
         medians = [estimate(curves.median(curve, s)) for s in curves.starts(curve)]
-        _band(ax, affected, medians, curve, COLOURS[i], {**style(i), "linewidth": 1.6})
+        banded(ax, affected, medians, curve, {**style(i), "linewidth": 1.6})
         everything += affected
     _finish(ax, everything)
     alt = (
@@ -199,11 +200,6 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
         "affected layers, a line a variant: " + ", ".join(c for c in which)
     )
     return Figure(name, title, caption, alt, drawing)
-
-
-def _band(ax: Axes, xs: list[int], estimates: list[Estimate], label: str, colour: str, style: dict[str, Any]) -> None:
-    ax.plot(xs, [e.value for e in estimates], label=label, **{"color": colour, **style})
-    ax.fill_between(xs, [e.low for e in estimates], [e.high for e in estimates], color=colour, alpha=0.12, linewidth=0)
 
 
 def _bars(ax: Axes, xs: list[float], estimates: list[Estimate], label: str, style: dict[str, Any]) -> None:

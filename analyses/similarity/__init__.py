@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.report import Report
+    from mechpaint.report import Report, Section
 
 __all__ = ["Similarity", "SimilarityError"]
 
@@ -88,3 +88,9 @@ class Similarity(ModelAnalysis):
         from mechpaint.analyses.similarity.pages import report
 
         return report(self, table, facts)
+
+    def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
+        """Figure 14: the matrices of several models, and the three spaces of each."""
+        from mechpaint.analyses.similarity.beside import beside
+
+        return beside(tables)

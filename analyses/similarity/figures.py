@@ -9,9 +9,9 @@ import numpy as np
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
-from mechpaint.drawing import axes, heatmap, legend, style
+from mechpaint.drawing import axes, banded, heatmap, legend, style
 from mechpaint.report import Figure
-from mechpaint.statistics import CENTRAL, Estimate, estimate
+from mechpaint.statistics import CENTRAL, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +30,14 @@ def figures(found: Findings) -> list[Figure]:
     ]
 
 
-def _shown(names: list[str]) -> list[str]:
+def shown(names: list[str]) -> list[str]:
     """At most so many of the names that they can be read."""
     every = -(-len(names) // _MOST_NAMES)
     return [name if i % every == 0 else "" for i, name in enumerate(names)]
 
 
 def _matrix(found: Findings, drawing: object, ax: Axes, label: str, measure: str) -> None:
-    names = _shown(found.names(label))
+    names = shown(found.names(label))
     values = found.matrix(label, measure)
     heatmap(drawing, ax, values, names, names, min(0.0, float(np.nanmin(values, initial=0.0))), 1.0)
     ax.tick_params(axis="x", rotation=90)
@@ -96,19 +96,12 @@ def _routes(found: Findings, labels: list[str]) -> Figure:
     return Figure("figure-15", "Figure 15: similarity under skip and middle repeat", caption, alt, drawing)
 
 
-def _band(ax: Axes, values: list[Estimate], label: str, i: int) -> None:
-    """A line with its band."""
-    ax.plot(range(len(values)), [v.value for v in values], label=label, linewidth=1.5, **style(i))
-    low, high = [v.low for v in values], [v.high for v in values]
-    ax.fill_between(range(len(values)), low, high, color=style(i)["color"], alpha=0.15, linewidth=0)
-
-
 def _variances(found: Findings) -> Figure:
     drawing, (ax,) = axes()
     ends: list[str] = []
     for i, label in enumerate(found.labels):
         values = [estimate(found.variance(label, state)) for state in range(len(found.names(label)))]
-        _band(ax, values, label, i)
+        banded(ax, range(len(values)), values, label, {**style(i), "linewidth": 1.5})
         ends.append(f"{label} {values[-1]:.3g}")
     ax.set_yscale("log")
     ax.set_xlabel("steps that have run (0: the embedding)")
@@ -129,8 +122,8 @@ def _angles(found: Findings) -> Figure:
     states = draws.shape[-1]
     apart = [2**i for i in range(states) if 2**i < states]
     for i, n in enumerate(apart):
-        distances = np.diagonal(draws, n, axis1=1, axis2=2)
-        _band(ax, [estimate(each) for each in distances.T], f"n = {n}", i)
+        distances = [estimate(each) for each in np.diagonal(draws, n, axis1=1, axis2=2).T]
+        banded(ax, range(len(distances)), distances, f"n = {n}", {**style(i), "linewidth": 1.5})
     ax.set_xlabel("first of the n layers that lie between")
     ax.locator_params(axis="x", integer=True)
     ax.set_ylabel("angular distance")

@@ -354,3 +354,62 @@ def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
 
 def test_an_affected_layer_count_is_the_papers_axis():
     assert [Variant("skip", n).affected(32) for n in (0, 1, 15)] == [31, 29, 1]
+
+
+# ---- several models ------------------------------------------------------------------------------------------------
+
+
+def test_labels_are_read_back():
+    for one in suite(18):
+        assert Variant.parse(str(one)) == one
+    for other in ("baseline", "skip", "skip N=a", "skipp N=3", "from 3"):
+        assert Variant.parse(other) is None
+
+
+def _falling(n_layers, at_all):
+    """Scores that fall in a straight line with the percentage affected, to `at_all` where all are; of each variant."""
+    return lambda v: 1 - (1 - at_all) * v.affected(n_layers) / n_layers
+
+
+def _model(n_layers, at_all, name, analysis=None):
+    analysis = analysis or Painters(seeds=1)
+    return replace(_results(_falling(n_layers, at_all), n_layers, 40, analysis)[1], model=name)
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"), [((0.2, 0.22), "held"), ((0.2, 0.6), "not held"), ((0.2, 0.403), "undecided")]
+)
+def test_one_curve_for_all_sizes(ends, expected):
+    """Means of straight lines are known: half-way of the shared range, from 1/6 to 5/6."""
+    results = [_model(6, ends[0], "small"), _model(12, ends[1], "large")]
+    if expected == "undecided":
+        noise = np.random.default_rng(3).normal(scale=0.3, size=len(results[1].records))
+        results[1] = replace(results[1], records=results[1].records.assign(score=results[1].records["score"] + noise))
+    found = {section.name: section for section in Painters().beside(results)}
+    assert list(found) == ["claims", "figure-12", "figure-12-others", "percentages"]
+    assert found["claims"].rows[0][1] == expected
+    rows = {row[0]: row[1:] for row in found["percentages"].rows}
+    assert found["percentages"].columns[2:] == ("small", "large")
+    assert rows["skip"][0] == "17 % to 83 %"
+    for cell, end in zip(rows["skip"][1:], ends, strict=True):
+        assert _interval(cell)[0] == pytest.approx(1 - (1 - end) / 2, abs=0.05 if expected == "undecided" else 0.01)
+    line = found["figure-12"].drawing.axes[0].get_lines()[1]
+    assert list(line.get_xdata()) == pytest.approx([100 * m / 12 for m in (1, 3, 5, 7, 9, 11)])
+    assert len([ax for ax in found["figure-12-others"].drawing.axes if ax.get_title()]) == 8
+
+
+def test_only_what_all_models_ran_and_can_do_is_compared():
+    few = _model(6, 0.2, "m", Painters(seeds=1, start_layers=(0, 1)))
+    weak = few.records.assign(score=few.records["score"].mask(few.records["task"] == "facts", 0.0))
+    first, second = _model(6, 0.2, "m"), replace(few, records=weak)
+    found = {section.name: section for section in Painters().beside([first, second])}
+    assert list(found) == ["figure-12", "figure-12-others", "percentages"]  # as deep as each other: no claim
+    assert "The score (arithmetic)" in found["figure-12"].caption
+    assert found["percentages"].columns[2:] == ("m (1)", "m (2)")
+    assert {row[1] for row in found["percentages"].rows} == {"50 % to 83 %"}
+    nothing = replace(second, records=second.records.assign(score=0.0))
+    assert Painters().beside([first, nothing]) == []
+    elsewhere = replace(second, tasks=tuple(replace(task, name=f"other {task.name}") for task in second.tasks))
+    assert Painters().beside([first, elsewhere]) == []
+    single = _model(6, 0.2, "one", Painters(seeds=1, start_layers=(1,)))
+    assert Painters().beside([first, single]) == []

@@ -350,6 +350,53 @@ def test_the_best_split_is_that_of_a_plain_search(seed):
     assert explained == pytest.approx(1 - within(*best) / (values.var() * len(values)))
 
 
+# ---- several models ------------------------------------------------------------------------------------------------
+
+
+def model(n, cuts, name, error=0.001, route=None):
+    """Records of a model of n layers whose spaces begin and end there."""
+    _, table, facts = made(blocks(cuts, n + 1), error=error, n=n)
+    return table, ModelFacts(name, n, facts.routes if route is None else {"full model": route})
+
+
+GROWS, ONE = "The beginning and the middle grow with depth.", "The ending stays one layer."
+
+
+def test_spaces_that_grow_with_depth_and_those_that_do_not():
+    small, large = model(8, (2, 8), "small"), model(12, (3, 12), "large")
+    sections = {section.name: section for section in Similarity().beside([large, small])}
+    assert list(sections) == ["claims", "figure-14", "spaces"]
+    assert {row[0]: row[1] for row in sections["claims"].rows} == {GROWS: "held", ONE: "held"}
+    assert sections["spaces"].rows == [
+        ("large", "12", "the embedding to layer 1 (3)", "layers 2 to 10 (9)", "layer 11 (1)", "100%", "100%"),
+        ("small", "8", "the embedding to layer 0 (2)", "layers 1 to 6 (6)", "layer 7 (1)", "100%", "100%"),
+    ]
+    drawn = [ax for ax in sections["figure-14"].drawing.axes if ax.get_title()]
+    assert [ax.get_title() for ax in drawn] == ["large, 12 layers", "small, 8 layers"]
+    assert {ax.get_images()[0].get_clim() for ax in drawn} == {(0.0, 1.0)}
+    other = Similarity().beside([small, model(12, (3, 9), "large")])[0]
+    assert {row[0]: row[1] for row in other.rows} == {GROWS: "not held", ONE: "not held"}
+
+
+def test_models_of_one_depth_and_rerouted_ones_are_shown_but_not_claimed_of():
+    twice = [model(8, (2, 8), "same"), model(8, (2, 8), "same")]
+    sections = {section.name: section for section in Similarity().beside(twice)}
+    assert list(sections) == ["figure-14", "spaces"]
+    assert [row[0] for row in sections["spaces"].rows] == ["same (1)", "same (2)"]
+    rerouted = model(8, (2, 8), "other way", route=Route.parse("1 0 2-7", 8))
+    assert [s.name for s in Similarity().beside([rerouted, model(12, (3, 12), "large")])] == ["figure-14", "spaces"]
+    few = model(4, (1, 2), "few")
+    assert Similarity().beside([few, twice[0]])[-1].rows[0] == ("few", "4", "–", "–", "–", "–", "–")
+
+
+def test_a_claim_of_uncertain_borders_is_undecided():
+    """With errors as large as the blocks are apart, resamples are split at various places."""
+    unsure = [model(8, (2, 8), "small", error=0.5), model(12, (3, 12), "large", error=0.5)]
+    claims_of, _, table = Similarity().beside(unsure)
+    assert "undecided" in {row[1] for row in claims_of.rows}
+    assert all(int(row[-1].removesuffix("%")) < 100 for row in table.rows)
+
+
 # ---- the page ------------------------------------------------------------------------------------------------------
 
 
