@@ -161,10 +161,13 @@ def _selection(
 def _foreseen(
     logits: Float[Tensor, "position vocab"], index: Int[Tensor, " place"], targets: Int[Tensor, " place"]
 ) -> tuple[Float[Tensor, " place"], Bool[Tensor, " place"]]:
-    """The log-probability of each place's token, and whether it was the likeliest."""
+    """The log-probability of each place's token, and whether it was the likeliest.
+
+    By `log_softmax` in float32, as lm-eval does it and most others: over Gemma's 262,144 tokens it is off by some 3e-5
+    nats a token, and what rounds less would give other numbers than theirs.
+    """
     logits = logits.float()
-    logprobs = logits[index, targets] - logits.logsumexp(dim=-1)[index]
-    return logprobs, logits.argmax(dim=-1)[index] == targets
+    return logits.log_softmax(dim=-1)[index, targets], logits.argmax(dim=-1)[index] == targets
 
 
 def _records(

@@ -7,7 +7,9 @@
     document    what is asked: one document's requests
     generating  where the model writes: prompts, and what it writes along each route
     judging     from answers to lm-eval's metrics
-    measures    from one of these metrics to a score, and what guessing gives
+    measures    from one of these metrics to a score
+    guessing    what a task's score is where the model guesses
+    aggregations  lm-eval's aggregations by name
     tables      all metrics of all routes with lm-eval's standard errors, for a report
 
 lm-eval is imported where it is needed: it is an extra, `pip install 'mechpaint[eval]'`.

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 Aggregation: TypeAlias = Callable[[Sequence[Any]], float]
 
+_OWN = "lm_eval."
+
 
 def name_of(aggregation: Aggregation) -> str:
-    """The name that lm-eval has registered a function by; or, of a task's own function, `FILE:NAME`.
+    """The name that lm-eval has registered a function by; or `MODULE:NAME` where one of its tasks brings it.
 
     Args:
         aggregation: One of those of `task.aggregation()`.
 
     Returns:
-        Empty for what has no name of its own, such as a lambda.
+        Empty for all others, such as a function of a user's own file: a run folder names no code that is not lm-eval's.
     """
     from lm_eval.api.registry import AGGREGATION_REGISTRY
 
     registered: dict[Any, str] = {function: name for name, function in dict(AGGREGATION_REGISTRY).items()}
     if aggregation in registered:
         return registered[aggregation]
-    name = str(getattr(aggregation, "__name__", ""))
-    if not inspect.isfunction(aggregation) or not name.isidentifier():
-        return ""
-    return f"{inspect.getfile(aggregation)}:{name}"
+    named = inspect.isfunction(aggregation) and aggregation.__module__.startswith(_OWN)
+    return f"{aggregation.__module__}:{aggregation.__qualname__}" if named else ""
 
 
 def aggregation_of(name: str) -> Aggregation | None:
-    """The function of a name that `name_of` gave; None where it has none, or the file is no longer there.
+    """The function of a name that `name_of` gave; None where it is empty, or lm-eval no longer has it.
 
     Args:
         name: Its name.
@@ -43,11 +41,10 @@ def aggregation_of(name: str) -> Aggregation | None:
     if name in AGGREGATION_REGISTRY:
         found: Any = AGGREGATION_REGISTRY[name]
         return found
-    file, colon, function = name.rpartition(":")
-    if not colon or not Path(file).is_file():
+    module, _, function = name.rpartition(":")
+    if not module.startswith(_OWN):
         return None
-    module_name = f"mechpaint_lm_eval_{hashlib.sha256(file.encode()).hexdigest()[:16]}"
-    spec: Any = importlib.util.spec_from_file_location(module_name, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, function, None)
+    try:
+        return getattr(importlib.import_module(module), function, None)
+    except ImportError:
+        return None

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from mechpaint.lmeval.document import Document
 from mechpaint.lmeval.generating import Prompt
-from mechpaint.lmeval.quiet import quiet
+from mechpaint.lmeval.quiet import unlogged
 
 Judged: TypeAlias = Mapping[str, Mapping[str, Any]]
 """For each of a task's filters, for each of its metrics, what it makes of a document: numbers, or tuples of them."""
@@ -38,7 +38,7 @@ def judge_written(task: Any, prompt: Prompt, texts: Sequence[str]) -> Judged:
 
 
 def _judged(task: Any, document: Document | Prompt, answers: Sequence[list[Any]]) -> Judged:
-    with quiet():
+    with unlogged():
         from lm_eval.api.instance import Instance
 
         kind = "loglikelihood" if task.OUTPUT_TYPE == "multiple_choice" else task.OUTPUT_TYPE

@@ -27,17 +27,23 @@ def require_lm_eval() -> None:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Nothing that lm-eval and its libraries print, log or warn of is seen inside. Errors are raised as ever."""
+    """Nothing that lm-eval and its libraries print, log or warn of is seen inside. Errors are raised as ever.
+
+    Not while a progress bar of mechpaint's own is shown: it would miss what is drawn meanwhile.
+    """
+    with unlogged(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextmanager
+def unlogged() -> Generator[None]:
+    """Nothing that lm-eval and its libraries log or warn of is seen inside."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

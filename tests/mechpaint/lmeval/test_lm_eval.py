@@ -12,10 +12,13 @@ import pytest
 import torch
 import transformers as hf
 
-from mechpaint.analysis import RouteAnalysis
+from mechpaint.account import ACCOUNT, Account
+from mechpaint.analysis import ReportedMetric, RouteAnalysis
 from mechpaint.hooks import Reroute, Swap
 from mechpaint.hookset import HookSet
+from mechpaint.lmeval.aggregations import aggregation_of, name_of
 from mechpaint.lmeval.quiet import quiet
+from mechpaint.lmeval.tables import aggregated
 from mechpaint.report import Report
 from mechpaint.running import run
 from mechpaint.scored import ScoredPlan, Settings
@@ -268,3 +271,26 @@ def test_settings_say_what_the_task_is_and_name_no_file(tasks):
     settings = json.dumps(LmEval("blanks", folder=str(tasks)).settings())
     assert "def beginnings(doc)" in settings
     assert str(tasks) not in settings
+
+
+def test_aggregations_are_found_by_their_names_if_they_are_lm_evals():
+    with quiet():
+        from lm_eval.api.metrics import mean, perplexity
+        from lm_eval.tasks.libra.utils import aggregate_results_em
+
+    for aggregation in (mean, perplexity, aggregate_results_em):
+        assert aggregation_of(name_of(aggregation)) is aggregation
+    assert name_of(math.fsum) == name_of(lambda values: 0.0) == ""
+    assert aggregation_of("") is aggregation_of("os:system") is aggregation_of("lm_eval.nowhere:mean") is None
+
+
+def test_what_has_no_aggregation_is_shown_as_missing():
+    metric = ReportedMetric("odd", "none", "", True)
+    assert all(map(math.isnan, aggregated(metric, [1.0, 2.0])))
+
+
+def test_what_a_report_needs_is_kept_with_the_run(finished, plan):
+    """So that it can be drawn again without the model and the data."""
+    account = Account.read((finished.folder / ACCOUNT).read_text(), {"two": Two})
+    assert account.tasks == plan.facts
+    assert [metric.name for metric in account.tasks[0].reported] == ["acc", "acc_norm"]
