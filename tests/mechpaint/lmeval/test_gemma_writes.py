@@ -40,7 +40,13 @@ def test_gsm8k_is_written_as_by_hugging_faces_model(route):
     found = {prompt.number: answer.texts for prompt, answer in written(gemma, items, route, LIMIT, lambda ticks: None)}
     peer = hflm(gemma_folder(), ORDERS[route], batch_size=LIMIT)
     peer.model.config.layer_types = [peer.model.config.layer_types[i] for i in ORDERS[route]]
-    task.loaded.build_all_requests(limit=LIMIT, rank=0, world_size=1)
-    expected = peer.generate_until(task.loaded.instances, disable_tqdm=True)
+    expected = peer.generate_until(_as_lm_eval_asks(task.loaded), disable_tqdm=True)
     assert found == {i: (text,) for i, text in enumerate(expected)}
     assert all(len(prompt.tokens) > 300 for prompt in items)  # five examples before each question
+
+
+def _as_lm_eval_asks(task):
+    """Requests as `lm_eval.simple_evaluate` makes them, which draws the examples by this seed."""
+    task.set_fewshot_seed(seed=1234)
+    task.build_all_requests(limit=LIMIT, rank=0, world_size=1)
+    return task.instances

@@ -129,6 +129,15 @@ def test_a_run_scores_what_lm_eval_scores(folder, speaking, tmp_path):
     assert task.chance(speaking, plan.items[0]) == said.count("[invalid]") / len(said)  # of writing nothing
 
 
+def test_examples_in_prompts_are_the_same_every_time(speaking, tmp_path):
+    """Those are drawn at random, the first time and later: a run that is taken up must ask what it has asked."""
+    made_up.folder(tmp_path / "more")
+    sums = LmEval("sums", folder=_folder(tmp_path, ("1 +", "2 +", "3 +", "4 +", "5 +", "6 +")), num_fewshot=2)
+    for task in (sums, LmEval("shots", folder=str(tmp_path / "more"))):
+        assert task.select(speaking).items == task.select(speaking).items
+    assert all(prompt.text.count("+") == 3 for prompt in sums.select(speaking).items)
+
+
 def test_prompts_that_leave_no_room_are_named_and_not_cut(speaking, tmp_path):
     """The model has 64 positions; the second question takes more than the 55 that 9 new tokens leave."""
     selection = LmEval("sums", folder=_folder(tmp_path, ("1 + 1", "one " * 60, "2 + 2"))).select(speaking)
