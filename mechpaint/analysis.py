@@ -104,6 +104,7 @@ class TaskFacts:
         metric: How its score comes from its items'.
         too_long: The names of items that were left out, since they are longer than the model's context.
         reported: The metrics that are shown in tables of their own, each with a standard error.
+        too_short: The names of rows of its source that have too little text to make an item of.
     """
 
     name: str
@@ -113,6 +114,7 @@ class TaskFacts:
     metric: Metric = field(default_factory=_mean)
     too_long: tuple[str, ...] = ()
     reported: tuple[ReportedMetric, ...] = ()
+    too_short: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mechpaint.subject import Subject
 
 BASELINE = "baseline"
+_NAMED = 10
 
 SCHEMA = cast(Any, pa).schema(
     [
@@ -147,6 +148,7 @@ class ScoredPlan(Plan):
             *self.subject.details(),
             *((f"task {f.name}", f"{f.items} items; {f.measure}; chance {f.chance:.4g}") for f in self.facts),
             *((f"left out of {f.name}", f"too long: {', '.join(f.too_long)}") for f in self.facts if f.too_long),
+            *((f"left out of {f.name}", _too_short(f.too_short)) for f in self.facts if f.too_short),
             ("hooks on every route", str(self.subject.hooks) or "none"),
             ("routes", f"{len(self.tree.routes)} distinct"),
             (
@@ -225,7 +227,21 @@ def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> Task
     items = selection.items
     chance = task.chance(subject.model, items)
     metric = task.metric(items)
-    return TaskFacts(str(task), task.measured(), chance, len(items), metric, selection.too_long, task.reported())
+    return TaskFacts(
+        str(task),
+        task.measured(),
+        chance,
+        len(items),
+        metric,
+        selection.too_long,
+        task.reported(),
+        selection.too_short,
+    )
+
+
+def _too_short(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > _NAMED else ""
+    return f"too little text in {len(names)}: {', '.join(names[:_NAMED])}{more}"
 
 
 def _missing(

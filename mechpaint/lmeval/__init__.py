@@ -5,6 +5,7 @@
     loading     lm-eval's own task, ready to be asked
     requests    the token rows that lm-eval would send through a Hugging Face model
     document    what is asked: one document's requests
+    generating  where the model writes: prompts, and what it writes along each route
     judging     from answers to lm-eval's metrics
     measures    from one of these metrics to a score
     guessing    what a task's score is where the model guesses

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, cast
 
+from mechpaint.lmeval.loading import instances_of
 from mechpaint.lmeval.quiet import quiet
 from mechpaint.lmeval.requests import Encoder, Request
 from mechpaint.tasks.items import Place, TaskError, places_in, rows_for
@@ -66,9 +67,8 @@ def documents(task: Any, encoder: Encoder, limit: int | None) -> list[Document]:
         TaskError: Documents have nothing to foresee, or no right answer: how many, and which.
     """
     with quiet():
-        task.build_all_requests(limit=limit, rank=0, world_size=1)
         asked: dict[int, list[Any]] = defaultdict(list)
-        for instance in task.instances:
+        for instance in instances_of(task, limit):
             asked[instance.doc_id].append(instance)
         made = [
             Document(

@@ -13,6 +13,7 @@ import torch
 
 from mechpaint.conductor import Conductor
 from mechpaint.cost import Cost, timed
+from mechpaint.lmeval.loading import instances_of
 from mechpaint.lmeval.quiet import quiet
 from mechpaint.lmeval.requests import Encoder
 from mechpaint.prefixtree import PrefixTree
@@ -101,9 +102,8 @@ def prompts(task: Any, encoder: Encoder, limit: int | None) -> list[Prompt]:
     from mechpaint.harness import MOST_WRITTEN
 
     with quiet():
-        task.build_all_requests(limit=limit, rank=0, world_size=1)
         made: list[Prompt] = []
-        for instance in task.instances:
+        for instance in instances_of(task, limit):
             text, options = instance.args
             most = int(cast(Any, utils).normalize_gen_kwargs(options, MOST_WRITTEN)["max_gen_toks"])
             made.append(

@@ -80,7 +80,18 @@ def _prepare(task: Any, num_fewshot: int | None) -> None:
         task.set_config(key="num_fewshot", value=num_fewshot)
     elif said is None:
         task.set_config(key="num_fewshot", value=0)
+
+
+def instances_of(task: Any, limit: int | None) -> list[Any]:
+    """What lm-eval asks, `lm_eval.api.instance.Instance`: with the same examples for few-shot prompts every time.
+
+    Args:
+        task: lm-eval's task.
+        limit: Of how many documents; None for all.
+    """
     task.set_fewshot_seed(seed=SEED)
+    task.build_all_requests(limit=limit, rank=0, world_size=1)
+    return list(task.instances)
 
 
 def _check(task: Any, name: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.models import require_tokenizer
 from mechpaint.tasks.fitting import require_masked
 from mechpaint.tasks.items import Outcome, Place, TaskError
 from mechpaint.tasks.reading import english_paragraphs, read_texts
-from mechpaint.tasks.task import PlaceTask, within_context
+from mechpaint.tasks.task import PlaceTask, Selection, within_context
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -64,8 +64,8 @@ class Masked:
 class MaskedTokens(PlaceTask[Masked]):
     """Which tokens are masked? The share that is the first guess of an encoder with a masked-language-model head.
 
-    Each row of the source is an item; rows of fewer than four tokens are none, and rows longer than the model's
-    context are left out and counted. The mask stands at every chosen place, and all of an item's places are asked at
+    Each row of the source is an item; rows of fewer than four tokens, and those longer than the model's context, are
+    left out and counted. The mask stands at every chosen place, and all of an item's places are asked at
     once. Special and unknown tokens are never chosen.
 
     Args:
@@ -109,7 +109,7 @@ class MaskedTokens(PlaceTask[Masked]):
         rng.shuffle(rows)
         special = set(tokenizer.all_special_ids)
         for number, tokens in rows:
-            ordinary = [i for i, token in enumerate(tokens) if token not in special]
+            ordinary = _ordinary(tokens, special)
             if len(ordinary) < _FEWEST:
                 continue
             chosen = sorted(rng.sample(ordinary, max(1, round(self.share * len(ordinary)))))
@@ -117,6 +117,25 @@ class MaskedTokens(PlaceTask[Masked]):
             for position in chosen:
                 masked[position] = int(tokenizer.mask_token_id)
             yield Masked(f"row {number}", tuple(masked), tuple(chosen), tuple(tokens[i] for i in chosen))
+
+    def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Masked]:
+        """As other tasks, with the names of all rows of fewer than four tokens.
+
+        Args:
+            model: Whose tokens they are made of.
+            limit: How many at most; None for all.
+            seed: Of their choice and order.
+
+        Raises:
+            TaskError: There are none, the limit is not positive, or the model is none for this task.
+            LoadError: The model has no tokenizer.
+        """
+        selection = super().select(model, limit, seed)
+        tokenizer: Any = require_tokenizer(model, "the task mlm")
+        special = set(tokenizer.all_special_ids)
+        rows = enumerate(self._tokenized(tokenizer), start=1)
+        short = (f"row {number}" for number, tokens in rows if len(_ordinary(tokens, special)) < _FEWEST)
+        return replace(selection, too_short=tuple(short))
 
     def _tokenized(self, tokenizer: Any) -> list[list[int]]:
         """The rows.
@@ -156,6 +175,11 @@ class MaskedTokens(PlaceTask[Masked]):
     def __str__(self) -> str:
         source = self.name if self.source is None else f"{self.name}:{self.source}"
         return source if self.column is None else f"{source}#{self.column}"
+
+
+def _ordinary(tokens: list[int], special: set[int]) -> list[int]:
+    """Where no special token is."""
+    return [i for i, token in enumerate(tokens) if token not in special]
 
 
 def _known(tokenizer: Any, texts: list[str]) -> float:

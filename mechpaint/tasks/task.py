@@ -54,10 +54,12 @@ class Selection(Generic[Asked]):
         items: The items.
         too_long: The names of those among which they were that are longer than the model's context, where the task
             minds that. They are not asked, and never cut.
+        too_short: The names of rows of the source that have too little text to make an item of.
     """
 
     items: tuple[Asked, ...]
     too_long: tuple[str, ...] = ()
+    too_short: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

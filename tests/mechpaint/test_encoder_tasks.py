@@ -91,7 +91,7 @@ def pairs(tmp_path_factory):
 def test_masked_rows_are_the_texts_with_some_tokens_masked(encoder, texts):
     rows = [json.loads(line)["words"] for line in texts.read_text().splitlines()]
     selection = MaskedTokens(str(texts)).select(encoder)
-    assert selection.too_long == ("row 8",)
+    assert (selection.too_long, selection.too_short) == (("row 8",), ("row 12",))
     assert {item.name for item in selection.items} == {f"row {i}" for i in range(1, 41)} - {"row 8", "row 12"}
     for item in selection.items:
         whole = list(item.tokens)
@@ -274,4 +274,5 @@ def test_the_painters_on_an_encoder(encoder, texts, pairs, tmp_path):
     text = (finished.folder / "report.md").read_text()
     assert "1 of the items of mlm:" in text
     assert "left out: row 8." in text
+    assert "too little text in 1: row 12" in finished.page.read_text()
     assert "| Spearman's correlation with given similarities | 60 | 0.000 |" in text

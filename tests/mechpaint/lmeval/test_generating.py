@@ -129,6 +129,15 @@ def test_a_run_scores_what_lm_eval_scores(folder, speaking, tmp_path):
     assert task.chance(speaking, plan.items[0]) == said.count("[invalid]") / len(said)  # of writing nothing
 
 
+def test_examples_in_prompts_are_the_same_every_time(speaking, tmp_path):
+    """Those are drawn at random, the first time and later: a run that is taken up must ask what it has asked."""
+    made_up.folder(tmp_path / "more")
+    sums = LmEval("sums", folder=_folder(tmp_path, ("1 +", "2 +", "3 +", "4 +", "5 +", "6 +")), num_fewshot=2)
+    for task in (sums, LmEval("shots", folder=str(tmp_path / "more"))):
+        assert task.select(speaking).items == task.select(speaking).items
+    assert all(prompt.text.count("+") == 3 for prompt in sums.select(speaking).items)
+
+
 def test_prompts_that_leave_no_room_are_named_and_not_cut(speaking, tmp_path):
     """The model has 64 positions; the second question takes more than the 55 that 9 new tokens leave."""
     selection = LmEval("sums", folder=_folder(tmp_path, ("1 + 1", "one " * 60, "2 + 2"))).select(speaking)
@@ -199,7 +208,7 @@ def test_the_work_is_cut_by_route_and_a_new_route_changes_no_other_part(speaking
     assert {part.name for part in few} < {part.name for part in more}
     assert len(more) == 6 == len({part.name for part in more})
     for route in (one, two, three):
-        assert [part.items for part in more if part.tree.routes == (route,)] == [items[:20], items[20:]]
+        assert [part.items for part in more if part.tree.routes == (route,)] == [items[:32], items[32:]]
 
 
 def test_what_it_will_cost_grows_with_routes_and_tokens(speaking, tmp_path):
