@@ -170,5 +170,6 @@ def test_too_long_a_period_is_said_before_anything_is_kept(toy, tmp_path):
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
     check_rebuilt(finished.folder, tmp_path / "again")
