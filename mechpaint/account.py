@@ -19,6 +19,7 @@ from mechpaint.analysis import (
 from mechpaint.cells import labelled_schema
 from mechpaint.errors import InputError
 from mechpaint.jsonable import Unreadable, fields_to_json, from_json, made, to_json
+from mechpaint.lmeval.tables import lm_eval_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,14 +64,16 @@ class Account:
         return Results(table, self.model.routes, self.tasks, self.model.name, self.model.n_layers)
 
     def report(self, table: pd.DataFrame) -> Report:
-        """What the analysis says of its records.
+        """What the analysis says of its records, and the tables of lm-eval's metrics where tasks are lm-eval's.
 
         Args:
             table: All records.
         """
         analysis = self.analysis
         if isinstance(analysis, RouteAnalysis):
-            return analysis.report(self.results(table))
+            results = self.results(table)
+            drawn = analysis.report(results)
+            return replace(drawn, sections=[*drawn.sections, *lm_eval_tables(results)])
         if isinstance(analysis, ModelAnalysis) and self.model is not None:
             return analysis.report(table, self.model)
         return cast(Experiment, analysis).report(table)

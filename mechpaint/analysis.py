@@ -76,6 +76,23 @@ def _mean() -> Metric:
 
 
 @dataclass(frozen=True)
+class ReportedMetric:
+    """A metric that the records of a task have in `metrics`, as those of lm-eval's tasks do.
+
+    Args:
+        name: What it is called.
+        filter: Of which filter's results; `none` where a task has no filters.
+        aggregation: What makes the task's value of its items', by a name: see `mechpaint.lmeval.aggregations`.
+        higher_is_better: Which way it goes.
+    """
+
+    name: str
+    filter: str
+    aggregation: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
 class TaskFacts:
     """What a report needs to know of a task.
 
@@ -86,6 +103,7 @@ class TaskFacts:
         items: How many items were scored.
         metric: How its score comes from its items'.
         too_long: The names of items that were left out, since they are longer than the model's context.
+        reported: The metrics that are shown in tables of their own, each with a standard error.
     """
 
     name: str
@@ -94,6 +112,7 @@ class TaskFacts:
     items: int
     metric: Metric = field(default_factory=_mean)
     too_long: tuple[str, ...] = ()
+    reported: tuple[ReportedMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,8 +120,9 @@ class Results:
     """What a `RouteAnalysis` measured.
 
     Args:
-        records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`. Tasks
-            without log-probabilities have a `logprob` of NaN and 0 `tokens`.
+        records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`, `metrics`.
+            Tasks without log-probabilities have a `logprob` of NaN and 0 `tokens`; those without other metrics have
+            empty `metrics`.
         routes: The route of each of the analysis's hook sets, by its label, and the full model's as `"baseline"`.
         tasks: The tasks, in the order asked for.
         model: What the model is called.

@@ -83,16 +83,17 @@ class Conductor:
             self.visit = None
 
     @contextmanager
-    def along(self, route: Route) -> Generator[None]:
+    def along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
         """Within this context every forward pass of the model runs along a route.
 
         Args:
             route: The route.
+            layout: How a key-value cache is filled; by default with one slot for every visit.
 
         Raises:
             CannotReroute: The model is being conducted already.
         """
-        with self.conducting(lambda recording: self.run(route, recording)):
+        with self.conducting(lambda recording: self.run(route, recording, layout)):
             yield
 
     def _real_list(self) -> nn.Module:

@@ -13,6 +13,8 @@ from mechpaint.visible import visible
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from mechpaint.statistics import Estimate
+
 # Okabe and Ito's palette; every line also has a marker or a dash of its own
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#000000")
 _MARKERS = "os^Dv<>P"
@@ -77,6 +79,23 @@ def _saved(drawing: Any, **how: Any) -> bytes:
 def style(i: int) -> dict[str, Any]:
     """Colour and marker of the i-th line."""
     return {"color": COLOURS[i % len(COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 5}
+
+
+def banded(
+    ax: Axes, xs: Sequence[int] | Sequence[float], estimates: Sequence[Estimate], label: str, look: dict[str, Any]
+) -> None:
+    """A line, and a band from the lower to the upper ends of its intervals.
+
+    Args:
+        ax: Where to.
+        xs: Where each value stands.
+        estimates: The values with their intervals.
+        label: The line's, in the legend.
+        look: The line's `color`, and what else it is drawn with.
+    """
+    ax.plot(xs, [e.value for e in estimates], label=label, **look)
+    low, high = [e.low for e in estimates], [e.high for e in estimates]
+    ax.fill_between(xs, low, high, color=look["color"], alpha=0.13, linewidth=0)
 
 
 def literal(text: str) -> str:

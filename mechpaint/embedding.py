@@ -57,9 +57,10 @@ def score_pairs(
     """
     for batch in batches(items, rows_at_once):
         tokens, mask = batch.padded(model.cfg.device)
+        first, second = (list(rows) for rows in zip(*batch.own, strict=True))
         for route, residual in Sweep(model, tokens, tree, mask).residuals():
-            embeddings = mean_over_tokens(residual, mask)  # of the first and the second text of each pair in turn
-            cosines: Any = torch.cosine_similarity(embeddings[::2], embeddings[1::2])
+            embeddings = mean_over_tokens(residual, mask)
+            cosines: Any = torch.cosine_similarity(embeddings[first], embeddings[second])
             for item, cosine in zip(batch.items, cosines.tolist(), strict=True):
                 yield {
                     "task": task,
@@ -69,5 +70,6 @@ def score_pairs(
                     "logprob": float("nan"),
                     "tokens": 0,
                     "finite": math.isfinite(cosine),
+                    "metrics": "",
                 }
             advance(len(batch.items))

@@ -10,6 +10,7 @@
         LoadError         no such model, device, dtype or tokenizer, or a model without the head that is needed
         FineTuningError   training that cannot be: settings, labelled texts, or a model that gets no such head
         TaskError         no such task, no items, a source that cannot be read
+        HarnessError      what lm-eval hands its model does not fit: an argument, a route, a cache of answers
         NoRuns            no folder that runs could be in, no such run in it, or several
         AccountError      a run of an earlier version, or of an analysis that is not there
         ComparisonError   runs that cannot be compared: of different analyses, or with nothing in common

@@ -35,6 +35,7 @@ SCHEMA = cast(Any, pa).schema(
         ("logprob", pa.float64()),
         ("tokens", pa.int32()),
         ("finite", pa.bool_()),
+        ("metrics", pa.string()),
     ]
 )
 """One row an item and route."""
@@ -223,7 +224,8 @@ class ScoredPlan(Plan):
 def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
     items = selection.items
     chance = task.chance(subject.model, items)
-    return TaskFacts(str(task), task.measured(), chance, len(items), task.metric(items), selection.too_long)
+    metric = task.metric(items)
+    return TaskFacts(str(task), task.measured(), chance, len(items), metric, selection.too_long, task.reported())
 
 
 def _missing(

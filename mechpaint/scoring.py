@@ -28,28 +28,30 @@ class Batch(Generic[InRows]):
 
     Attributes:
         items: The items.
-        rows: Their token rows, one item's after the other's.
+        rows: Their token rows, each once.
+        own: For each item, which of these are its own, in its order.
         places: For each item, for each of its answers, the place of each token.
     """
 
     items: tuple[InRows, ...]
     rows: tuple[tuple[int, ...], ...]
+    own: tuple[tuple[int, ...], ...]
     places: tuple[tuple[tuple[Place, ...], ...], ...]
 
     @classmethod
     def of(cls, items: Sequence[InRows]) -> Batch[InRows]:
-        """One batch out of items.
+        """One batch out of items. A row that several of them have is in it once.
 
         Args:
             items: What to ask.
         """
-        rows: list[tuple[int, ...]] = []
-        places: list[tuple[tuple[Place, ...], ...]] = []
-        for item in items:
-            offset = len(rows)
-            places.append(tuple(tuple(replace(p, row=offset + p.row) for p in answer) for answer in item.places()))
-            rows += item.rows()
-        return cls(tuple(items), tuple(rows), tuple(places))
+        number: dict[tuple[int, ...], int] = {}
+        own = tuple(tuple(number.setdefault(row, len(number)) for row in item.rows()) for item in items)
+        places = tuple(
+            tuple(tuple(replace(place, row=rows[place.row]) for place in answer) for answer in item.places())
+            for item, rows in zip(items, own, strict=True)
+        )
+        return cls(tuple(items), tuple(number), own, places)
 
     def padded(self, device: Any) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
         """The rows padded on the right to equal length, and their attention mask.
@@ -106,10 +108,7 @@ def score_items(
         advance: Called with the number of items that were asked under a route, as it goes.
 
     Yields:
-        Flat records: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right answer's tokens),
-        `tokens` (how many these are), `finite`. A task without log-probabilities has a `logprob` of NaN and 0
-        `tokens`. Where the model's answer is no number, `finite` is false and the score is NaN, so that it cannot be
-        averaged unnoticed.
+        Flat records, as `Task.records` describes them.
     """
     return task.records(model, items, tree, rows_at_once, advance)
 
@@ -174,19 +173,20 @@ def _records(
     at = 0
     for item, places in zip(batch.items, batch.places, strict=True):
         sums: list[float] = []
-        guessed: tuple[bool, ...] = ()
-        for i, answer in enumerate(places):
+        guessed: list[tuple[bool, ...]] = []
+        for answer in places:
             sums.append(sum(logprobs[at : at + len(answer)]))
-            if i == item.answer:
-                guessed = tuple(greedy[at : at + len(answer)])
+            guessed.append(tuple(greedy[at : at + len(answer)]))
             at += len(answer)
-        outcome = Outcome(tuple(sums), guessed)
+        outcome = Outcome(tuple(sums), tuple(guessed))
+        score, metrics = task.judge(item, outcome) if outcome.finite else (float("nan"), "")
         yield {
             "task": str(task),
             "item": item.name,
             "route": route,
-            "score": task.score(item, outcome) if outcome.finite else float("nan"),
-            "logprob": sums[item.answer],
-            "tokens": len(guessed),
+            "score": score,
+            "logprob": float("nan") if item.answer is None else sums[item.answer],
+            "tokens": 0 if item.answer is None else len(guessed[item.answer]),
             "finite": outcome.finite,
+            "metrics": metrics,
         }

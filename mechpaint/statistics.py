@@ -1,23 +1,29 @@
 """Scores as the painters' paper shows them: chance is 0, the full model 1; with paired bootstrap intervals.
 
 The items of a task are resampled, the same for every route, so that differences between routes are paired. The task's
-own metric makes a score of each resample. Values that are no numbers stay that way: they are never averaged away.
+own metric makes a score of each resample. Hook sets that are draws of many (`mechpaint.randomeffects.Drawn`), such as
+random orders, are resampled too, the same for every task. Values that are no numbers stay that way: they are never
+averaged away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analysis import Results, TaskFacts
 from mechpaint.metrics import Metric
+from mechpaint.randomeffects import Drawn, weights
 
 RESAMPLES = 1000
-_CENTRAL = (2.5, 97.5)
+HookSets: TypeAlias = "Sequence[str] | Drawn"
+"""Labels of hook sets, of which a mean is taken. Those of `Drawn` are resampled, others are all that there are."""
+CENTRAL = (2.5, 97.5)
+"""The percentiles between which 95 % of the resamples are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,12 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """The value, and the interval in brackets, each number as `spec` says; by default with three decimals."""
+        value, low, high = (format(number, spec or ".3f") for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 class Scores:
@@ -58,11 +69,13 @@ class Scores:
         self._column = {label: str(route) for label, route in results.routes.items()}
         self.routes = list(dict.fromkeys(self._column.values()))
         self._index = {route: i for i, route in enumerate(self.routes)}
+        self._seed = seed
         rng = np.random.default_rng(seed)
-        self.raw = {task.name: _resampled(results.records, task, self.routes, rng) for task in results.tasks}
+        self._measured = {task.name: _Measured(results.records, task, self.routes, rng) for task in results.tasks}
+        self.raw = {name: measured.scores for name, measured in self._measured.items()}
         full = self._index[self._column["baseline"]]
         gap = {t.name: self.raw[t.name][:, full] - t.chance for t in results.tasks}
-        self.tasks = [t for t in results.tasks if np.percentile(gap[t.name][1:], _CENTRAL[0]) > 0]
+        self.tasks = [t for t in results.tasks if np.percentile(gap[t.name][1:], CENTRAL[0]) > 0]
         self.unusable = [t for t in results.tasks if t not in self.tasks]
         scaled = [(self.raw[t.name] - t.chance) / _positive(gap[t.name])[:, None] for t in self.tasks]
         empty = np.empty((1 + RESAMPLES, 0, len(self.routes)))
@@ -75,39 +88,56 @@ class Scores:
             task: The task's name.
             label: The hook set's label, or `"baseline"`.
         """
-        return estimate(self.raw[task][:, self._index[self._column[label]]])
+        return estimate(self._raw(task, label))
 
-    def of_task(self, task: str, labels: Sequence[str]) -> Float[np.ndarray, " draw"]:
-        """Draws of a task's normalised score, averaged over hook sets.
-
-        Args:
-            task: The name of one of `tasks`.
-            labels: The hook sets' labels.
-        """
-        at = [t.name for t in self.tasks].index(task)
-        return self.draws[:, at, self._columns(labels)].mean(axis=-1)
-
-    def median(self, labels: Sequence[str]) -> Float[np.ndarray, " draw"]:
-        """Draws of the median over tasks of the normalised score, averaged over hook sets (random seeds) first.
-
-        Args:
-            labels: The hook sets' labels.
-        """
-        if not self.tasks:
-            return np.full(1 + RESAMPLES, np.nan)
-        return np.median(self.draws[:, :, self._columns(labels)].mean(axis=-1), axis=1)
-
-    def perplexity(self, task: str, label: str) -> float:
-        """exp of the mean negative log-probability of the right answers' tokens. NaN where the task has none.
+    def error(self, task: str, label: str) -> float:
+        """The standard error of the same: the standard deviation of the resamples.
 
         Args:
             task: The task's name.
             label: The hook set's label, or `"baseline"`.
         """
-        records: Any = self._results.records
-        found: Any = records[(records["task"] == task) & (records["route"] == self._column[label])]
-        tokens = int(found["tokens"].sum())
-        return float(np.exp(-found["logprob"].sum(skipna=False) / tokens)) if tokens else float("nan")
+        return float(self._raw(task, label)[1:].std())
+
+    def of_task(self, task: str, labels: HookSets) -> Float[np.ndarray, " draw"]:
+        """Draws of a task's normalised score, averaged over hook sets.
+
+        Args:
+            task: The name of one of `tasks`.
+            labels: The hook sets.
+        """
+        at = [t.name for t in self.tasks].index(task)
+        return self._average(self.draws[:, [at]], labels)[:, 0]
+
+    def median(self, labels: HookSets) -> Float[np.ndarray, " draw"]:
+        """Draws of the median over tasks of the normalised score, averaged over hook sets first.
+
+        Args:
+            labels: The hook sets.
+        """
+        if not self.tasks:
+            return np.full(1 + RESAMPLES, np.nan)
+        return np.median(self._average(self.draws, labels), axis=1)
+
+    def by_item(self, task: str, labels: Sequence[str]) -> Float[np.ndarray, "item label"]:
+        """Every item's score on the task's normalised scale, whose ends are taken as they were measured.
+
+        Args:
+            task: The name of one of `tasks`.
+            labels: The hook sets' labels.
+        """
+        (facts,) = (t for t in self.tasks if t.name == task)
+        gap = self._raw(task, "baseline")[0] - facts.chance
+        return (self._measured[task].items[:, self._columns(labels)] - facts.chance) / gap
+
+    def perplexity(self, task: str, label: str) -> Float[np.ndarray, " draw"]:
+        """Draws of exp of the mean negative log-probability of the right answers' tokens. NaN where a task has none.
+
+        Args:
+            task: The task's name.
+            label: The hook set's label, or `"baseline"`.
+        """
+        return self._measured[task].perplexities[:, self._index[self._column[label]]]
 
     def has_perplexity(self, task: str) -> bool:
         """Whether a task has log-probabilities.
@@ -115,8 +145,7 @@ class Scores:
         Args:
             task: The task's name.
         """
-        records: Any = self._results.records
-        return bool((records.loc[records["task"] == task, "tokens"] > 0).any())
+        return self._measured[task].tokens
 
     def not_finite(self) -> int:
         """How many items gave log-probabilities that are not numbers, over all tasks and routes."""
@@ -125,6 +154,19 @@ class Scores:
 
     def _columns(self, labels: Sequence[str]) -> list[int]:
         return [self._index[self._column[label]] for label in labels]
+
+    def _raw(self, task: str, label: str) -> Float[np.ndarray, " draw"]:
+        return self.raw[task][:, self._index[self._column[label]]]
+
+    def _average(
+        self, draws: Float[np.ndarray, "draw task route"], hook_sets: HookSets
+    ) -> Float[np.ndarray, "draw task"]:
+        """Over hook sets. As many drawn ones get the same weights whenever this is asked."""
+        if not isinstance(hook_sets, Drawn):
+            return draws[:, :, self._columns(hook_sets)].mean(axis=-1)
+        members = len(hook_sets.labels)
+        each = weights(members, RESAMPLES, np.random.default_rng([self._seed, members]))
+        return np.einsum("dtm,dm->dt", draws[:, :, self._columns(hook_sets.labels)], each)
 
 
 def resampled(
@@ -138,9 +180,7 @@ def resampled(
         scores: Their scores under each route.
         rng: What draws the resamples.
     """
-    items = len(names)
-    counts = rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(float)
-    return np.concatenate([metric(names, scores)[None], metric.resampled(names, scores, counts)])
+    return _of_counts(metric, names, scores, _counts(len(names), rng))
 
 
 def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
@@ -149,7 +189,8 @@ def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
     Args:
         draws: The score itself, then its resamples.
     """
-    low, high = np.percentile(draws[1:], _CENTRAL)
+    with np.errstate(invalid="ignore"):  # between infinite values there is no number
+        low, high = np.percentile(draws[1:], CENTRAL)
     return Estimate(float(draws[0]), float(low), float(high))
 
 
@@ -179,14 +220,54 @@ def combine(draws: Sequence[Float[np.ndarray, " draw"]], how: Callable[..., np.n
     return how(np.stack(list(draws)), axis=0)
 
 
-def _resampled(
-    records: Any, task: TaskFacts, routes: list[str], rng: np.random.Generator
+class _Measured:
+    """One task's items and their resamples.
+
+    Args:
+        records: Of all tasks.
+        task: Which.
+        routes: The order of the columns.
+        rng: What draws the resamples.
+
+    Attributes:
+        items: The items' scores.
+        scores: The task's score of all items first, then of each resample.
+        tokens: Whether it has log-probabilities.
+        perplexities: Draws of the perplexity of the right answers' tokens, of the same resamples.
+    """
+
+    items: Float[np.ndarray, "item route"]
+    scores: Float[np.ndarray, "draw route"]
+    perplexities: Float[np.ndarray, "draw route"]
+
+    def __init__(self, records: Any, task: TaskFacts, routes: list[str], rng: np.random.Generator) -> None:
+        own = records[records["task"] == task.name]
+        wide = own.pivot(index="item", columns="route", values=["score", "logprob", "tokens"]).sort_index()
+        self.items, logprobs, tokens = (
+            wide[column][routes].to_numpy(dtype=float) for column in ("score", "logprob", "tokens")
+        )
+        counts = _counts(len(wide), rng)
+        self.scores = _of_counts(task.metric, [str(name) for name in wide.index], self.items, counts)
+        self.tokens = bool((tokens > 0).any())
+        self.perplexities = np.full(self.scores.shape, np.nan)
+        if self.tokens:
+            every = np.concatenate([np.ones((1, len(wide))), counts])
+            with np.errstate(all="ignore"):  # what is no number, or beyond all numbers, is shown as such
+                self.perplexities = np.exp(-(every @ logprobs) / (every @ tokens))
+
+
+def _counts(items: int, rng: np.random.Generator) -> Float[np.ndarray, "resample item"]:
+    """How often each resample has each item."""
+    return rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(float)
+
+
+def _of_counts(
+    metric: Metric,
+    names: Sequence[str],
+    scores: Float[np.ndarray, "item route"],
+    counts: Float[np.ndarray, "resample item"],
 ) -> Float[np.ndarray, "draw route"]:
-    table: Any = records[records["task"] == task.name].pivot(index="item", columns="route", values="score")
-    table = table.sort_index()[routes]
-    scores: np.ndarray = table.to_numpy(dtype=float)
-    names = [str(name) for name in table.index]
-    return resampled(task.metric, names, scores, rng)
+    return np.concatenate([metric(names, scores)[None], metric.resampled(names, scores, counts)])
 
 
 def _positive(gap: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:

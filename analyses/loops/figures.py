@@ -7,8 +7,10 @@ import numpy as np
 from mechpaint.analyses.loops.grid import Grid
 from mechpaint.drawing import axes, heatmap, legend, style
 from mechpaint.report import Figure
+from mechpaint.statistics import estimate
 
 _BOX = "#D55E00"
+_OFTEN = 0.05
 
 
 def grid_figure(grid: Grid, value: str) -> Figure:
@@ -18,17 +20,25 @@ def grid_figure(grid: Grid, value: str) -> Figure:
     drawing, (ax,) = axes(2.4 + 0.55 * len(grid.iterations), height=1.6 + 0.42 * len(grid.sizes))
     low = min(0.0, float(np.nanmin(grid.draws[0])))
     heatmap(drawing, ax, grid.draws[0], [str(s) for s in grid.sizes], [str(k) for k in grid.iterations], low, 1.0)
-    for row, best in enumerate(grid.best[0]):
-        ax.add_patch(Rectangle((best - 1.5, row - 0.5), 1, 1, fill=False, edgecolor=_BOX, linewidth=2))
+    for row, size in enumerate(grid.sizes):
+        for column, times in enumerate(grid.iterations):
+            best, often = times == grid.best[0, row], grid.share(size, times) >= _OFTEN
+            if best or often:
+                look = {"linewidth": 2.4} if best else {"linewidth": 1.4, "linestyle": (0, (3, 2))}
+                ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor=_BOX, **look))
     ax.set_xlabel("iterations")
     ax.set_ylabel("layers in parallel")
     best = ", ".join(f"{size}: {grid.best[0, i]}" for i, size in enumerate(grid.sizes))
     caption = (
         f"Normalised scores ({value}) of the middle layers in parallel, averaged, by how many they are and how often "
-        f"they run; 0 is chance, 1 the full model. Boxed: the best number of iterations of each size ({best}). Paper: "
-        "§3.7, figure 10."
+        f"they run; 0 is chance, 1 the full model. Boxed: the best number of iterations of each size ({best}); dashed: "
+        f"those that are the best in {_OFTEN:.0%} or more of the bootstrap resamples of items. Intervals: in the table "
+        "of all scores. Paper: §3.7, figure 10."
     )
-    alt = "Heatmap of scores, layers in parallel by iterations, with the best of each row boxed."
+    alt = (
+        "Heatmap of scores, layers in parallel by iterations, with the best of each row boxed, and dashed boxes around "
+        "what may be the best."
+    )
     return Figure("figure-10", "Figure 10: how often to loop", caption, alt, drawing)
 
 
@@ -42,19 +52,21 @@ def fit_figure(grid: Grid) -> Figure:
         if best:
             around = np.array([[max(0.0, b.value - b.low), max(0.0, b.high - b.value)] for b in best]).T
             ax.errorbar(sizes, [b.value for b in best], around, linestyle="", capsize=3, label=name, **style(i))
-    fit = grid.fit()
+    fit, line = grid.fit(), grid.line()
     said = "There are too few sizes to fit a line to."
     if fit is not None:
-        slope, intercept = fit[0][0], fit[1][0]
-        ax.plot(fitted, [intercept + slope * s for s in fitted], color="#555555", linestyle="--", label="linear fit")
-        said = f"The line is {intercept:.2f} + {slope:.2f} times the number of layers."
+        ax.plot(fitted, [e.value for e in line], color="#555555", linestyle="--", label="linear fit")
+        low, high = [e.low for e in line], [e.high for e in line]
+        ax.fill_between(fitted, low, high, color="#555555", alpha=0.12, linewidth=0)
+        said = f"The line is {estimate(fit[1]):.2f} + {estimate(fit[0]):.2f} times the number of layers."
     ax.set_xlabel("layers in parallel")
     ax.set_ylabel("best number of iterations")
     ax.set_ylim(0, None)
     legend(ax)
     caption = (
-        f"{said} Bars are 95 % bootstrap intervals over items. Left aside are the two largest sizes, as in the paper, "
-        "a single layer, which run once is the full model, and sizes at which even the best score is not above chance."
+        f"{said} Bars, the band and brackets are 95 % bootstrap intervals over items. Left aside are the two largest "
+        "sizes, as in the paper, a single layer, which run once is the full model, and sizes at which even the best "
+        "score is not above chance."
     )
     alt = "The best number of iterations against the number of layers in parallel, with intervals and a linear fit."
     return Figure("figure-10-fit", "The best number of iterations", caption, alt, drawing)

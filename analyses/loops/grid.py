@@ -52,6 +52,10 @@ class Grid:
         """A score with its interval."""
         return estimate(self.draws[:, self.sizes.index(size), self.iterations.index(iterations)])
 
+    def share(self, size: int, iterations: int) -> float:
+        """In which share of the resamples a size is best with so many iterations, from 0 to 1."""
+        return float((self.best[1:, self.sizes.index(size)] == iterations).mean())
+
     def best_of(self, size: int) -> Estimate:
         """The best number of iterations of a size, with its interval."""
         return estimate(self.best[:, self.sizes.index(size)].astype(float))
@@ -79,3 +83,8 @@ class Grid:
         best = self.best[:, [self.sizes.index(size) for size in sizes]].astype(float)
         slope, intercept = np.polyfit(sizes, best.T, 1)
         return slope, intercept
+
+    def line(self) -> list[Estimate]:
+        """The fitted line at each of the fitted sizes, with its interval; none where there is no fit."""
+        fit = self.fit()
+        return [] if fit is None else [estimate(fit[1] + fit[0] * size) for size in self.fitted()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +11,7 @@ from mechpaint.analysis import Results, RouteAnalysis
 from mechpaint.hookset import HookSet
 
 if TYPE_CHECKING:
-    from mechpaint.report import Report
+    from mechpaint.report import Report, Section
 
 __all__ = ["METHODS", "Painters", "Variant", "VariantError", "suite", "variant"]
 
@@ -53,3 +53,9 @@ class Painters(RouteAnalysis):
         from mechpaint.analyses.painters.pages import report
 
         return report(self, results)
+
+    def beside(self, results: Sequence[Results]) -> Sequence[Section]:
+        """Figure 12: each variant against the percentage of layers affected, a line a model."""
+        from mechpaint.analyses.painters.beside import beside
+
+        return beside(results)

@@ -54,14 +54,15 @@ def _single_layers(curves: Curves) -> Claim | None:
 def _single_layers_by_perplexity(curves: Curves, middle: range) -> tuple[str, str]:
     n = curves.n_layers
     ratios = {layer: curves.perplexity_ratio("skip_idx_layer", layer) for layer in range(n)}
-    first, last = max(ratios[0], ratios[1]), max(ratios[n - 1], ratios[n - 2])
-    typical = float(np.median([ratios[layer] for layer in middle]))
-    held = first > 3 * typical and last > 3 * typical
+    first, last = (combine([ratios[a], ratios[b]], np.max) for a, b in ((0, 1), (n - 1, n - 2)))
+    typical = combine([ratios[layer] for layer in middle], np.median)
+    with np.errstate(invalid="ignore"):  # where perplexities are infinite nothing is decided
+        least = estimate(combine([first - 3 * typical, last - 3 * typical], np.min))
     return (
-        "held" if held else "not held",
-        f"perplexity times {first:.3g} at the worse of the first two layers, times {last:.3g} at the worse of the last "
-        f"two, times {typical:.3g} at the median of layers {middle[0]} to {middle[-1]} (held if both exceed three "
-        "times that)",
+        verdict(least),
+        f"perplexity times {estimate(first):.3g} at the worse of the first two layers, times {estimate(last):.3g} at "
+        f"the worse of the last two, times {estimate(typical):.3g} at the median of layers {middle[0]} to {middle[-1]} "
+        "(held if both exceed three times that)",
     )
 
 

@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from mechpaint.analyses.painters.variants import Variant
 from mechpaint.analysis import Results, TaskFacts
+from mechpaint.randomeffects import Drawn
 from mechpaint.route import Route
-from mechpaint.statistics import Scores
+from mechpaint.statistics import HookSets, Scores
 
 Draws = Float[np.ndarray, " draw"]
 
@@ -35,19 +36,21 @@ class Curves:
         results: What was measured.
 
     A *curve*, one of `CURVES`, is a method, or one of its settings: `parallel` and `looped parallel` are
-    `loop_parallel` once and at its highest repeat. `random order` is the mean of its seeds.
+    `loop_parallel` once and at its highest repeat. `random order` is the mean of its seeds, which are draws of all
+    orders.
     """
 
     def __init__(self, variants: Sequence[Variant], results: Results) -> None:
         self.n_layers = results.n_layers
         self.results = results
         self.scores = Scores(results)
-        self._labels: dict[tuple[str, int], list[str]] = {}
         most = max((v.repeat_or_seed or 1 for v in variants if v.method == "loop_parallel"), default=1)
         self.loops = most
+        experiments: dict[tuple[str, int], list[Variant]] = {}
         for v in variants:
             if (curve := _curve(v, most)) is not None:
-                self._labels.setdefault((curve, v.start_layer), []).append(str(v))
+                experiments.setdefault((curve, v.start_layer), []).append(v)
+        self._hook_sets = {at: _hook_sets(found) for at, found in experiments.items()}
 
     def routes(self) -> dict[str, Route]:
         """One route of each curve, all with about half of the layers affected, to be looked at."""
@@ -56,7 +59,8 @@ class Curves:
             starts = self.starts(curve)
             if starts:
                 start = min(starts, key=lambda s: abs(self.affected(s) - self.n_layers / 2))
-                found[f"{curve}, {count(self.affected(start))}"] = self.results.routes[self._labels[curve, start][0]]
+                label = self.labels(curve, start)[0]
+                found[f"{curve}, {count(self.affected(start))}"] = self.results.routes[label]
         return found
 
     def affected(self, start_layer: int) -> int:
@@ -65,24 +69,37 @@ class Curves:
 
     def starts(self, curve: str) -> list[int]:
         """The start layers for which a curve was run."""
-        return sorted(start for name, start in self._labels if name == curve)
+        return sorted(start for name, start in self._hook_sets if name == curve)
 
     def shared_starts(self, curves: Sequence[str], least_affected: int) -> list[int]:
         """The start layers that all of these have, with at least so many layers affected."""
         common = set.intersection(*(set(self.starts(c)) for c in curves))
         return sorted(s for s in common if self.affected(s) >= least_affected)
 
+    def labels(self, curve: str, start_layer: int) -> Sequence[str]:
+        """The labels of the hook sets that a curve is the mean of: one, or those of all random orders."""
+        found = self._hook_sets[curve, start_layer]
+        return found.labels if isinstance(found, Drawn) else found
+
     def median(self, curve: str, start_layer: int) -> Draws:
         """The median over tasks."""
-        return self.scores.median(self._labels[curve, start_layer])
+        return self.scores.median(self._hook_sets[curve, start_layer])
+
+    def one(self, curve: str, start_layer: int, member: int) -> Draws:
+        """The median over tasks of a single one of the hook sets that a curve is the mean of."""
+        return self.scores.median([self.labels(curve, start_layer)[member]])
 
     def task(self, task: str, curve: str, start_layer: int) -> Draws:
         """One task's score."""
-        return self.scores.of_task(task, self._labels[curve, start_layer])
+        return self.scores.of_task(task, self._hook_sets[curve, start_layer])
 
     def area(self, curve: str, starts: Sequence[int]) -> Draws:
         """The mean over start layers of the median over tasks."""
         return np.mean([self.median(curve, s) for s in starts], axis=0)
+
+    def task_area(self, task: str, curve: str, starts: Sequence[int]) -> Draws:
+        """The mean over start layers of one task's score."""
+        return np.mean([self.task(task, curve, s) for s in starts], axis=0)
 
     @property
     def value(self) -> str:
@@ -102,17 +119,18 @@ class Curves:
         """The tasks that have none, but a score to be normalised."""
         return [task for task in self.scores.tasks if not self.scores.has_perplexity(task.name)]
 
-    def perplexity(self, task: str, method: str, layer: int) -> float:
+    def perplexity(self, task: str, method: str, layer: int) -> Draws:
         """The perplexity of a task's right answers, with one layer skipped or switched."""
         return self.scores.perplexity(task, str(Variant(method, layer)))
 
-    def perplexity_ratio(self, method: str, layer: int) -> float:
+    def perplexity_ratio(self, method: str, layer: int) -> Draws:
         """By what factor the perplexity rises against the full model: the geometric mean over tasks that have one."""
-        logs = [
-            np.log(self.perplexity(t.name, method, layer) / self.scores.perplexity(t.name, "baseline"))
-            for t in self.with_perplexity()
-        ]
-        return float(np.exp(np.mean(logs)))
+        with np.errstate(all="ignore"):  # an infinite perplexity stays one
+            each = [
+                self.perplexity(t.name, method, layer) / self.scores.perplexity(t.name, "baseline")
+                for t in self.with_perplexity()
+            ]
+            return np.exp(np.mean(np.log(each), axis=0))
 
     def single(self, task: str, method: str, layer: int) -> Draws:
         """A task's score with one layer skipped or switched."""
@@ -123,9 +141,15 @@ class Curves:
         return self.scores.median([str(Variant(method, layer))])
 
 
-def count(layers: int) -> str:
-    """A number of layers in words."""
-    return f"{layers} layer" if layers == 1 else f"{layers} layers"
+def count(number: int, what: str = "layer") -> str:
+    """A number of layers, or of something else, in words."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _hook_sets(found: Sequence[Variant]) -> HookSets:
+    """What a point of a curve is the mean of."""
+    labels = tuple(map(str, found))
+    return Drawn(labels) if all(v.at_random for v in found) else labels
 
 
 def _curve(variant: Variant, most_loops: int) -> str | None:

@@ -10,14 +10,17 @@ import numpy as np
 from mechpaint.analyses.painters.curves import Curves, count
 from mechpaint.analysis import TaskFacts
 from mechpaint.circuits import routes_diagram
-from mechpaint.drawing import COLOURS, axes, legend, log_scale, shared_legend, style
+from mechpaint.drawing import axes, banded, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
-from mechpaint.statistics import estimate
+from mechpaint.statistics import Estimate, combine, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FLOOR = -0.6
+_RING: Mapping[str, Any] = {
+    "linestyle": "", "marker": "o", "markersize": 3.5, "markerfacecolor": "none", "color": "#555555", "alpha": 0.8,
+}  # fmt: skip
 
 _FIGURES: Mapping[str, tuple[str, str, str]] = {
     # curve: (figure, name, section)
@@ -30,12 +33,12 @@ _FIGURES: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def figures(curves: Curves, seeds: int) -> list[Figure]:
+def figures(curves: Curves) -> list[Figure]:
     """Figures 2, 4 to 9, 11 and 17, and summed pairs: those for which something was run."""
     drawn = _single_layers(curves)
     if not curves.scores.tasks:  # without a scale there are no normalised scores
         return drawn
-    drawn += [_by_task(curves, curve, seeds) for curve in _FIGURES if curves.starts(curve)]
+    drawn += [_by_task(curves, curve) for curve in _FIGURES if curves.starts(curve)]
     together = [c for c in (*_FIGURES, "summed pairs") if curves.starts(c)]
     if together:
         drawn.append(_medians(curves, "figure-11", "Figure 11: all variants", together, _all_caption(curves, together)))
@@ -73,17 +76,17 @@ def _by_perplexity(curves: Curves, tasks: Sequence[TaskFacts]) -> Figure:
         curves,
         tasks,
         "perplexity of the right answers (log scale)",
-        lambda task, method, layer: curves.perplexity(task, method, layer),
-        lambda task: curves.scores.perplexity(task, "baseline"),
+        lambda task, method, layer: estimate(curves.perplexity(task, method, layer)),
+        lambda task: float(curves.scores.perplexity(task, "baseline")[0]),
         log=True,
     )
-    ratios = {x: curves.perplexity_ratio("skip_idx_layer", x) for x in range(curves.n_layers)}
-    worst = sorted(ratios, key=lambda x: -ratios[x])[:3]
-    mild = min(ratios, key=lambda x: ratios[x])
+    ratios = {x: estimate(curves.perplexity_ratio("skip_idx_layer", x)) for x in range(curves.n_layers)}
+    worst = sorted(ratios, key=lambda x: -ratios[x].value)[:3]
+    mild = min(ratios, key=lambda x: ratios[x].value)
     over = ", geometric mean over tasks" if len(tasks) > 1 else ""
     caption = (
         "Perplexity when a single layer is skipped (left) or two neighbours are switched (right); dotted lines are the "
-        f"full model. Skipping costs most at layers {_listing(worst)} (perplexity times "
+        f"full model, bands 95 % intervals. Skipping costs most at layers {_listing(worst)} (perplexity times "
         f"{_listing([f'{ratios[x]:.3g}' for x in worst])}{over}), and least at layer {mild} "
         f"(times {ratios[mild]:.3g}). Paper: §3.1, figure 2, on LAMBADA."
     )
@@ -96,22 +99,22 @@ def _by_score(curves: Curves, tasks: Sequence[TaskFacts], name: str) -> Figure:
         curves,
         tasks,
         "normalised score (chance 0, full model 1)",
-        lambda task, method, layer: float(curves.single(task, method, layer)[0]),
+        lambda task, method, layer: estimate(curves.single(task, method, layer)),
         lambda task: 1.0,
         log=False,
     )
     left = {
-        x: float(np.mean([curves.single(task.name, "skip_idx_layer", x)[0] for task in tasks]))
+        x: estimate(combine([curves.single(task.name, "skip_idx_layer", x) for task in tasks], np.mean))
         for x in range(curves.n_layers)
     }
-    worst = sorted(left, key=lambda x: left[x])[:3]
-    mild = max(left, key=lambda x: left[x])
+    worst = sorted(left, key=lambda x: left[x].value)[:3]
+    mild = max(left, key=lambda x: left[x].value)
     over = ", mean over tasks" if len(tasks) > 1 else ""
     caption = (
         "Score when a single layer is skipped (left) or two neighbours are switched (right), of tasks without "
-        f"log-probabilities; dotted lines are the full model. Skipping costs most at layers {_listing(worst)} "
-        f"({_listing([f'{left[x]:.3f}' for x in worst])} is left{over}), and least at layer {mild} ({left[mild]:.3f}). "
-        "Paper: §3.1, figure 2, by the perplexity of LAMBADA."
+        "log-probabilities; dotted lines are the full model, bands 95 % intervals. Skipping costs most at layers "
+        f"{_listing(worst)} ({_listing([str(left[x]) for x in worst])} is left{over}), and least at layer {mild} "
+        f"({left[mild]}). Paper: §3.1, figure 2, by the perplexity of LAMBADA."
     )
     alt = "Two line charts of normalised score against the layer that is skipped or switched, one line a task."
     return Figure(name, "Figure 2: single layers, by score", caption, alt, drawing)
@@ -121,20 +124,20 @@ def _lines_by_layer(
     curves: Curves,
     tasks: Sequence[TaskFacts],
     label: str,
-    value: Callable[[str, str, int], float],
+    value: Callable[[str, str, int], Estimate],
     full: Callable[[str], float],
     *,
     log: bool,
 ) -> Any:
-    """Two panels, skipped and switched: a line a task, and a dotted one for its full model."""
+    """Two panels, skipped and switched: a line a task with its band, and a dotted one for its full model."""
     drawing, both = axes(10.0, columns=2)
     layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
     names = {"skip_idx_layer": "layer N, skipped", "switch_idx_layer": "layer N, switched with N+1"}
     for ax, (method, xs) in zip(both, layers.items(), strict=True):
         for i, task in enumerate(tasks):
-            ys = [value(task.name, method, x) for x in xs]
-            ax.plot(list(xs), ys, label=task.name, linewidth=1.4, **style(i))
-            ax.axhline(full(task.name), color=COLOURS[i], linewidth=0.7, linestyle=":")
+            found = [value(task.name, method, x) for x in xs]
+            banded(ax, xs, found, task.name, {**style(i), "linewidth": 1.4})
+            ax.axhline(full(task.name), color=style(i)["color"], linewidth=0.7, linestyle=":")
         ax.set_xlabel(names[method])
         ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
     both[1].sharey(both[0])
@@ -147,7 +150,7 @@ def _lines_by_layer(
     return drawing
 
 
-def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
+def _by_task(curves: Curves, curve: str) -> Figure:
     """Figures 4 to 9: a thin line a task, the median thick with its interval; of a single task only that."""
     number, name, section = _FIGURES[curve]
     starts = curves.starts(curve)
@@ -155,20 +158,31 @@ def _by_task(curves: Curves, curve: str, seeds: int) -> Figure:
     drawing, (ax,) = axes()
     tasks = curves.scores.tasks
     for i, task in enumerate(tasks if len(tasks) > 1 else ()):
-        ys = [curves.task(task.name, curve, s)[0] for s in starts]
-        ax.plot(affected, ys, label=task.name, linewidth=1, alpha=0.75, **style(i))
+        aside = (i - (len(tasks) - 1) / 2) * min(0.2, 1 / len(tasks))  # so that the bars stand beside each other
+        found = [estimate(curves.task(task.name, curve, s)) for s in starts]
+        _bars(ax, [m + aside for m in affected], found, task.name, style(i))
+    orders = len(curves.labels(curve, starts[0]))
+    if orders > 1:
+        _dots(ax, affected, [[curves.one(curve, s, k)[0] for k in range(orders)] for s in starts])
     medians = [estimate(curves.median(curve, s)) for s in starts]
-    _band(ax, affected, medians, "median" if len(tasks) > 1 else tasks[0].name, "#000000", {"linewidth": 2.6})
+    label = "median" if len(tasks) > 1 else tasks[0].name
+    banded(ax, affected, medians, label, {"color": "#000000", "linewidth": 2.6})
     _finish(ax, affected)
-    extra = {"random order": f", mean of {seeds} orders", "looped parallel": f" {curves.loops} times"}.get(curve, "")
+    extra = {"random order": _orders(orders), "looped parallel": f" {curves.loops} times"}.get(curve, "")
+    over = "items and orders" if orders > 1 else "items"
+    dots = f" Rings: the {'medians' if len(tasks) > 1 else 'scores'} of single orders." if orders > 1 else ""
     caption = (
-        f"{name}{extra}. {_ends(curves.value, affected, medians)} Band: 95 % bootstrap interval of the "
-        f"{'median' if len(tasks) > 1 else 'score'}. Paper: {section}."
+        f"{name}{extra}. {_ends(curves.value, affected, medians)} Bands and bars: 95 % bootstrap intervals over "
+        f"{over}.{dots} Paper: {section}."
     )
     alt = f"Line chart of normalised score against the number of affected layers under {curve}; " + (
         "a line a task and their median." if len(tasks) > 1 else "one line."
     )
     return Figure(f"figure-{number}", f"Figure {number}: {curve}", caption, alt, drawing)
+
+
+def _orders(orders: int) -> str:
+    return f", mean of {orders} orders" if orders > 1 else ", a single order: of others its interval knows nothing"
 
 
 def _medians(curves: Curves, name: str, title: str, which: list[str], caption: str) -> Figure:
@@ -178,7 +192,7 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
     for i, curve in enumerate(which):
         affected = [curves.affected(s) for s in curves.starts(curve)]
         medians = [estimate(curves.median(curve, s)) for s in curves.starts(curve)]
-        _band(ax, affected, medians, curve, COLOURS[i], {**style(i), "linewidth": 1.6})
+        banded(ax, affected, medians, curve, {**style(i), "linewidth": 1.6})
         everything += affected
     _finish(ax, everything)
     alt = (
@@ -188,9 +202,16 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
     return Figure(name, title, caption, alt, drawing)
 
 
-def _band(ax: Axes, xs: list[int], estimates: list[Any], label: str, colour: str, style: dict[str, Any]) -> None:
-    ax.plot(xs, [e.value for e in estimates], label=label, **{"color": colour, **style})
-    ax.fill_between(xs, [e.low for e in estimates], [e.high for e in estimates], color=colour, alpha=0.12, linewidth=0)
+def _bars(ax: Axes, xs: list[float], estimates: list[Estimate], label: str, style: dict[str, Any]) -> None:
+    """A thin line with its intervals as bars: several bands would hide each other."""
+    ax.plot(xs, [e.value for e in estimates], label=label, linewidth=1, alpha=0.75, **style)
+    ax.vlines(xs, [e.low for e in estimates], [e.high for e in estimates], color=style["color"], alpha=0.5, linewidth=1)
+
+
+def _dots(ax: Axes, affected: list[int], each: list[list[float]]) -> None:
+    """What each random order has, to the right of the others."""
+    for x, values in zip(affected, each, strict=True):
+        ax.plot([x + 0.7] * len(values), values, **_RING)
 
 
 def _finish(ax: Axes, affected: list[int]) -> None:
@@ -227,8 +248,9 @@ def _all_caption(curves: Curves, which: list[str]) -> str:
     areas = {c: float(curves.area(c, shared)[0]) for c in which}
     order = ", ".join(f"{c} {areas[c]:.3f}" for c in sorted(areas, key=lambda c: -areas[c]))
     return (
-        f"{_heading(curves)}, with 95 % bootstrap intervals. From best to worst, averaged over start layers with "
-        f"{min(map(curves.affected, shared))} layers affected or more: {order}. Summed pairs (arXiv 2502.02790) add "
+        f"{_heading(curves)}, with 95 % bootstrap intervals over items, of random order over items and orders. From "
+        f"best to worst, averaged over start layers with {min(map(curves.affected, shared))} layers affected or more: "
+        f"{order}. Summed pairs (arXiv 2502.02790) add "
         "what two neighbours write instead of averaging. Paper: §3.8."
     )
 
@@ -236,9 +258,9 @@ def _all_caption(curves: Curves, which: list[str]) -> str:
 def _again_caption(curves: Curves, which: list[str]) -> str:
     parts: list[str] = []
     for curve in which:
-        values = {curves.affected(s): curves.median(curve, s)[0] for s in curves.starts(curve)}
-        best = max(values, key=lambda m: values[m])
-        parts.append(f"{curve} is at best {values[best]:.3f} ({count(best)})")
+        values = {curves.affected(s): estimate(curves.median(curve, s)) for s in curves.starts(curve)}
+        best = max(values, key=lambda m: values[m].value)
+        parts.append(f"{curve} is at best {values[best]} ({count(best)})")
     return f"The middle sequence run again, {curves.value}: {'; '.join(parts)}. Paper: appendix A.6."
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mechpaint.analyses.painters.claims import claims
-from mechpaint.analyses.painters.curves import CURVES, Curves
+from mechpaint.analyses.painters.curves import Curves
 from mechpaint.analyses.painters.figures import figures, variants_figure
+from mechpaint.analyses.painters.tables import intervals, tables, tasks_table
 from mechpaint.analysis import Results
 from mechpaint.claims import Claim, claims_table, tally, tally_highlights
-from mechpaint.report import Report, Table
-from mechpaint.statistics import estimate
+from mechpaint.report import Report
 
 if TYPE_CHECKING:
     from mechpaint.analyses.painters import Painters
@@ -28,13 +28,13 @@ def report(analysis: Painters, results: Results) -> Report:
         sections=[
             claims_table(
                 found,
-                f"Scores are {_which(curves)}, normalised so that chance is 0 and the full model 1; intervals are "
-                "95 % paired bootstrap intervals over items. A comparison held if its interval lies above 0.",
+                f"Scores are {_which(curves)}, normalised so that chance is 0 and the full model 1. "
+                f"{intervals(curves)} Differences are paired. A comparison held if its interval lies above 0.",
             ),
             *([variants_figure(curves)] if curves.routes() else []),
             tasks_table(curves),
-            *figures(curves, analysis.seeds),
-            _variants_table(curves),
+            *figures(curves),
+            *tables(curves),
         ],
         warnings=warnings(curves),
         highlights=tally_highlights(found),
@@ -53,52 +53,6 @@ def _summary(results: Results, found: list[Claim]) -> list[str]:
         f"looped, in {len(set(results.routes.values()))} distinct routes, and scored on {items}.",
         tally(found, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items"),
     ]
-
-
-def tasks_table(curves: Curves) -> Table:
-    """What scores are scaled by."""
-    rows = [
-        (
-            task.name,
-            task.measure,
-            str(task.items),
-            f"{task.chance:.3f}",
-            str(curves.scores.score(task.name, "baseline")),
-            f"{curves.scores.perplexity(task.name, 'baseline'):.3g}"
-            if curves.scores.has_perplexity(task.name)
-            else "–",
-        )
-        for task in curves.results.tasks
-    ]
-    return Table(
-        "tasks",
-        "The full model",
-        "What the scores are scaled by.",
-        ("task", "score", "items", "chance", "full model", "perplexity of right answers"),
-        rows,
-    )
-
-
-def _perplexity(curves: Curves, task: str) -> str:
-    return f"{curves.scores.perplexity(task, 'baseline'):.3g}" if curves.scores.has_perplexity(task) else "–"
-
-
-def _variants_table(curves: Curves) -> Table:
-    rows: list[tuple[str, ...]] = []
-    names = [task.name for task in curves.scores.tasks]
-    several = names if len(names) > 1 else []
-    for curve in CURVES:
-        for start in curves.starts(curve):
-            each = tuple(f"{curves.task(name, curve, start)[0]:.3f}" for name in several)
-            value = str(estimate(curves.median(curve, start)))
-            rows.append((curve, str(start), str(curves.affected(start)), value, *each))
-    return Table(
-        "scores",
-        "All normalised scores",
-        "Chance is 0, the full model 1. Random order is the mean of its seeds.",
-        ("variant", "N", "layers affected", names[0] if len(names) == 1 else "median", *several),
-        rows,
-    )
 
 
 def warnings(curves: Curves) -> list[str]:

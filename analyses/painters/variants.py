@@ -6,6 +6,7 @@ paper's own code. The paper's figures count the M = T - 2N - 1 layers of the mid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -33,9 +34,22 @@ class Variant:
     start_layer: int = 0
     repeat_or_seed: int | None = None
 
+    @classmethod
+    def parse(cls, label: str) -> Variant | None:
+        """The variant of which `label` is the text form; None if it is none."""
+        found = re.fullmatch(r"(\w+) N=(\d+)(?: (\d+))?", label)
+        if found is None or found[1] not in METHODS:
+            return None
+        return cls(found[1], int(found[2]), int(found[3]) if found[3] else None)
+
     def affected(self, n_layers: int) -> int:
         """M, the number of layers in the middle."""
         return n_layers - 2 * self.start_layer - 1
+
+    @property
+    def at_random(self) -> bool:
+        """Whether it is one draw of many: `repeat_or_seed` is its seed."""
+        return self.method == "random"
 
     def hook_set(self, n_layers: int) -> HookSet:
         """The hook set for a model of `n_layers` layers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.report import Report
+    from mechpaint.report import Report, Section
 
 __all__ = ["Similarity", "SimilarityError"]
 
@@ -42,7 +42,7 @@ class Similarity(ModelAnalysis):
 
     name: ClassVar[str] = "similarity"
     question: ClassVar[str] = "Hidden states: which layers share a space, and does it survive skipping and repeating?"
-    columns: ClassVar[Columns] = {"measure": str, "first": int, "second": int, "value": float, "error": float}
+    columns: ClassVar[Columns] = {"measure": str, "window": int, "first": int, "second": int, "value": float}
 
     text: str | None = field(
         default=None,
@@ -78,7 +78,7 @@ class Similarity(ModelAnalysis):
         return made
 
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
-        """Similarities and angular distances of all pairs of states, and each state's variance."""
+        """Similarities and angular distances of all pairs of states, and each state's variance, window by window."""
         from mechpaint.analyses.similarity.measures import measure
 
         return measure(self, model, hook_set)
@@ -88,3 +88,9 @@ class Similarity(ModelAnalysis):
         from mechpaint.analyses.similarity.pages import report
 
         return report(self, table, facts)
+
+    def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
+        """Figure 14: the matrices of several models, and the three spaces of each."""
+        from mechpaint.analyses.similarity.beside import beside
+
+        return beside(tables)

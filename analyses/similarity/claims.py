@@ -6,16 +6,17 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Float
 
-from mechpaint.analyses.similarity.findings import Findings, Mean, average
+from mechpaint.analyses.similarity.findings import Draws, Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import SIMILARITY
 from mechpaint.analyses.similarity.spaces import Spaces
 from mechpaint.claims import Claim
-from mechpaint.statistics import Estimate, verdict
+from mechpaint.statistics import combine, estimate, verdict
 
 PATTERN = 0.9
-"""From this correlation on, two patterns of similarities count as the same."""
+"""Above this correlation two patterns of similarities count as the same."""
 EXPLODES = 2.0
 """A variance beyond so many times the full model's has exploded."""
 _FEWEST_SHARED = 4
@@ -41,27 +42,23 @@ def _three_spaces(found: Findings, spaces: Spaces) -> Claim:
     if not inside:
         return Claim("§3.1, figure 3", text, "not held", f"the middle is {found.stretch(spaces.middle)} alone")
 
-    def mean(pairs: list[tuple[int, int]]) -> Mean:
-        return average(found.pair(FULL, SIMILARITY, *pair) for pair in pairs)
+    def mean(pairs: list[tuple[int, int]]) -> Draws:
+        return found.mean(FULL, SIMILARITY, pairs)
 
     within = mean(inside)
     before = mean([(a, b) for a in spaces.beginning for b in spaces.middle])
     after = mean([(a, b) for a in spaces.middle for b in spaces.ending])
     into, out = (found.pair(FULL, SIMILARITY, at - 1, at) for at in (spaces.middle[0], spaces.ending[0]))
-    least = min((found.pair(FULL, SIMILARITY, *pair) for pair in pairwise(spaces.middle)), key=lambda m: m.value)
-    margins = [(a - b).estimate() for a, b in ((within, before), (within, after), (least, into), (least, out))]
+    least = combine([found.pair(FULL, SIMILARITY, *pair) for pair in pairwise(spaces.middle)], np.min)
+    margin = combine([within - before, within - after, least - into, least - out], np.min)
     evidence = (
-        f"{_split(found, spaces)}; similarity within the middle {within}, of the middle and the beginning {before}, of "
-        f"the middle and the ending {after}; of neighbours across the two borders {into} and {out}, of the least "
-        f"similar neighbours within the middle {least} (held if the middle is more alike within than with either, and "
-        "no neighbours in it are less alike than those across a border)"
+        f"{_split(found, spaces)}; similarity within the middle {estimate(within)}, of the middle and the beginning "
+        f"{estimate(before)}, of the middle and the ending {estimate(after)}; of neighbours across the two borders "
+        f"{estimate(into)} and {estimate(out)}, of the least similar neighbours within the middle {estimate(least)} "
+        "(held if the middle is more alike within than with either, and no neighbours in it are less alike than those "
+        f"across a border; the least of these margins is {estimate(margin)})"
     )
-    return Claim("§3.1, figure 3", text, verdict(_least(margins)), evidence)
-
-
-def _least(estimates: list[Estimate]) -> Estimate:
-    """Of values that must all be above 0."""
-    return Estimate(*(min(getattr(e, end) for e in estimates) for end in ("value", "low", "high")))
+    return Claim("§3.1, figure 3", text, verdict(estimate(margin)), evidence)
 
 
 def _split(found: Findings, spaces: Spaces) -> str:
@@ -77,7 +74,8 @@ def _middle_is_most(found: Findings, spaces: Spaces) -> Claim:
     held = len(spaces.middle) > states / 2 and len(spaces.ending) <= 2
     evidence = (
         f"of {states} states {len(spaces.beginning)} in the beginning, {len(spaces.middle)} in the middle, "
-        f"{len(spaces.ending)} in the ending (held if more than half are in the middle and two at most in the ending)"
+        f"{len(spaces.ending)} in the ending, as in {spaces.sure:.0%} of the resamples (held if more than half are in "
+        "the middle and two at most in the ending)"
     )
     text = "The middle holds most layers, the ending one or two."
     return Claim("§3.1, A.3, figures 3 and 14", text, "held" if held else "not held", evidence)
@@ -109,22 +107,31 @@ def _skip(found: Findings, start: int) -> tuple[str, str] | None:
     if len(shared) < _FEWEST_SHARED:
         return None
     pairs = np.triu_indices(len(shared), 1)
-    here = found.matrix(label, SIMILARITY)[pairs]
-    full = found.matrix(FULL, SIMILARITY)[np.ix_(shared, shared)][pairs]
-    correlation = float(np.corrcoef(here, full)[0, 1])
+    here = found.matrices(label, SIMILARITY)[:, pairs[0], pairs[1]]
+    full = found.matrices(FULL, SIMILARITY)[:, shared][:, :, shared][:, pairs[0], pairs[1]]
+    correlation = _correlation(here, full)
     evidence = (
-        f"over the pairs of the {len(shared)} states on both routes the correlation is {correlation:.3f} (held from "
-        f"{PATTERN} on), the largest difference {np.abs(here - full).max():.3f}"
+        f"over the pairs of the {len(shared)} states on both routes the correlation is {estimate(correlation)} (held "
+        f"above {PATTERN}), the largest difference {np.abs(here - full)[0].max():.3f}"
     )
-    return "held" if correlation >= PATTERN else "not held", evidence
+    return verdict(estimate(correlation - PATTERN)), evidence
+
+
+def _correlation(here: Float[np.ndarray, "draw pair"], full: Float[np.ndarray, "draw pair"]) -> Draws:
+    """Pearson's, of each draw."""
+    x, y = (values - values.mean(axis=1, keepdims=True) for values in (here, full))
+    return (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
 
 
 def _drift(found: Findings, start: int) -> tuple[str, str]:
     """From before the middle to its end, on both routes after as many layers."""
     pair = start + 1, found.facts.n_layers - start
     here, full = (found.pair(label, SIMILARITY, *pair) for label in (found.repeat(start), FULL))
-    evidence = f"the similarity of the states before the middle and after it is {here}, in the full model {full}"
-    return verdict((full - here).estimate()), evidence
+    evidence = (
+        f"the similarity of the states before the middle and after it is {estimate(here)}, in the full model "
+        f"{estimate(full)}; the full model's less the former {estimate(full - here)}"
+    )
+    return verdict(estimate(full - here)), evidence
 
 
 def _explode(found: Findings, start: int) -> tuple[str, str]:
@@ -132,7 +139,7 @@ def _explode(found: Findings, start: int) -> tuple[str, str]:
     here, full = (found.variance(label, found.facts.n_layers) for label in (found.repeat(start), FULL))
     skipped = found.variance(found.skip(start), len(found.names(found.skip(start))) - 1)
     evidence = (
-        f"at the end it is {here.value / full.value:.3g} times the full model's (held beyond {EXPLODES:g}), where the "
-        f"middle is skipped {skipped.value / full.value:.3g} times"
+        f"at the end it is {estimate(here / full):.3g} times the full model's (held beyond {EXPLODES:g}), where the "
+        f"middle is skipped {estimate(skipped / full):.3g} times"
     )
-    return verdict((here - full * EXPLODES).estimate()), evidence
+    return verdict(estimate(here / full - EXPLODES)), evidence

@@ -9,8 +9,9 @@ import numpy as np
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
-from mechpaint.drawing import axes, heatmap, legend, style
+from mechpaint.drawing import axes, banded, heatmap, legend, style
 from mechpaint.report import Figure
+from mechpaint.statistics import CENTRAL, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,19 +30,29 @@ def figures(found: Findings) -> list[Figure]:
     ]
 
 
-def _shown(names: list[str]) -> list[str]:
+def shown(names: list[str]) -> list[str]:
     """At most so many of the names that they can be read."""
     every = -(-len(names) // _MOST_NAMES)
     return [name if i % every == 0 else "" for i, name in enumerate(names)]
 
 
 def _matrix(found: Findings, drawing: object, ax: Axes, label: str, measure: str) -> None:
-    names = _shown(found.names(label))
+    names = shown(found.names(label))
     values = found.matrix(label, measure)
     heatmap(drawing, ax, values, names, names, min(0.0, float(np.nanmin(values, initial=0.0))), 1.0)
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(labelsize=7.5)
     ax.spines[["top", "right", "bottom", "left"]].set_visible(False)
+
+
+def _widest(found: Findings, labels: list[str], measures: tuple[str, ...]) -> str:
+    """A sentence of how wide the intervals of what heatmaps show are: there is no place for each."""
+    widest = 0.0
+    for label in labels:
+        for measure in measures:
+            low, high = np.percentile(found.matrices(label, measure)[1:], CENTRAL, axis=0)
+            widest = max(widest, float(np.nanmax(high - low, initial=0.0)))
+    return f"The widest 95 % bootstrap interval of a similarity over windows spans {widest:.3f}."
 
 
 def _full_model(found: Findings) -> Figure:
@@ -60,8 +71,10 @@ def _full_model(found: Findings) -> Figure:
     if found.spaces is not None:
         caption += (
             "Lines, in both: the split into three stretches that leaves the least variance of the similarities on the "
-            f"left within their blocks; {found.spaces.explained:.0%} of it is between them. "
+            f"left within their blocks; {found.spaces.explained:.0%} of it is between them, and the split is the same "
+            f"in {found.spaces.sure:.0%} of the resamples of windows. "
         )
+    caption += f"{_widest(found, [FULL], (SIMILARITY, BY_TOKEN))} "
     alt = "Two heatmaps, layers by layers, of cosine similarity: of whole windows, and token by token."
     return Figure("figure-3", "Figure 3: similarity of the layers", f"{caption}Paper: §3.1, figure 3.", alt, drawing)
 
@@ -76,8 +89,8 @@ def _routes(found: Findings, labels: list[str]) -> Figure:
         ax.set_title(label, fontsize=10)
     routes = "; ".join(f"{label}: {found.facts.routes[label]}" for label in labels)
     caption = (
-        f"The same of whole windows under skip and middle repeat, at the states of each route. {routes}. Paper: A.4, "
-        "figure 15."
+        f"The same of whole windows under skip and middle repeat, at the states of each route. {routes}. "
+        f"{_widest(found, labels, (SIMILARITY,))} Paper: A.4, figure 15."
     )
     alt = f"Heatmaps of cosine similarity, states by states: {'; '.join(labels)}."
     return Figure("figure-15", "Figure 15: similarity under skip and middle repeat", caption, alt, drawing)
@@ -87,8 +100,8 @@ def _variances(found: Findings) -> Figure:
     drawing, (ax,) = axes()
     ends: list[str] = []
     for i, label in enumerate(found.labels):
-        values = found.variances(label)
-        ax.plot(range(len(values)), values, label=label, linewidth=1.5, **style(i))
+        values = [estimate(found.variance(label, state)) for state in range(len(found.names(label)))]
+        banded(ax, range(len(values)), values, label, {**style(i), "linewidth": 1.5})
         ends.append(f"{label} {values[-1]:.3g}")
     ax.set_yscale("log")
     ax.set_xlabel("steps that have run (0: the embedding)")
@@ -96,8 +109,8 @@ def _variances(found: Findings) -> Figure:
     ax.set_ylabel("variance of the residual stream")
     legend(ax)
     caption = (
-        "Variance of all the numbers of a window's residual stream, mean over windows, on a logarithmic axis. At the "
-        f"end: {', '.join(ends)}. Paper: A.4, figure 15."
+        "Variance of all the numbers of a window's residual stream, mean over windows with 95 % bootstrap intervals, "
+        f"on a logarithmic axis. At the end: {', '.join(ends)}. Paper: A.4, figure 15."
     )
     alt = f"Line chart of the variance against the steps that have run, a line each: {', '.join(found.labels)}."
     return Figure("figure-15-variance", "Figure 15: variance of the residual stream", caption, alt, drawing)
@@ -105,11 +118,12 @@ def _variances(found: Findings) -> Figure:
 
 def _angles(found: Findings) -> Figure:
     drawing, (ax,) = axes()
-    matrix = found.matrix(FULL, ANGLE)
-    apart = [2**i for i in range(len(matrix)) if 2**i < len(matrix)]
+    draws = found.matrices(FULL, ANGLE)
+    states = draws.shape[-1]
+    apart = [2**i for i in range(states) if 2**i < states]
     for i, n in enumerate(apart):
-        distances = np.diagonal(matrix, n)
-        ax.plot(range(len(distances)), distances, label=f"n = {n}", linewidth=1.5, **style(i))
+        distances = [estimate(each) for each in np.diagonal(draws, n, axis1=1, axis2=2).T]
+        banded(ax, range(len(distances)), distances, f"n = {n}", {**style(i), "linewidth": 1.5})
     ax.set_xlabel("first of the n layers that lie between")
     ax.locator_params(axis="x", integer=True)
     ax.set_ylabel("angular distance")
@@ -117,8 +131,9 @@ def _angles(found: Findings) -> Figure:
     legend(ax, columns=6)
     caption = (
         "Angular distance of the residual stream before and after n layers, at the last token of each window, mean "
-        "over windows: the arc cosine of their cosine, over π. The lower, the less these layers turn it. "
-        "Paper: “The Unreasonable Ineffectiveness of the Deeper Layers” (arXiv 2403.17887), §3.2, figure 4."
+        "over windows with 95 % bootstrap intervals: the arc cosine of their cosine, over π. The lower, the "
+        "less these layers turn it. Paper: “The Unreasonable Ineffectiveness of the Deeper Layers” (arXiv 2403.17887), "
+        "§3.2, figure 4."
     )
     alt = f"Line chart of angular distance against the first layer, a line for n = {', '.join(map(str, apart))} layers."
     return Figure("angles", "Angular distance over n layers", caption, alt, drawing)

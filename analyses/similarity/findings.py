@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,101 +11,75 @@ from jaxtyping import Float
 from mechpaint.analyses.similarity.labels import FULL, REPEAT, SKIP
 from mechpaint.analyses.similarity.measures import SIMILARITY, VARIANCE
 from mechpaint.analyses.similarity.spaces import FEWEST_STATES, Spaces, spaces
-from mechpaint.statistics import Estimate
+from mechpaint.statistics import RESAMPLES, combine
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mechpaint.analyses.similarity import Similarity
     from mechpaint.analysis import ModelFacts
 
-_TWO_SIDED = 1.96
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over windows.
-
-    Args:
-        value: The mean.
-        error: Its standard error, or a bound on it.
-    """
-
-    value: float
-    error: float
-
-    def __sub__(self, other: Mean) -> Mean:
-        return Mean(self.value - other.value, self.error + other.error)
-
-    def __mul__(self, factor: float) -> Mean:
-        return Mean(self.value * factor, self.error * abs(factor))
-
-    def estimate(self) -> Estimate:
-        """With its 95 % interval."""
-        return Estimate(self.value, self.value - _TWO_SIDED * self.error, self.value + _TWO_SIDED * self.error)
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ± {self.error:.3f}"
-
-
-def average(means: Iterable[Mean]) -> Mean:
-    """The mean of some means. All are of the same windows, so its error is at most the mean of theirs."""
-    given = list(means)
-    return Mean(sum(m.value for m in given) / len(given), sum(m.error for m in given) / len(given))
+Draws = Float[np.ndarray, " draw"]
+"""A value of all windows first, then of each bootstrap resample of them."""
 
 
 class Findings:
     """The records of one run, by what they are.
 
+    Windows are resampled, the same for every hook set, measure and pair of states, so that differences are paired.
+
     Args:
-        analysis: What was asked.
-        table: The records: `label`, `measure`, `first`, `second`, `value`, `error`.
+        table: The records: `label`, `measure`, `window`, `first`, `second`, `value`.
         facts: The model.
 
     Attributes:
         labels: The hook sets, the full model first.
+        windows: How many windows there were.
         rerouted: Whether the user's own hook sets come after each of these.
         spaces: The split of the full model's states; None where they are too few, or some are no numbers.
     """
 
-    def __init__(self, analysis: Similarity, table: pd.DataFrame, facts: ModelFacts) -> None:
-        self.analysis, self.facts = analysis, facts
+    def __init__(self, table: pd.DataFrame, facts: ModelFacts) -> None:
+        self.facts = facts
         self.labels = list(facts.routes)
+        self.windows = int(table["window"].max()) + 1
         self.rerouted = not facts.routes[FULL].is_identity
-        self._values: dict[tuple[str, str], np.ndarray] = {}
-        self._errors: dict[tuple[str, str], np.ndarray] = {}
-        for label, measure, first, second, value, error in table.itertuples(index=False):
-            self._fill(self._values, (label, measure), first, second, value)
-            self._fill(self._errors, (label, measure), first, second, error)
+        counts = np.random.default_rng(0).multinomial(
+            self.windows, np.full(self.windows, 1 / self.windows), size=RESAMPLES
+        )
+        self._weights = np.concatenate([np.ones((1, self.windows)), counts]) / self.windows
+        self._each = {key: self._by_window(rows) for key, rows in table.groupby(["label", "measure"], sort=False)}
         full = self.matrix(FULL, SIMILARITY)
         self.spaces: Spaces | None = None
         if len(full) >= FEWEST_STATES and np.isfinite(full).all():
-            self.spaces = spaces(full)
+            self.spaces = spaces(self.matrices(FULL, SIMILARITY))
 
-    def _fill(
-        self, into: dict[tuple[str, str], np.ndarray], key: tuple[str, str], first: int, second: int, value: float
-    ) -> None:
-        if key not in into:
-            count = len(self.facts.routes[key[0]].steps) + 1
-            into[key] = np.full((count, count), np.nan)
-        into[key][first, second] = into[key][second, first] = value
+    def _by_window(self, rows: pd.DataFrame) -> Float[np.ndarray, "window state state"]:
+        window, first, second = (rows[name].to_numpy() for name in ("window", "first", "second"))
+        states = int(second.max()) + 1
+        found = np.full((self.windows, states, states), np.nan)
+        found[window, first, second] = found[window, second, first] = rows["value"].to_numpy()
+        return found
 
     def matrix(self, label: str, measure: str) -> Float[np.ndarray, "state state"]:
         """A measure of all pairs of states under a hook set."""
-        return self._values[label, measure]
+        return self._each[label, measure].mean(axis=0)
 
-    def pair(self, label: str, measure: str, first: int, second: int) -> Mean:
-        """The same of one pair, with its error."""
-        key = label, measure
-        return Mean(float(self._values[key][first, second]), float(self._errors[key][first, second]))
+    def matrices(self, label: str, measure: str) -> Float[np.ndarray, "draw state state"]:
+        """Draws of the same."""
+        each = self._each[label, measure]
+        return (self._weights @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
 
-    def variance(self, label: str, state: int) -> Mean:
-        """A state's variance."""
+    def pair(self, label: str, measure: str, first: int, second: int) -> Draws:
+        """Draws of one pair's."""
+        return self._weights @ self._each[label, measure][:, first, second]
+
+    def mean(self, label: str, measure: str, pairs: Iterable[tuple[int, int]]) -> Draws:
+        """Draws of the mean over pairs."""
+        return combine([self.pair(label, measure, *pair) for pair in pairs], np.mean)
+
+    def variance(self, label: str, state: int) -> Draws:
+        """Draws of a state's variance."""
         return self.pair(label, VARIANCE, state, state)
-
-    def variances(self, label: str) -> Float[np.ndarray, " state"]:
-        """Every state's."""
-        return np.diag(self.matrix(label, VARIANCE))
 
     def names(self, label: str) -> list[str]:
         """What each state of a hook set comes from: the embedding, or a step."""
@@ -123,7 +96,7 @@ class Findings:
 
     def starts(self) -> list[int]:
         """The start layers of skip and middle repeat."""
-        return list(self.analysis.starts(self.facts.n_layers))
+        return [start for start in range(self.facts.n_layers) if self.skip(start) in self.labels]
 
     def skip(self, start: int) -> str:
         """The label of a skip."""
@@ -138,5 +111,6 @@ class Findings:
         return [
             label
             for label in self.labels
-            if not (np.isfinite(self.matrix(label, SIMILARITY)).all() and np.isfinite(self.variances(label)).all())
+            if not np.isfinite(self.matrix(label, SIMILARITY)).all()
+            or not np.isfinite(np.diag(self.matrix(label, VARIANCE))).all()
         ]

@@ -1,4 +1,4 @@
-"""What is measured of the states of a window, and how windows are averaged."""
+"""What is measured of the states of a window."""
 
 from __future__ import annotations
 
@@ -26,20 +26,17 @@ VARIANCE = "variance"
 
 
 def measure(analysis: Similarity, model: TransformerBridge, hook_set: HookSet) -> Iterator[Record]:
-    """For each measure and pair of states the mean over windows and its standard error.
+    """Each measure of each window and pair of states.
 
     A state's variance stands at the pair of it and itself. State 0 is what the first layer is given, state i what the
     route's i-th step leaves.
     """
     route = hook_set.route(len(model.blocks))
-    found = [of_window(each) for each in states(model, route, windows(analysis, model))]
-    for name in found[0]:
-        values = torch.stack([each[name] for each in found])
-        means, errors = values.mean(0), values.std(0) / math.sqrt(len(found))
-        for first in range(len(means)):
-            for second in [first] if name == VARIANCE else range(first, len(means)):
-                value, error = means[first, second].item(), errors[first, second].item()
-                yield {"measure": name, "first": first, "second": second, "value": value, "error": error}
+    for window, found in enumerate(map(of_window, states(model, route, windows(analysis, model)))):
+        for name, matrix in found.items():
+            for first, row in enumerate(matrix.tolist()):
+                for second in [first] if name == VARIANCE else range(first, len(row)):
+                    yield {"measure": name, "window": window, "first": first, "second": second, "value": row[second]}
 
 
 def of_window(states: Float[Tensor, "state position d_model"]) -> dict[str, Float[Tensor, "state state"]]:

@@ -13,6 +13,7 @@ from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
 from mechpaint.claims import Claim, claims_table, tally, tally_highlights
 from mechpaint.report import Report, Table
+from mechpaint.statistics import estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 def report(analysis: Similarity, table: pd.DataFrame, facts: ModelFacts) -> Report:
     """The whole report."""
-    found = Findings(analysis, table, facts)
+    found = Findings(table, facts)
     tested = claims(found)
     return Report(
         title=f"Similarity of hidden states: {facts.name}",
-        summary=_summary(found, tested),
+        summary=_summary(analysis, found, tested),
         sections=[
             *([_claims(tested)] if tested else []),
             *figures(found),
@@ -41,14 +42,13 @@ def report(analysis: Similarity, table: pd.DataFrame, facts: ModelFacts) -> Repo
 
 def _claims(tested: list[Claim]) -> Table:
     caption = (
-        "Means over windows ± their standard errors. A comparison held if the 95 % interval of the difference lies "
-        "above 0; errors of differences and of means are bounds, the sum and the mean of those of their parts."
+        "Means over windows. In brackets: 95 % bootstrap intervals over windows, resampled in the same way for every "
+        "pair of layers and every route. A comparison held if the interval of its difference lies above 0."
     )
     return claims_table(tested, caption)
 
 
-def _summary(found: Findings, tested: list[Claim]) -> list[str]:
-    asked = found.analysis
+def _summary(asked: Similarity, found: Findings, tested: list[Claim]) -> list[str]:
     text = "the reference text inside Python" if asked.text is None else asked.text
     first = (
         f"The residual stream of {found.facts.name} was read before its first layer and after each, on "
@@ -74,19 +74,21 @@ def _spaces_in_words(found: Findings) -> list[tuple[str, str]]:
 
 def _blocks_table(found: Findings) -> Table:
     """For each n the stretch of n steps that turns the residual stream least."""
-    matrix, names = found.matrix(FULL, ANGLE), found.names(FULL)
+    draws, names = found.matrices(FULL, ANGLE), found.names(FULL)
     rows: list[tuple[str, ...]] = []
-    for n in range(1, len(matrix)):
-        distances = np.diagonal(matrix, n)
+    for n in range(1, len(names)):
+        distances = np.diagonal(draws, n, axis1=1, axis2=2)
         if np.isfinite(distances).all():
-            at = int(np.argmin(distances))
+            least = distances.argmin(axis=1)
+            at = int(least[0])
             run = names[at + 1] if n == 1 else f"{names[at + 1]} to {names[at + n]}"
-            rows.append((str(n), run, str(found.pair(FULL, ANGLE, at, at + n)), f"{distances.mean():.3f}"))
+            means = estimate(distances.mean(axis=1))
+            rows.append((str(n), run, f"{(least[1:] == at).mean():.0%}", str(estimate(distances[:, at])), str(means)))
     caption = (
         "Of all stretches of n layers the one over which the angular distance is least: what arXiv 2403.17887 prunes. "
-        "± is the standard error over windows."
+        "With 95 % bootstrap intervals over windows; how often: in which share of the resamples it is the same stretch."
     )
-    columns = ("n", "layers", "angular distance", "mean of all stretches")
+    columns = ("n", "layers", "how often", "angular distance", "mean of all stretches")
     return Table("blocks", "The layers that turn it least", caption, columns, rows)
 
 
@@ -94,12 +96,13 @@ def _states_table(found: Findings) -> Table:
     rows: list[tuple[str, ...]] = []
     for label in found.labels:
         for i, name in enumerate(found.names(label)):
-            variance = found.variance(label, i)
-            before = [str(found.pair(label, m, i - 1, i)) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)]
-            rows.append((label, str(i), name, f"{variance.value:.4g} ± {variance.error:.2g}", *before))
+            before = [
+                str(estimate(found.pair(label, m, i - 1, i))) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)
+            ]
+            rows.append((label, str(i), name, f"{estimate(found.variance(label, i)):.4g}", *before))
     caption = (
         "Each state's variance, and how it compares with the one before it: cosine similarity of whole windows and "
-        "token by token, and angular distance at the last token. ± is the standard error over windows."
+        "token by token, and angular distance at the last token. With 95 % bootstrap intervals over windows."
     )
     columns = ("run", "step", "after", "variance", "similarity", "by token", "angular distance")
     return Table("states", "All states", caption, columns, rows)

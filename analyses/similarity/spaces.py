@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 FEWEST_STATES = 6
 
@@ -21,35 +21,63 @@ class Spaces:
         ending: The third.
         explained: Which share of the variance of the similarities of distinct states is between the blocks that they
             cut the matrix into, from 0 to 1.
+        sure: In which share of the resamples of windows the split is the same, from 0 to 1.
     """
 
     beginning: range
     middle: range
     ending: range
     explained: float
+    sure: float
 
 
-def spaces(similarity: Float[np.ndarray, "state state"]) -> Spaces:
+def spaces(similarities: Float[np.ndarray, "draw state state"]) -> Spaces:
     """The split into three whose blocks are the most uniform: the least squares around each block's mean.
 
     Every split is tried. It always finds one, so whether there *are* three spaces is another question: see
     `mechpaint.analyses.similarity.claims`.
 
     Args:
-        similarity: Symmetric, of 3 states or more, without NaN. The diagonal does not count.
+        similarities: The mean over windows first, then its resamples; symmetric, of 3 states or more, without NaN. The
+            diagonal does not count.
     """
-    n = len(similarity)
-    pairs = np.triu_indices(n, 1)
-    values = similarity[pairs]
-    spread = float(((values - values.mean()) ** 2).sum())
+    found, explained = splits(similarities)
+    n, (first, second) = similarities.shape[-1], (int(cut) for cut in found[0])
+    sure = float((found[1:] == found[0]).all(axis=1).mean()) if len(found) > 1 else 1.0
+    return Spaces(range(first), range(first, second), range(second, n), float(explained[0]), sure)
 
-    def left(cuts: tuple[int, int]) -> float:
-        stretch = np.searchsorted(cuts, np.arange(n), side="right")
-        block = 3 * stretch[pairs[0]] + stretch[pairs[1]]
-        counts = np.bincount(block, minlength=9)
-        means = np.bincount(block, values, minlength=9) / np.maximum(counts, 1)
-        return float(((values - means[block]) ** 2).sum())
 
-    first, second = min(combinations(range(1, n), 2), key=left)
-    explained = 1 - left((first, second)) / spread if spread else 0.0
-    return Spaces(range(first), range(first, second), range(second, n), explained)
+def splits(
+    similarities: Float[np.ndarray, "draw state state"],
+) -> tuple[Int[np.ndarray, "draw 2"], Float[np.ndarray, " draw"]]:
+    """Of each draw where the best split's second and third stretch begin, and the share of variance that it explains.
+
+    A block's sum is read off running sums over rows and columns, so that a split costs the same at any number of
+    states.
+
+    Args:
+        similarities: Symmetric matrices. The diagonal does not count.
+    """
+    draws, n, _ = similarities.shape
+    above = np.triu_indices(n, 1)
+    values = similarities[:, above[0], above[1]]
+    values = values - values.mean(axis=1, keepdims=True)
+    running = np.zeros((draws, n + 1, n + 1))
+    running[:, 1 + above[0], 1 + above[1]] = values
+    running = running.cumsum(axis=1).cumsum(axis=2)
+
+    def between(rows: range, columns: range) -> Float[np.ndarray, " draw"]:
+        """The squared sum of a block over its number of pairs: what its mean explains."""
+        pairs = len(rows) * (len(rows) - 1) // 2 if rows == columns else len(rows) * len(columns)
+        total = running[:, rows.stop, columns.stop] - running[:, rows.start, columns.stop]
+        total = total - running[:, rows.stop, columns.start] + running[:, rows.start, columns.start]
+        return total**2 / max(pairs, 1)
+
+    best, cuts = np.full(draws, -np.inf), np.zeros((draws, 2), dtype=np.int64)
+    for first, second in combinations(range(1, n), 2):
+        stretches = (range(first), range(first, second), range(second, n))
+        explained = sum(between(*block) for block in combinations_with_replacement(stretches, 2))
+        better = explained > best + 1e-12
+        best, cuts[better] = np.where(better, explained, best), (first, second)
+    spread = (values**2).sum(axis=1)
+    return cuts, np.where(spread > 0, best / np.where(spread > 0, spread, 1), 0)

@@ -5,7 +5,7 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,13 @@ _ROUTES = {
     "limit": Option(int | None, None, "How many items of each task; by default all."),
     "batch_size": Option(int, 32, "How many token rows go through the model together."),
     "seed": Option(int, 0, "Of the items' choice and order."),
+    "task_path": Option(str | None, None, "A folder of YAML files that define tasks of lm-eval."),
+    "task_data": Option(
+        list[str], [], "NAME=FILE: a local file for a task of lm-eval; NAME:fewshot=FILE for its few-shot examples."
+    ),
+    "num_fewshot": Option(
+        int | None, None, "Examples before each question of lm-eval's tasks; by default as they say."
+    ),
 }
 _EVERY = {
     "out": Option(str, "runs", "The folder of all runs."),
@@ -71,7 +78,7 @@ def kind_of(analysis: type[Analysis]) -> Kind:
 
 
 def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks = tuple(_task(registry, name) for name in options["task"] or analysis.tasks)
+    tasks = _tasks(registry, options["task"] or analysis.tasks, options)
     if options["batch_size"] < 1:
         raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
     subject = _subject(registry, options)
@@ -106,11 +113,20 @@ def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
     return Subject(model, options["model"], hooks)
 
 
-def _task(registry: Registry, text: str) -> Task[Any]:
-    name, colon, argument = text.partition(":")
-    if name not in registry.tasks:
-        raise TaskError(f"there is no task {name!r}; there are: {', '.join(registry.tasks)}")
-    return registry.tasks[name].from_argument(argument if colon else None)
+def _tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any]) -> tuple[Task[Any], ...]:
+    """The tasks that are asked for. A group of lm-eval's tasks is several."""
+    from mechpaint.tasks.lm_eval import LmEval, Sources, lm_eval_tasks
+
+    sources = Sources.of_options(options["task_path"], options["task_data"], options["num_fewshot"])
+    found: list[Task[Any]] = []
+    for text in texts:
+        name, colon, argument = text.partition(":")
+        if name not in registry.tasks:
+            raise TaskError(f"there is no task {name!r}; there are: {', '.join(registry.tasks)}")
+        task = registry.tasks[name].from_argument(argument if colon else None)
+        found += lm_eval_tasks(argument, sources) if isinstance(task, LmEval) else [task]
+    sources.check_used(found)
+    return tuple(found)
 
 
 KINDS = (

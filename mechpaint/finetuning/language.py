@@ -18,10 +18,9 @@ from mechpaint.finetuning.copies import language_model
 from mechpaint.finetuning.descent import descend
 from mechpaint.finetuning.settings import FineTuning, FineTuningError
 from mechpaint.hookset import HookSet
-from mechpaint.models import require_tokenizer
 from mechpaint.progress import ticking
 from mechpaint.route import Route
-from mechpaint.tasks.task import begin
+from mechpaint.tasks.text import windows as cut
 
 
 @dataclass(frozen=True)
@@ -52,17 +51,10 @@ def windows(model: TransformerBridge, text: str, length: int) -> Int[Tensor, "wi
         length: How many tokens a window has, the beginning-of-text token included where the model expects one.
 
     Raises:
-        FineTuningError: The text is shorter than one window.
+        TaskError: The text is shorter than one window.
         LoadError: The model has no tokenizer.
     """
-    tokenizer: Any = require_tokenizer(model, "fine-tuning on a text")
-    start = begin(model)
-    size = length - len(start)
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    if size < 1 or len(ids) < size:
-        raise FineTuningError(f"the text has {len(ids)} tokens; expected at least one window of {max(1, size)}")
-    firsts = range(0, len(ids) - size + 1, size)
-    return torch.tensor([[*start, *ids[first : first + size]] for first in firsts])
+    return torch.tensor(list(cut(model, text, length, "the text").values()))
 
 
 def finetune_text(

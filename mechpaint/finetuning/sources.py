@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mechpaint.finetuning.benchmarks import GLUE, Labelled, examples, own, split
 from mechpaint.finetuning.settings import FineTuningError
-from mechpaint.tasks.reading import Row, read_rows
+from mechpaint.tasks.reading import FileSource, HubSource, Row, parse_source, read_rows
 
 _HUB = "nyu-mll/glue"
 
@@ -23,14 +21,15 @@ def labelled(
     Args:
         benchmark: One of `GLUE`, which says the columns, labels and metric. Empty for data with the columns `sentence`,
             or `sentence1` and `sentence2`, and `label`: whole numbers from 0 are classes, others a regression.
-        train: A JSON, JSON Lines, CSV or Parquet file, or the name of a data set on the hub, whose split `train` is
-            taken. None for GLUE's own data set on the hub. The hub is asked over the network.
+        train: A file or a data set on the hub, as `reading.parse_source` has them; of one on the hub the split `train`
+            is taken, unless it names another. None for GLUE's own data set there. The hub is asked over the network.
         validation: The same to validate on. Without it a data set on the hub has a split for that, and a file is split.
         held_out: The share of a file that is split which becomes the validation set.
         seed: Of that split.
 
     Raises:
-        FineTuningError: There is no such benchmark, or the data are not as described.
+        FineTuningError: There is no such benchmark, the data are not as described, or `train` names a split of a data
+            set on the hub and nothing says what to validate on.
         TaskError: There is no such file, or it cannot be read.
     """
     if benchmark and benchmark not in GLUE:
@@ -40,9 +39,12 @@ def labelled(
     if not 0 < held_out < 1:
         raise FineTuningError(f"held_out is a share between 0 and 1, got {held_out}")
     kind = GLUE.get(benchmark)
+    place = parse_source(train or f"{_HUB}:{benchmark}")
+    if validation is None and isinstance(place, HubSource) and place.split is not None:
+        raise FineTuningError(f"{train!r} names the split to train on: say what to validate on, validation=SOURCE")
     name = train or f"{_HUB} ({benchmark})"
     rows = _rows(train, benchmark, "train")
-    if validation is None and _is_file(train):
+    if validation is None and isinstance(place, FileSource):
         kind = kind or own(rows, name)
         parts = split(examples(rows, kind, name), held_out, seed)
         sizes = f"{len(parts[0])} to train on, {len(parts[1])} to validate on"
@@ -56,8 +58,4 @@ def labelled(
 
 def _rows(source: str | None, benchmark: str, part: str) -> list[Row]:
     """All rows of a file, or of a part of a data set on the hub."""
-    return list(read_rows(source, part) if source is not None else read_rows(_HUB, part, benchmark))
-
-
-def _is_file(source: str | None) -> bool:
-    return source is not None and Path(source).is_file()
+    return list(read_rows(source or f"{_HUB}:{benchmark}", part))

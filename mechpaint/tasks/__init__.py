@@ -9,6 +9,7 @@ from mechpaint.tasks.glue import Glue
 from mechpaint.tasks.induction import Induction
 from mechpaint.tasks.ioi import IndirectObject
 from mechpaint.tasks.items import Item, Named, Outcome, Place, Placed, Rowed, TaskError
+from mechpaint.tasks.lm_eval import LmEval, Sources, lm_eval_tasks
 from mechpaint.tasks.mlm import Masked, MaskedTokens
 from mechpaint.tasks.sts import Pair, Similarity
 from mechpaint.tasks.task import CausalTask, ChoiceTask, Part, PlaceTask, RowTask, Selection, Task
@@ -23,6 +24,7 @@ __all__ = [
     "IndirectObject",
     "Induction",
     "Item",
+    "LmEval",
     "Masked",
     "MaskedTokens",
     "Named",
@@ -36,13 +38,15 @@ __all__ = [
     "Rowed",
     "Selection",
     "Similarity",
+    "Sources",
     "Task",
     "TaskError",
     "Text",
+    "lm_eval_tasks",
 ]
 
 
 def register(registry: Registry) -> None:
     """Make the built-in tasks known by their names."""
-    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue):
+    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue, LmEval):
         registry.add_task(task)

@@ -52,7 +52,7 @@ class Arithmetic(CausalTask):
 
     def score(self, item: Item, outcome: Outcome) -> float:
         """1 if every token of the sum, and the end of the line, was the model's first guess."""
-        return float(all(outcome.greedy))
+        return float(all(outcome.greedy[item.answer]))
 
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
         """Of always giving the most frequent answer."""

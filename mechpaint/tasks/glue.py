@@ -141,6 +141,7 @@ class Glue(Task["Example"]):
                     "logprob": math.nan,
                     "tokens": 0,
                     "finite": math.isfinite(predicted),
+                    "metrics": "",
                 }
 
     def cost(self, model: TransformerBridge, parts: Sequence[Part[Example]], rows_at_once: int) -> Cost:

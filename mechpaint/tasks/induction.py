@@ -47,7 +47,7 @@ class Induction(CausalTask):
 
     def score(self, item: Item, outcome: Outcome) -> float:
         """The share of the scored tokens that were the model's first guess."""
-        return sum(outcome.greedy) / len(outcome.greedy)
+        return sum(outcome.greedy[0]) / len(outcome.greedy[0])
 
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
         """Of naming one of the sequence's tokens at random."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -41,8 +42,8 @@ class Placed(Rowed, Protocol):
     """An item that is scored by log-probabilities of tokens at places in its rows."""
 
     @property
-    def answer(self) -> int:
-        """Which of its answers is the right one."""
+    def answer(self) -> int | None:
+        """Which of its answers is the right one; None where none is."""
         ...
 
 
@@ -90,22 +91,41 @@ class Item:
         A row that another begins with is not needed: what comes after a position does not change it in a causal
         model. So choices of a single token share the prompt's row.
         """
-        rows = sorted({self.prompt + choice[:-1] for choice in self.choices}, key=len, reverse=True)
-        kept: list[tuple[int, ...]] = []
-        for row in rows:
-            if not any(other[: len(row)] == row for other in kept):
-                kept.append(row)
-        return tuple(kept)
+        return rows_for((self.prompt, choice) for choice in self.choices)
 
     def places(self) -> tuple[tuple[Place, ...], ...]:
         """For each choice the position before each of its tokens."""
-        rows, first = self.rows(), len(self.prompt) - 1
-        found: list[tuple[Place, ...]] = []
-        for choice in self.choices:
-            needed = self.prompt + choice[:-1]
-            row = next(i for i, row in enumerate(rows) if row[: len(needed)] == needed)
-            found.append(tuple(Place(row, first + i, token) for i, token in enumerate(choice)))
-        return tuple(found)
+        rows = self.rows()
+        return tuple(places_in(rows, self.prompt, choice) for choice in self.choices)
+
+
+def rows_for(pairs: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[tuple[int, ...], ...]:
+    """The rows that a causal model needs to foresee continuations, each once, the longest first.
+
+    A continuation's last token is never read. A row that another begins with is not needed: what comes after a
+    position does not change it in a causal model.
+
+    Args:
+        pairs: What comes before, at least one token, and the continuation, at least one.
+    """
+    kept: list[tuple[int, ...]] = []
+    for row in sorted({before + after[:-1] for before, after in pairs}, key=lambda row: (-len(row), row)):
+        if not any(other[: len(row)] == row for other in kept):
+            kept.append(row)
+    return tuple(kept)
+
+
+def places_in(rows: Sequence[tuple[int, ...]], before: tuple[int, ...], after: tuple[int, ...]) -> tuple[Place, ...]:
+    """Where a causal model foresees a continuation's tokens: for each the position before it.
+
+    Args:
+        rows: Rows of which one begins with `before` and `after`, less its last token.
+        before: What comes before, at least one token.
+        after: The continuation.
+    """
+    needed = before + after[:-1]
+    row = next(i for i, row in enumerate(rows) if row[: len(needed)] == needed)
+    return tuple(Place(row, len(before) - 1 + i, token) for i, token in enumerate(after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +134,11 @@ class Outcome:
 
     Attributes:
         logprobs: For each answer the summed log-probability of its tokens, in nats.
-        greedy: For each token of the right answer, whether it was the model's first guess.
+        greedy: For each answer, for each of its tokens, whether it was the model's first guess.
     """
 
     logprobs: tuple[float, ...]
-    greedy: tuple[bool, ...]
+    greedy: tuple[tuple[bool, ...], ...]
 
     @property
     def finite(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mechpaint.models import require_tokenizer
 from mechpaint.tasks.fitting import require_masked
 from mechpaint.tasks.items import Outcome, Place, TaskError
-from mechpaint.tasks.reading import english_paragraphs, read_rows, text_of
+from mechpaint.tasks.reading import english_paragraphs, read_texts
 from mechpaint.tasks.task import PlaceTask, within_context
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from mechpaint.metrics import Metric
 
-_MOST_CHARACTERS = 2_000_000
 _LEAST_KNOWN = 0.9
 _FEWEST = 4
 
@@ -70,9 +69,9 @@ class MaskedTokens(PlaceTask[Masked]):
     once. Special and unknown tokens are never chosen.
 
     Args:
-        source: A text (each line is a row), JSON, CSV or Parquet file, or the name of a data set on the hub, which asks
-            the network. Of long ones the first two million characters. By default the paragraphs of the English
-            reference text that comes with Python (`pydoc_data.topics`).
+        source: A file (of a text each line is a row) or a data set on the hub, as `reading.parse_source` has them; of
+            long ones the first two million characters. By default the paragraphs of the English reference text that
+            comes with Python (`pydoc_data.topics`).
         column: The column with the text; by default `text`, or the first one with strings. On the command line
             `mlm:SOURCE#COLUMN`.
         share: What share of an item's tokens is masked, at least one.
@@ -137,20 +136,11 @@ class MaskedTokens(PlaceTask[Masked]):
         return ids
 
     def _texts(self) -> list[str]:
-        if self.source is None:
-            return english_paragraphs()
-        texts: list[str] = []
-        length = 0
-        for row in read_rows(self.source):
-            texts.append(text_of(row, self.source, self.column))
-            length += len(texts[-1])
-            if length > _MOST_CHARACTERS:
-                break
-        return texts
+        return english_paragraphs() if self.source is None else list(read_texts(self.source, self.column))
 
     def score(self, item: Masked, outcome: Outcome) -> float:
         """The share of the masked tokens that were the model's first guess."""
-        return sum(outcome.greedy) / len(outcome.greedy)
+        return sum(outcome.greedy[0]) / len(outcome.greedy[0])
 
     def metric(self, items: Sequence[Masked]) -> Metric:
         """The mean over tokens: longer items have more."""

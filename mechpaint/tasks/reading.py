@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
+from mechpaint.tasks.broken import broken_line
 from mechpaint.tasks.items import TaskError
 
 Row: TypeAlias = Mapping[str, Any]
+
+MOST_CHARACTERS = 2_000_000
+"""How much of a long source tasks read: rows are taken until their texts have so many characters."""
 
 _READERS = {
     ".txt": "text",
@@ -18,48 +23,154 @@ _READERS = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
+_ROWS_AT_ONCE = 1000
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
-def read_rows(source: str, split: str = "train", configuration: str | None = None) -> Iterator[Row]:
-    """The rows of a source, as they are needed. Of a text each line is one, with the column `text`.
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A file.
 
     Args:
-        source: A text, JSON, JSON lines, CSV or Parquet file; or the name of a data set on the hub, which asks the
-            network.
-        split: Which split of a data set on the hub.
-        configuration: Which of its configurations, if it has several.
+        path: Where it is.
+        reader: Which of the readers of `datasets` is for it.
+    """
+
+    path: Path
+    reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A data set on the hub, or in a folder that is laid out like one.
+
+    Args:
+        name: Its name.
+        configuration: Which of its configurations; None for the only one.
+        split: Which split; None where the source does not say.
+    """
+
+    name: str
+    configuration: str | None = None
+    split: str | None = None
+
+
+def parse_source(source: str) -> FileSource | HubSource:
+    """What a source names.
+
+    Args:
+        source: A text, JSON, JSON lines, CSV or Parquet file, as it is or compressed (`.gz`, `.bz2`, `.xz`, `.zst`); or
+            a data set on the hub, `name`, `name:configuration` or `name:configuration:split`, of which the
+            configuration may be empty, `name::split`.
 
     Raises:
-        TaskError: There is no such file, or it cannot be read.
+        TaskError: There is no such file, or its name does not say how to read it.
     """
-    path = Path(source)
-    reader = _READERS.get(path.suffix.lower())
-    if path.is_file() and reader is None:
-        raise TaskError(f"cannot tell how to read {source!r}: expected a file ending in {', '.join(_READERS)}")
-    if not path.is_file() and (reader is not None or source.startswith((".", "/", "~"))):
+    path = Path(source).expanduser()
+    reader = _reader(path)
+    if path.is_file():
+        if reader is None:
+            raise TaskError(
+                f"cannot tell how to read {source!r}: expected a file ending in {', '.join(_READERS)}, or one of these "
+                f"and {', '.join(_COMPRESSED)}"
+            )
+        return FileSource(path, reader)
+    name, *rest = source.split(":")
+    folder = Path(name).expanduser()
+    if not folder.is_dir() and (reader is not None or name.startswith((".", "/", "~"))):
         raise TaskError(f"there is no file {source!r}")
-    return _streamed(source, reader, split, configuration)
+    if not name or len(rest) > 2:
+        raise TaskError(f"cannot read the source {source!r}: expected a file, or name:configuration:split on the hub")
+    configuration, split = [*(part or None for part in rest), None, None][:2]
+    return HubSource(str(folder) if folder.is_dir() else name, configuration, split)
 
 
-def _streamed(source: str, reader: str | None, split: str, configuration: str | None) -> Iterator[Row]:
+def _reader(path: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
+    reader = _READERS.get("".join(suffixes[-2:-1] if compressed else suffixes[-1:]))
+    return None if compressed and reader == "parquet" else reader  # Parquet is compressed within
+
+
+def read_rows(source: str, split: str = "train") -> Iterator[Row]:
+    """The rows of a source, as they are needed: of a large one no more is read than is asked for.
+
+    Of a text each line is a row, with the column `text`. A JSON file that is one list is read whole; JSON lines, one
+    object in each, are not.
+
+    Args:
+        source: As in `parse_source`.
+        split: Which split of a data set on the hub, where the source does not say.
+
+    Raises:
+        TaskError: There is no such file, or it cannot be read. Of broken JSON lines the message says which.
+    """
+    return _streamed(parse_source(source), source, split)
+
+
+def _streamed(place: FileSource | HubSource, source: str, split: str) -> Iterator[Row]:
     import datasets
 
+    options: dict[str, Any] = {"streaming": True}
     try:
-        if reader is None:
-            yield from datasets.load_dataset(source, configuration, split=split, streaming=True)
+        if isinstance(place, FileSource) and place.reader == "parquet":
+            yield from _parquet(place.path)
+        elif isinstance(place, FileSource):
+            yield from datasets.load_dataset(place.reader, data_files=str(place.path), split="train", **options)
         else:
-            yield from datasets.load_dataset(reader, data_files=source, split="train", streaming=True)
+            yield from datasets.load_dataset(place.name, place.configuration, split=place.split or split, **options)
     except Exception as error:  # datasets raises whatever its readers do
-        reason = (str(error).splitlines() or [repr(error)])[0]
-        raise TaskError(f"cannot read {source!r}: {reason}") from error
+        raise TaskError(f"cannot read {source!r}: {_reason(place, error)}") from error
 
 
-def text_of(row: Row, source: str, column: str | None = None) -> str:
+def _parquet(path: Path) -> Iterator[Row]:
+    """Without `datasets`, which has pyarrow fetch all of a file before its first row is there."""
+    from pyarrow import parquet
+
+    file: Any = cast(Any, parquet).ParquetFile(path, pre_buffer=False)
+    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+        yield from batch.to_pylist()
+
+
+def _reason(place: FileSource | HubSource, error: Exception) -> str:
+    if isinstance(place, HubSource):
+        said = _first_line(error)
+        offline = isinstance(error, ConnectionError)
+        return f"{said}. There is no file of that name either" if offline else said
+    if place.path.stat().st_size == 0:
+        return "it is empty"
+    return (broken_line(place.path) if place.reader == "json" else None) or _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [repr(error)])[0]
+
+
+def read_texts(source: str, column: str | None = None) -> Iterator[str]:
+    """The text of each row of a source, up to `MOST_CHARACTERS`.
+
+    Args:
+        source: As in `parse_source`.
+        column: As in `text_of`.
+
+    Raises:
+        TaskError: It cannot be read, or a row has no text.
+    """
+    length = 0
+    for number, row in enumerate(read_rows(source), start=1):
+        text = text_of(row, f"row {number} of {source!r}", column)
+        yield text
+        length += len(text)
+        if length > MOST_CHARACTERS:
+            return
+
+
+def text_of(row: Row, where: str, column: str | None = None) -> str:
     """The text of a row.
 
     Args:
         row: One of a source's rows.
-        source: The source, for what goes wrong.
+        where: Which, for what goes wrong.
         column: The column with the text; by default `text`, or the first one that holds strings.
 
     Raises:
@@ -73,7 +184,7 @@ def text_of(row: Row, source: str, column: str | None = None) -> str:
     if not isinstance(found, str):
         wanted = "no column" if column is None else f"the column {column!r}"
         verb = "holds" if column is None else "does not hold"
-        raise TaskError(f"{wanted} of {source!r} {verb} text; it has: {', '.join(row)}")
+        raise TaskError(f"{wanted} of {where} {verb} text; it has: {', '.join(row)}")
     return found
 
 

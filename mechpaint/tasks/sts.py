@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.models import require_tokenizer
 from mechpaint.tasks.items import Place, TaskError
-from mechpaint.tasks.reading import Row, read_rows
+from mechpaint.tasks.reading import MOST_CHARACTERS, Row, read_rows
 from mechpaint.tasks.task import RowTask, within_context
 
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ class Similarity(RowTask[Pair]):
     not. For BERT that is its last hidden state. An item's score is the cosine of its two embeddings.
 
     Args:
-        source: A JSON, CSV or Parquet file, or the name of a data set on the hub, which asks the network: columns
-            `sentence1`, `sentence2`, and `score`, `label` or `similarity`, as in STS-B.
+        source: A file or a data set on the hub, as `reading.parse_source` has them, with the columns `sentence1`,
+            `sentence2`, and `score`, `label` or `similarity`, as in STS-B; of long ones the first two million
+            characters.
     """
 
     name: ClassVar[str] = "sts"
@@ -88,20 +89,28 @@ class Similarity(RowTask[Pair]):
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Pair]:
         """The rows in random order."""
         tokenizer: Any = require_tokenizer(model, "the task sts")
-        rows = list(enumerate(read_rows(self.source), start=1))
-        rng.shuffle(rows)
-        for number, row in rows:
-            first, second, similarity = self._pair(row)
+        pairs = list(self._pairs())
+        rng.shuffle(pairs)
+        for number, first, second, similarity in pairs:
             ids: list[list[int]] = tokenizer([first, second], verbose=False)["input_ids"]
             yield Pair(f"row {number}", tuple(ids[0]), tuple(ids[1]), similarity)
 
-    def _pair(self, row: Row) -> tuple[str, str, float]:
+    def _pairs(self) -> Iterator[tuple[int, str, str, float]]:
+        length = 0
+        for number, row in enumerate(read_rows(self.source), start=1):
+            first, second, similarity = self._pair(number, row)
+            yield number, first, second, similarity
+            length += len(first) + len(second)
+            if length > MOST_CHARACTERS:
+                return
+
+    def _pair(self, number: int, row: Row) -> tuple[str, str, float]:
         given = next((row[name] for name in _GIVEN if name in row), None)
         first, second = row.get("sentence1"), row.get("sentence2")
         if not isinstance(first, str) or not isinstance(second, str) or not isinstance(given, int | float):
             raise TaskError(
-                f"{self.source!r} has the columns {', '.join(row)}: expected texts in sentence1 and sentence2, and a "
-                f"number in {_either(_GIVEN)}"
+                f"row {number} of {self.source!r} has the columns {', '.join(row)}: expected texts in sentence1 and "
+                f"sentence2, and a number in {_either(_GIVEN)}"
             )
         return first, second, float(given)
 

@@ -17,7 +17,7 @@ from mechpaint.tasks.items import Item, Named, Outcome, Placed, Rowed, TaskError
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.analysis import Advance, Record
+    from mechpaint.analysis import Advance, Record, ReportedMetric
     from mechpaint.cost import Cost
     from mechpaint.metrics import Metric
     from mechpaint.prefixtree import PrefixTree
@@ -128,9 +128,10 @@ class Task(ABC, Generic[Asked]):
 
         Yields:
             For each item and route a record: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right
-            answer's tokens), `tokens` (how many these are), `finite`. A task without log-probabilities has a
-            `logprob` of NaN and 0 `tokens`. Where the model's answer is no number, `finite` is false and the score is
-            NaN, so that it cannot be averaged unnoticed.
+            answer's tokens), `tokens` (how many these are), `finite`, `metrics`. A task without log-probabilities, or
+            an item without a right answer, has a `logprob` of NaN and 0 `tokens`. Where the model's answer is no
+            number, `finite` is false and the score is NaN, so that it cannot be averaged unnoticed. `metrics` is what
+            else the task makes of the item, as JSON; empty where the score is all, and where that is NaN.
         """
 
     @abstractmethod
@@ -152,6 +153,10 @@ class Task(ABC, Generic[Asked]):
         from mechpaint.metrics import Mean
 
         return Mean()
+
+    def reported(self) -> tuple[ReportedMetric, ...]:
+        """The metrics that its records have in `metrics`, shown in tables of their own: by default none."""
+        return ()
 
     def measured(self) -> str:
         """What its score is, with the unit: `measure`, unless that depends on its settings."""
@@ -278,6 +283,15 @@ class PlaceTask(RowTask[AtPlaces]):
             item: What was asked.
             outcome: What the model made of it.
         """
+
+    def judge(self, item: AtPlaces, outcome: Outcome) -> tuple[float, str]:
+        """One item's score, and what else the task makes of the item, as JSON: by default nothing, an empty text.
+
+        Args:
+            item: What was asked.
+            outcome: What the model made of it, which is finite.
+        """
+        return self.score(item, outcome), ""
 
     def records(
         self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, rows_at_once: int, advance: Advance

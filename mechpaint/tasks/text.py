@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.models import require_tokenizer
-from mechpaint.tasks.reading import read_rows, text_of
+from mechpaint.tasks.reading import read_texts
 from mechpaint.tasks.task import CausalTask, Item, Outcome, TaskError, begin
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-_MOST_CHARACTERS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -23,9 +21,9 @@ class Text(CausalTask):
     """The log-probability of a text's own tokens, given those before them.
 
     Args:
-        source: A text, JSON, CSV or Parquet file (columns `text` or the first one with strings), or the name of a
-            data set on the hub, which asks the network. By default the English reference text that comes with
-            Python (`pydoc_data.topics`).
+        source: A file or a data set on the hub, as `reading.parse_source` has them, with the text in the column `text`
+            or the first one with strings; of long ones the first two million characters. By default the English
+            reference text that comes with Python (`pydoc_data.topics`).
         window: How many tokens an item has.
         scored: How many at its end are scored.
     """
@@ -47,17 +45,10 @@ class Text(CausalTask):
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
         """Windows of the text that do not overlap, in random order."""
-        tokenizer = require_tokenizer(model, "the task text")
-        start = begin(model)
-        size = self.window - len(start)
-        ids: list[int] = tokenizer(read_text(self.source), add_special_tokens=False, verbose=False)["input_ids"]
-        firsts = list(range(0, len(ids) - size + 1, size))
-        if not firsts:
-            raise TaskError(f"the text {self.source!r} has {len(ids)} tokens, fewer than one window of {size}")
-        rng.shuffle(firsts)
-        for first in firsts:
-            window = ids[first : first + size]
-            yield Item(f"token {first}", (*start, *window[: -self.scored]), (tuple(window[-self.scored :]),))
+        found = list(windows(model, read_text(self.source), self.window, f"the task {self}").items())
+        rng.shuffle(found)
+        for first, window in found:
+            yield Item(f"token {first}", window[: -self.scored], (window[-self.scored :],))
 
     def score(self, item: Item, outcome: Outcome) -> float:
         """The mean log-probability of the scored tokens. Perplexity is exp(-score)."""
@@ -71,6 +62,31 @@ class Text(CausalTask):
         return self.name if self.source is None else f"{self.name}:{self.source}"
 
 
+def windows(model: TransformerBridge, text: str, length: int, what: str) -> dict[int, tuple[int, ...]]:
+    """A text cut into windows of equal length that do not overlap; what is left at its end is dropped.
+
+    Args:
+        model: Whose tokens they are made of.
+        text: The text.
+        length: How many tokens a window has, the beginning-of-text token included where the model expects one.
+        what: What needs them, for what goes wrong.
+
+    Returns:
+        From the place of a window's first token in the text to its tokens.
+
+    Raises:
+        TaskError: The text is shorter than one window.
+        LoadError: The model has no tokenizer.
+    """
+    tokenizer = require_tokenizer(model, what)
+    start = begin(model)
+    size = length - len(start)
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if size < 1 or len(ids) < size:
+        raise TaskError(f"{what} has {len(ids)} tokens, fewer than one window of {max(1, size)}")
+    return {first: (*start, *ids[first : first + size]) for first in range(0, len(ids) - size + 1, size)}
+
+
 def read_text(source: str | None) -> str:
     """The text behind `Text.source`, up to two million characters.
 
@@ -81,13 +97,7 @@ def read_text(source: str | None) -> str:
         from pydoc_data import topics
 
         return "\n\n".join(text for _, text in sorted(topics.topics.items()))
-    pieces: list[str] = []
-    length = 0
-    for row in read_rows(source):
-        pieces.append(text_of(row, source))
-        length += len(pieces[-1]) + 1
-        if length > _MOST_CHARACTERS:
-            break
-    if not "".join(pieces).strip():
+    text = "\n".join(read_texts(source))
+    if not text.strip():
         raise TaskError(f"the text {source!r} is empty")
-    return "\n".join(pieces)
+    return text

@@ -123,9 +123,8 @@ class Chain:
         """The chain of a text's characters, read through Hugging Face `datasets`.
 
         Args:
-            source: As `Text.source`: a text, JSON, CSV or Parquet file (columns `text` or the first one with strings),
-                or the name of a data set on the hub, which asks the network; its first two million characters. Or the
-                rows themselves: a list of strings, the column of a data set. Rows are joined by line breaks.
+            source: As `Text.source`: a file or a data set on the hub, of which the first two million characters. Or
+                the rows themselves: a list of strings, the column of a data set. Rows are joined by line breaks.
             name: What the chain is called; by default after the file.
 
         The symbols are the characters in the order of their code points. If the text's last character occurs nowhere

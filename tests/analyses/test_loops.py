@@ -18,7 +18,7 @@ from mechpaint.report import write_report
 from mechpaint.route import Route
 from mechpaint.running import run
 from mechpaint.scored import ScoredPlan, Settings
-from mechpaint.statistics import Scores
+from mechpaint.statistics import Scores, estimate
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts
 from tests.hostile import HOSTILE
@@ -92,6 +92,32 @@ def test_the_best_of_each_size_and_the_line_through_them():
     assert grid.best_of(5).low <= 4 <= grid.best_of(5).high
 
 
+def test_what_may_be_the_best_and_where_the_line_may_run():
+    """Four iterations have the scores of three, of other items: each is the best of about half of the resamples."""
+    analysis, found = results(lambda size: 3, noise=0.01)
+    three, four = (found.records["route"] == str(found.routes[f"loop_parallel N=6 {k}"]) for k in (3, 4))
+    scores = found.records["score"].mask(four, np.nan)
+    scores[four] = scores[three].to_numpy()[::-1]
+    alike = Results(found.records.assign(score=scores), found.routes, found.tasks, found.model, found.n_layers)
+    grid = grid_of(analysis, alike)
+    assert grid.share(5, 3) + grid.share(5, 4) == pytest.approx(1)
+    assert 0.3 < grid.share(5, 4) < 0.7
+    assert grid.share(7, 3) == 1
+    slope, intercept = grid.fit()
+    line = grid.line()
+    assert [e.value for e in line] == pytest.approx([intercept[0] + slope[0] * size for size in grid.fitted()])
+    assert line[1].low < line[1].high
+    sections = {section.name: section for section in report(analysis, alike).sections}
+    assert len(sections["figure-10"].drawing.axes[0].patches) == len(grid.sizes) + 1
+    assert f"{estimate(slope):.2f} times the number of layers" in sections["figure-10-fit"].caption
+    table = {tuple(row[:2]): row[2:] for row in sections["grid"].rows}
+    assert len(table) == 9 * 14
+    assert table["5", "4"] == (str(grid.at(5, 4)), f"{grid.share(5, 4):.3f}")
+    often = {row[0]: row[2] for row in sections["best"].rows}
+    assert often["7"] == "3: 100%"
+    assert {part.split(":")[0] for part in often["5"].split(", ")} == {"3", "4"}
+
+
 @pytest.mark.parametrize(
     ("best", "noise", "expected"),
     [
@@ -132,7 +158,14 @@ def test_the_page(chromium, tmp_path):
     analysis, found = results(lambda size: 2 + size // 3, items=20)
     name = next(iter(HOSTILE))
     made = report(analysis, Results(found.records, found.routes, found.tasks, name, found.n_layers))
-    assert [section.name for section in made.sections] == ["claims", "figure-10", "figure-10-fit", "best", "tasks"]
+    assert [section.name for section in made.sections] == [
+        "claims",
+        "figure-10",
+        "figure-10-fit",
+        "best",
+        "grid",
+        "tasks",
+    ]
     assert "1 held here" in made.summary[1]
     check_page(chromium, write_report(made, tmp_path, [("model", name)], "mechpaint analyze loops"))
 

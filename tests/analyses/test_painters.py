@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,9 @@ from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import Curves
 from mechpaint.analyses.painters.pages import report
 from mechpaint.analysis import Results, TaskFacts
-from mechpaint.report import Figure, write_report
+from mechpaint.report import Figure, Table, write_report
 from mechpaint.route import Route
+from mechpaint.statistics import estimate
 from mechpaint.visible import visible
 from tests.hostile import HOSTILE
 from tests.seen import check_page
@@ -184,6 +186,72 @@ def test_the_report_has_every_figure_and_says_what_they_show():
     assert "layers 0, 17 and" in figures["figure-2"].caption
 
 
+def _tables(made):
+    return {s.name: s for s in made.sections if isinstance(s, Table)}
+
+
+def _interval(cell):
+    value, low, high = (float(number) for number in re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", cell).groups())
+    return value, low, high
+
+
+def _orders_differ(v):
+    return 0.5 + 0.1 * (v.repeat_or_seed - 2) if v.method == "random" else _score(v)
+
+
+def test_random_orders_are_resampled_and_their_spread_is_told_from_that_of_items():
+    """Five orders at 0.3, 0.4, …, 0.7, at every start layer; items differ by 0.05 and cancel in differences."""
+    analysis, results = _results(_orders_differ, analysis=Painters(seeds=5))
+    made = report(analysis, results)
+    curves = Curves(analysis.variants(18), results)
+    value, low, high = _interval({row[0]: row[1] for row in _tables(made)["means"].rows}["random order"])
+    assert value == pytest.approx(0.5, abs=0.02)
+    expected = 2.776 * np.std([0.3, 0.4, 0.5, 0.6, 0.7], ddof=1) / 5**0.5  # Student's t of 4 degrees of freedom
+    assert (high - low) / 2 == pytest.approx(expected, rel=0.1)
+    fixed = estimate(curves.area("reverse", curves.shared_starts(["reverse"], 3)))
+    assert fixed.high - fixed.low < 0.05
+    components = _tables(made)["components"]
+    assert [row[:3] for row in components.rows] == [("facts", "60", "5"), ("arithmetic", "60", "5")]
+    for _, _, _, items, orders, rest, now, more_items, more_orders in components.rows:
+        assert float(items) == pytest.approx(0.05, rel=0.3)
+        assert (float(orders), rest) == (pytest.approx(0.158, rel=0.05), "0.000")
+        assert float(now) == pytest.approx((float(items) ** 2 / 60 + float(orders) ** 2 / 5) ** 0.5, rel=0.02)
+        assert float(more_orders) == pytest.approx(float(now) / 2**0.5, rel=0.02)
+        assert float(more_items) == pytest.approx(float(now), rel=0.02)
+    figure = next(s for s in made.sections if s.name == "figure-7")
+    assert "items and orders. Rings: the medians of single orders" in figure.caption
+    rings = [line for line in figure.drawing.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
+    assert np.allclose(rings[0].get_ydata(), [0.3, 0.4, 0.5, 0.6, 0.7], atol=0.03)
+
+
+def test_with_a_single_order_the_page_says_what_its_interval_is_not():
+    analysis, results = _results(_score, analysis=Painters(seeds=1), n_layers=6, items=20)
+    made = report(analysis, results)
+    assert "components" not in _tables(made)
+    assert "with a single random order nothing is known of others" in _tables(made)["means"].caption
+    assert "of others its interval knows nothing" in next(s for s in made.sections if s.name == "figure-7").caption
+
+
+def test_every_pair_of_variants_is_compared():
+    analysis, results = _results(_score)
+    tables = _tables(report(analysis, results))
+    means = [row[0] for row in tables["means"].rows]
+    assert means[:2] == ["summed pairs", "middle twice"]
+    assert means[-1] == "middle repeat"
+    values = {row[0]: _interval(row[1])[0] for row in tables["means"].rows}
+    rows = tables["comparisons"].rows
+    assert len(rows) == 9 * 8 / 2
+    for better, worse, difference, p in rows:
+        value, low, high = _interval(difference)
+        assert value == pytest.approx(values[better] - values[worse], abs=2e-3)
+        assert low <= value <= high
+        assert (float(p) < 0.05) == (low > 0)  # these are far apart, or nowhere
+    twice = {(better, worse): p for better, worse, _, p in rows}
+    assert twice["middle twice", "middle three times"] == "1.000"
+    assert all(_interval(cell) for row in tables["scores"].rows for cell in row[3:])
+    assert all(_interval(row[4]) and _interval(row[6]) and float(row[5]) > 0 for row in tables["tasks"].rows)
+
+
 def test_the_page_opens_in_a_browser(chromium, tmp_path):
     """With tasks and a model of any name."""
     names = next(iter(HOSTILE)), "\x1b[31m$x^2$ and $\\frac{$"
@@ -286,3 +354,62 @@ def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
 
 def test_an_affected_layer_count_is_the_papers_axis():
     assert [Variant("skip", n).affected(32) for n in (0, 1, 15)] == [31, 29, 1]
+
+
+# ---- several models ------------------------------------------------------------------------------------------------
+
+
+def test_labels_are_read_back():
+    for one in suite(18):
+        assert Variant.parse(str(one)) == one
+    for other in ("baseline", "skip", "skip N=a", "skipp N=3", "from 3"):
+        assert Variant.parse(other) is None
+
+
+def _falling(n_layers, at_all):
+    """Scores that fall in a straight line with the percentage affected, to `at_all` where all are; of each variant."""
+    return lambda v: 1 - (1 - at_all) * v.affected(n_layers) / n_layers
+
+
+def _model(n_layers, at_all, name, analysis=None):
+    analysis = analysis or Painters(seeds=1)
+    return replace(_results(_falling(n_layers, at_all), n_layers, 40, analysis)[1], model=name)
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"), [((0.2, 0.22), "held"), ((0.2, 0.6), "not held"), ((0.2, 0.403), "undecided")]
+)
+def test_one_curve_for_all_sizes(ends, expected):
+    """Means of straight lines are known: half-way of the shared range, from 1/6 to 5/6."""
+    results = [_model(6, ends[0], "small"), _model(12, ends[1], "large")]
+    if expected == "undecided":
+        noise = np.random.default_rng(3).normal(scale=0.3, size=len(results[1].records))
+        results[1] = replace(results[1], records=results[1].records.assign(score=results[1].records["score"] + noise))
+    found = {section.name: section for section in Painters().beside(results)}
+    assert list(found) == ["claims", "figure-12", "figure-12-others", "percentages"]
+    assert found["claims"].rows[0][1] == expected
+    rows = {row[0]: row[1:] for row in found["percentages"].rows}
+    assert found["percentages"].columns[2:] == ("small", "large")
+    assert rows["skip"][0] == "17 % to 83 %"
+    for cell, end in zip(rows["skip"][1:], ends, strict=True):
+        assert _interval(cell)[0] == pytest.approx(1 - (1 - end) / 2, abs=0.05 if expected == "undecided" else 0.01)
+    line = found["figure-12"].drawing.axes[0].get_lines()[1]
+    assert list(line.get_xdata()) == pytest.approx([100 * m / 12 for m in (1, 3, 5, 7, 9, 11)])
+    assert len([ax for ax in found["figure-12-others"].drawing.axes if ax.get_title()]) == 8
+
+
+def test_only_what_all_models_ran_and_can_do_is_compared():
+    few = _model(6, 0.2, "m", Painters(seeds=1, start_layers=(0, 1)))
+    weak = few.records.assign(score=few.records["score"].mask(few.records["task"] == "facts", 0.0))
+    first, second = _model(6, 0.2, "m"), replace(few, records=weak)
+    found = {section.name: section for section in Painters().beside([first, second])}
+    assert list(found) == ["figure-12", "figure-12-others", "percentages"]  # as deep as each other: no claim
+    assert "The score (arithmetic)" in found["figure-12"].caption
+    assert found["percentages"].columns[2:] == ("m (1)", "m (2)")
+    assert {row[1] for row in found["percentages"].rows} == {"50 % to 83 %"}
+    nothing = replace(second, records=second.records.assign(score=0.0))
+    assert Painters().beside([first, nothing]) == []
+    elsewhere = replace(second, tasks=tuple(replace(task, name=f"other {task.name}") for task in second.tasks))
+    assert Painters().beside([first, elsewhere]) == []
+    single = _model(6, 0.2, "one", Painters(seeds=1, start_layers=(1,)))
+    assert Painters().beside([first, single]) == []

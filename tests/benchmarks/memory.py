@@ -19,7 +19,7 @@ import mechpaint as mp
 from mechpaint.analyses.painters import suite
 from mechpaint.route import Route
 
-ROWS, LENGTH = 8, 128
+ROWS, LENGTH = 32, 32
 FEW = ("0-17", "0-3 14-17", "0-3 (4-13)x3 14-17", "0-3 13-4 14-17", "0-3 9x10 14-17")
 _UNIT = 1 if sys.platform == "darwin" else 1024
 

@@ -45,9 +45,12 @@ MODULES = (
     "mechpaint.discovery",
     "mechpaint.metrics",
     "mechpaint.statistics",
+    "mechpaint.randomeffects",
+    "mechpaint.comparisons",
     "mechpaint.tasks",
     "mechpaint.tasks.reading",
     "mechpaint.finetuning",
+    "mechpaint.harness",
     "mechpaint.plugins",
     "mechpaint.errors",
 )

@@ -5,6 +5,7 @@
                      for Gemma-3-270M, and tasks have four items; `-m ""` runs them on the real one too, as they are.
     python FILE      for real, with the same stand-in
     python examples/export.py NAME   the notebook is there; the notebooks' own tests execute it
+    mechpaint-lm-eval …   for real, with the same stand-in; lm-eval's own tasks, which take long to find, are unknown
     git, cd          for real, with a small repository in the place of this one
     make TARGET      `make -n`: the target and all it needs are there
     pip install …    the extras are this project's, and files that are named are there; another package's modules and
@@ -28,6 +29,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ import pytest
 
 from mechpaint import models
 from mechpaint.cli import main
+from mechpaint.cli.harness import main as lm_eval_command
 from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
@@ -128,6 +131,16 @@ def _mechpaint(words: list[str], place: Place) -> None:
     assert not stopped.value.code, words
 
 
+def _lm_eval(words: list[str], place: Place) -> None:
+    from lm_eval import __main__, tasks
+
+    with pytest.MonkeyPatch.context() as for_this_one:
+        for_this_one.setattr(tasks, "TaskManager", partial(tasks.TaskManager, include_defaults=False))
+        for_this_one.setattr(__main__, "setup_logging", lambda: None)  # it would go on writing where stderr was
+        for_this_one.setattr(sys, "argv", words)
+        lm_eval_command()
+
+
 def _python(words: list[str], place: Place) -> None:
     if words[1] == "-m":
         assert importlib.util.find_spec(words[2]), words[2]
@@ -200,6 +213,7 @@ def _install(project: dict[str, Any], home: Path, place: Place) -> None:
 
 KINDS: dict[str, Callable[[list[str], Place], None]] = {
     "mechpaint": _mechpaint,
+    "mechpaint-lm-eval": _lm_eval,
     "python": _python,
     "git": _git,
     "cd": _cd,

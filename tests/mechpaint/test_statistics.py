@@ -9,6 +9,7 @@ import pytest
 
 from mechpaint.analysis import Results, TaskFacts
 from mechpaint.metrics import Spearman
+from mechpaint.randomeffects import Drawn
 from mechpaint.route import Route
 from mechpaint.statistics import Estimate, Scores, estimate, verdict
 
@@ -77,7 +78,7 @@ def test_what_is_no_number_is_not_averaged_away():
 
 
 def test_perplexity():
-    assert Scores(_results({"a": ([1.0] * 5, [1.0] * 5)})).perplexity("a", "skip") == pytest.approx(math.e)
+    assert Scores(_results({"a": ([1.0] * 5, [1.0] * 5)})).perplexity("a", "skip")[0] == pytest.approx(math.e)
 
 
 def test_a_task_without_log_probabilities_has_no_perplexity():
@@ -86,8 +87,8 @@ def test_a_task_without_log_probabilities_has_no_perplexity():
     records = results.records.assign(logprob=results.records["logprob"].mask(without))
     records.loc[without, "tokens"] = 0
     scores = Scores(replace(results, records=records))
-    assert math.isnan(scores.perplexity("a", "skip"))
-    assert scores.perplexity("b", "skip") == pytest.approx(math.e)
+    assert np.isnan(scores.perplexity("a", "skip")).all()
+    assert scores.perplexity("b", "skip")[0] == pytest.approx(math.e)
     assert [scores.has_perplexity(task) for task in "ab"] == [False, True]
 
 
@@ -109,6 +110,98 @@ def test_a_task_is_scored_by_its_own_metric_of_paired_items():
     assert [t.name for t in other.unusable] == ["a"]
 
 
+def _shuffled(items, seeds, spread, rng, tasks=("a",)):
+    """Results of hook sets "0", "1", … that are draws of many: the same of each for every task."""
+    of_items, of_seeds, of_rest = spread
+    orders = [Route.parse(f"0 {i} 3", 4) for i in ("1x2", "2x2", "1x3", "2x3", "1x4", "2x4", "1x5", "2x5")][:seeds]
+    of_seed = of_seeds * rng.normal(size=seeds)
+    rows = []
+    for task in tasks:
+        of_item = of_items * rng.normal(size=items)
+        for i, order in enumerate([FULL, *orders]):
+            own = 1.0 if i == 0 else 0.5 + of_seed[i - 1]
+            score = own + of_item + of_rest * rng.normal(size=items)
+            rows += [{"task": task, "item": f"{k:03d}", "route": str(order), "score": s} for k, s in enumerate(score)]
+    routes = {"baseline": FULL, **{str(i): order for i, order in enumerate(orders)}}
+    facts = tuple(TaskFacts(task, "accuracy", 0.0, items) for task in tasks)
+    records = pd.DataFrame(rows).assign(logprob=math.nan, tokens=0, finite=True)
+    return Results(records, routes, facts, "m", 4), Drawn(tuple(str(i) for i in range(seeds)))
+
+
+def test_drawn_hook_sets_are_resampled_and_others_are_not():
+    """Items that do not differ leave only the seeds: the interval of eight is Student's."""
+    results, drawn = _shuffled(30, 8, (0.0, 0.1, 0.0), np.random.default_rng(0))
+    scores = Scores(results)
+    found, fixed = (estimate(scores.of_task("a", labels)) for labels in (drawn, drawn.labels))
+    means = np.array([scores.of_task("a", [label])[0] for label in drawn.labels])
+    assert found.value == pytest.approx(means.mean())
+    assert fixed.high - fixed.low == pytest.approx(0, abs=1e-12)
+    assert (found.high - found.low) / 2 == pytest.approx(2.365 * means.std(ddof=1) / math.sqrt(8), rel=0.1)
+
+
+def test_each_draw_has_the_same_seeds_for_every_task():
+    """Tasks that see the same of each seed: paired, their difference does not vary."""
+    results, drawn = _shuffled(30, 5, (0.0, 0.1, 0.0), np.random.default_rng(0), tasks=("a", "b"))
+    scores = Scores(results)
+    a, b = (scores.of_task(task, drawn) for task in "ab")
+    assert a[1:].std() > 0.02
+    assert np.allclose(a, b)
+    assert np.allclose(scores.median(drawn), a)
+
+
+def test_a_single_drawn_hook_set_has_the_interval_of_its_items():
+    results, drawn = _shuffled(30, 1, (0.1, 0.1, 0.1), np.random.default_rng(0))
+    scores = Scores(results)
+    assert np.array_equal(scores.of_task("a", drawn), scores.of_task("a", drawn.labels))
+
+
+def test_a_single_item_and_a_seed_that_is_no_number():
+    results, drawn = _shuffled(1, 3, (0.1, 0.1, 0.1), np.random.default_rng(0))
+    scores = Scores(results)
+    assert scores.score("a", "0") == Estimate(*[scores.score("a", "0").value] * 3)
+    assert scores.error("a", "0") == pytest.approx(0)
+    broken = str(results.routes["1"])
+    records = results.records.assign(score=results.records["score"].where(results.records["route"] != broken))
+    assert np.isnan(Scores(replace(results, records=records)).of_task("a", drawn)).all()
+
+
+def test_items_on_the_normalised_scale_average_to_the_score():
+    results, drawn = _shuffled(30, 3, (0.1, 0.1, 0.1), np.random.default_rng(0))
+    scores = Scores(results)
+    each = scores.by_item("a", drawn.labels)
+    assert each.shape == (30, 3)
+    assert each.mean() == pytest.approx(scores.of_task("a", drawn)[0])
+
+
+def test_the_standard_error_is_that_of_a_mean():
+    values = np.random.default_rng(0).normal(size=400)
+    scores = Scores(_results({"a": (values + 9, values + 9)}))
+    assert scores.error("a", "skip") == pytest.approx(values.std() / 20, rel=0.07)
+
+
+def test_the_interval_of_a_perplexity_is_over_items():
+    """exp of the interval of a mean, items weighted by their tokens, as resampled by a loop."""
+    rng = np.random.default_rng(0)
+    results = _results({"a": ([1.0] * 200, [1.0] * 200)})
+    tokens = np.tile(rng.integers(1, 5, size=200), 2)
+    logprobs = -tokens * rng.exponential(size=400)
+    scores = Scores(replace(results, records=results.records.assign(logprob=logprobs, tokens=tokens)))
+    found = estimate(scores.perplexity("a", "skip"))
+    own, weight = logprobs[200:], tokens[200:]
+    drawn = [rng.integers(200, size=200) for _ in range(2000)]
+    low, high = np.percentile([np.exp(-own[at].sum() / weight[at].sum()) for at in drawn], (2.5, 97.5))
+    assert found.value == pytest.approx(np.exp(-own.sum() / weight.sum()))
+    assert (found.low, found.high) == (pytest.approx(low, rel=0.03), pytest.approx(high, rel=0.03))
+
+
+def test_an_infinite_perplexity_is_shown_as_one():
+    results = _results({"a": ([1.0] * 5, [1.0] * 5)})
+    infinite = results.records["logprob"].where(results.records["item"] != "001", -math.inf)
+    found = estimate(Scores(replace(results, records=results.records.assign(logprob=infinite))).perplexity("a", "skip"))
+    assert found.value == math.inf
+    assert math.isnan(found.low)
+
+
 def test_verdicts():
     assert verdict(Estimate(0.2, 0.1, 0.3)) == "held"
     assert verdict(Estimate(-0.2, -0.3, -0.1)) == "not held"
@@ -117,4 +210,6 @@ def test_verdicts():
 
 
 def test_an_estimate_prints_its_interval():
-    assert str(estimate(np.array([0.5, 0.4, 0.4, 0.6, 0.6]))) == "0.500 [0.400, 0.600]"
+    found = estimate(np.array([0.5, 0.4, 0.4, 0.6, 0.6]))
+    assert str(found) == f"{found}" == "0.500 [0.400, 0.600]"
+    assert f"{found:.1g}" == "0.5 [0.4, 0.6]"

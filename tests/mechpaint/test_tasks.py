@@ -192,15 +192,15 @@ def test_items_without_prompt_answer_or_choices_are_refused(make):
 
 def test_scores():
     item = Item("x", (1,), ((2,), (3,)), answer=1)
-    assert Facts().score(item, Outcome((-2.0, -1.0), (True,))) == 1
-    assert Facts().score(item, Outcome((-1.0, -2.0), (True,))) == 0
-    assert Facts().score(item, Outcome((-1.0, -1.0), (True,))) == 0  # a tie is not right
-    assert Arithmetic().score(item, Outcome((0.0, -1.0), (True, False))) == 0
-    assert Arithmetic().score(item, Outcome((0.0, -1.0), (True, True))) == 1
-    assert Induction().score(item, Outcome((0.0,), (True, False, False, True))) == 0.5
-    assert Text().score(Item("t", (1,), ((2, 3),)), Outcome((-5.0,), (False, False))) == -2.5
-    assert not Outcome((float("nan"), -1.0), (True,)).finite
-    assert not Outcome((float("-inf"), -1.0), (True,)).finite
+    assert Facts().score(item, Outcome((-2.0, -1.0), ((True,), (True,)))) == 1
+    assert Facts().score(item, Outcome((-1.0, -2.0), ((True,), (True,)))) == 0
+    assert Facts().score(item, Outcome((-1.0, -1.0), ((True,), (True,)))) == 0  # a tie is not right
+    assert Arithmetic().score(item, Outcome((0.0, -1.0), ((True,), (True, False)))) == 0
+    assert Arithmetic().score(item, Outcome((0.0, -1.0), ((False,), (True, True)))) == 1
+    assert Induction().score(item, Outcome((0.0,), ((True, False, False, True),))) == 0.5
+    assert Text().score(Item("t", (1,), ((2, 3),)), Outcome((-5.0,), ((False, False),))) == -2.5
+    assert not Outcome((float("nan"), -1.0), ((True,), (False,))).finite
+    assert not Outcome((float("-inf"), -1.0), ((True,), (False,))).finite
 
 
 def test_what_an_item_is_called_does_not_change():

@@ -11,6 +11,7 @@ from torch.nn import functional
 import mechpaint as mp
 from mechpaint.finetuning import FineTuning, FineTuningError, finetune_text, text_losses, windows
 from mechpaint.hooks import Skip
+from mechpaint.tasks import TaskError
 from tests import plain, tiny
 from tests.docs.fences import ROOT
 from tests.mechpaint.finetuning import made_up
@@ -41,7 +42,7 @@ def test_windows_are_the_text(speaking):
     assert (found[:, 0] == speaking.tokenizer.bos_token_id).all()
     joined = "".join(speaking.tokenizer.decode(row[1:]) for row in found)
     assert ("The capital of France is the city of Paris. " * 20).startswith(joined)
-    with pytest.raises(FineTuningError, match="expected at least one window of 15"):
+    with pytest.raises(TaskError, match="fewer than one window of 15"):
         windows(speaking, "The", 16)
 
 

@@ -1,0 +1,33 @@
+"""`mechpaint-lm-eval`: lm-eval's own command line, to which the model `mechpaint` is known."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from mechpaint.cli.telling import told
+from mechpaint.errors import InputError
+
+
+def main() -> None:
+    """Run lm-eval's command line."""
+    import typer
+
+    try:
+        with told("nothing was kept but what --use_cache keeps"):
+            _run()
+    except typer.Exit as stopped:
+        sys.exit(stopped.exit_code)
+
+
+def _run() -> None:
+    if find_spec("lm_eval") is None:
+        raise InputError("lm-eval is not installed: pip install 'mechpaint[eval]'")
+    import lm_eval.models  # its own models are made known before ours
+    from lm_eval.__main__ import cli_evaluate
+    from lm_eval.api.registry import model_registry
+
+    assert lm_eval.models
+    if "mechpaint" not in model_registry:
+        model_registry.register("mechpaint", target="mechpaint.harness:MechpaintLM")
+    cli_evaluate()
