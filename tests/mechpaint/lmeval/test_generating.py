@@ -199,7 +199,7 @@ def test_the_work_is_cut_by_route_and_a_new_route_changes_no_other_part(speaking
     assert {part.name for part in few} < {part.name for part in more}
     assert len(more) == 6 == len({part.name for part in more})
     for route in (one, two, three):
-        assert [part.items for part in more if part.tree.routes == (route,)] == [items[:20], items[20:]]
+        assert [part.items for part in more if part.tree.routes == (route,)] == [items[:32], items[32:]]
 
 
 def test_what_it_will_cost_grows_with_routes_and_tokens(speaking, tmp_path):
