@@ -83,13 +83,27 @@ class Cells:
         with written(self._cell(cell)) as scratch:
             scratch.write_bytes(data)
 
+    def joined(self, cells: Sequence[str]) -> Any:
+        """All cells in one pyarrow table.
+
+        Args:
+            cells: Their names, in order.
+
+        Raises:
+            CellError: One of them is missing or damaged.
+        """
+        return cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self.read, cells)])
+
     def collect(self, cells: Sequence[str]) -> pd.DataFrame:
         """All cells in one table, also written to `results.parquet`.
 
+        Args:
+            cells: Their names, in order.
+
         Raises:
-            CellError: One of them was removed or damaged in the meantime.
+            CellError: One of them is missing or damaged.
         """
-        table = cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self.read, cells)])
+        table = self.joined(cells)
         out = io.BytesIO()
         cast(Any, pq).write_table(table, out, compression="zstd", write_page_checksum=True)
         with written(self.path / "results.parquet") as scratch:

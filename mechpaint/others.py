@@ -40,6 +40,18 @@ def contents(cells: Sequence[Cell]) -> str:
     return json.dumps({"cells": {cell.name: cell.basis for cell in cells}, "items": items}, indent=1) + "\n"
 
 
+def item_contents(folder: Path) -> list[Mapping[str, str]]:
+    """For each task of a run, in order, from its items' names to digests of what is in them.
+
+    Args:
+        folder: The run folder, of a `RouteAnalysis`.
+    """
+    by_task: dict[int, Mapping[str, str]] = {}
+    for _, source in _listed(folder / CONTENTS):
+        by_task[int(source.cell.partition("-")[0])] = source.items
+    return [by_task[place] for place in sorted(by_task)]
+
+
 @dataclass(frozen=True)
 class Held:
     """What other runs hold of a cell.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,14 +41,28 @@ class Kept:
     cells: tuple[str, ...]
 
     def table(self) -> pd.DataFrame:
+        """All records.
+
+        Raises:
+            IncompleteRun: Cells are missing or damaged.
+        """
+        with self._whole() as cells:
+            return cells.joined(self.cells).to_pandas()
+
+    def collect(self) -> pd.DataFrame:
         """All records, also written to `results.parquet`.
 
         Raises:
             IncompleteRun: Cells are missing or damaged. Nothing was written.
         """
+        with self._whole() as cells:
+            return cells.collect(self.cells)
+
+    @contextmanager
+    def _whole(self) -> Generator[Cells]:
         cells = Cells(self.folder, schema_of(self.account.analysis))
         try:
-            return cells.collect(self.cells)
+            yield cells
         except CellError as error:
             raise IncompleteRun(_lacking(self, cells)) from error
 
@@ -88,13 +103,18 @@ def rebuild(folder: Path, registry: Registry | None = None) -> Finished:
         CannotWrite: The disk is full or cannot be written.
     """
     began = time.monotonic()
-    found = kept(folder, _known(registry).analyses)
-    report = found.account.report(found.table())
+    found = kept(folder, known(registry).analyses)
+    report = found.account.report(found.collect())
     page = write_report(report, folder, found.account.details, found.command)
     return Finished(folder, page, report, 0, time.monotonic() - began)
 
 
-def _known(registry: Registry | None) -> Registry:
+def known(registry: Registry | None) -> Registry:
+    """A registry, or where none is given what mechpaint and installed plugins bring.
+
+    Args:
+        registry: What there is.
+    """
     if registry is not None:
         return registry
     from mechpaint import discovery

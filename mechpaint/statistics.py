@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mechpaint.analysis import Results, TaskFacts
 from mechpaint.metrics import Metric
@@ -57,7 +57,8 @@ class Scores:
         seed: Of the resampling.
 
     Attributes:
-        tasks: The tasks on which the full model does better than chance, so that the scale has two ends.
+        tasks: The tasks on which the full model does better than chance, in 97.5 % of the resamples or more, so that
+            the scale has two ends. The few resamples in which it does not are replaced by others of the same task.
         unusable: The other tasks, which no median includes.
         draws: `[1 + resamples, task, route]`: the scores themselves first, then those of each resample.
     """
@@ -75,9 +76,12 @@ class Scores:
         self.raw = {name: measured.scores for name, measured in self._measured.items()}
         full = self._index[self._column["baseline"]]
         gap = {t.name: self.raw[t.name][:, full] - t.chance for t in results.tasks}
-        self.tasks = [t for t in results.tasks if np.percentile(gap[t.name][1:], CENTRAL[0]) > 0]
+        self.tasks = [t for t in results.tasks if _better_than_chance(gap[t.name])]
         self.unusable = [t for t in results.tasks if t not in self.tasks]
-        scaled = [(self.raw[t.name] - t.chance) / _positive(gap[t.name])[:, None] for t in self.tasks]
+        scaled: list[np.ndarray] = []
+        for t in self.tasks:
+            drawn = _with_scale(gap[t.name], rng)
+            scaled.append((self.raw[t.name][drawn] - t.chance) / gap[t.name][drawn, None])
         empty = np.empty((1 + RESAMPLES, 0, len(self.routes)))
         self.draws = np.stack(scaled, axis=1) if scaled else empty
 
@@ -270,6 +274,16 @@ def _of_counts(
     return np.concatenate([metric(names, scores)[None], metric.resampled(names, scores, counts)])
 
 
-def _positive(gap: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
-    """A resample in which the full model is no better than chance has no scale: no number rather than a huge one."""
-    return np.where(gap > 0, gap, np.nan)
+def _better_than_chance(gap: Float[np.ndarray, " draw"]) -> bool:
+    return bool(gap[0] > 0 and np.percentile(gap[1:], CENTRAL[0]) > 0)
+
+
+def _with_scale(gap: Float[np.ndarray, " draw"], rng: np.random.Generator) -> Int[np.ndarray, " draw"]:
+    """Which draw stands for each: another resample for those in which the full model is no better than chance.
+
+    Their scores would be divided by nothing, or change sides. What is no number stays.
+    """
+    stands = np.arange(len(gap))
+    without = np.flatnonzero(gap <= 0)
+    stands[without] = rng.choice(np.flatnonzero(~(gap[1:] <= 0)) + 1, size=len(without))
+    return stands

@@ -43,6 +43,7 @@ class Induction(ModelAnalysis):
     columns: ClassVar[Columns] = {
         "kind": str,
         "name": str,
+        "sequence": int,
         "layer": int,
         "head": int,
         "query": int,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS_IN_WORDS = 30
 _MOST_CHARACTERS = 12
+_DASHED = "Dashed: the whole model. Bars and the band: 95 % bootstrap intervals over sequences."
 
 
 def heads_figure(found: Findings) -> Figure:
@@ -101,14 +102,18 @@ def layers_figure(found: Findings) -> Figure:
     drawing, panels = axes(1.6 + 4.0 * len(found.measures), columns=len(found.measures))
     layers = list(range(found.n_layers))
     for ax, name in zip(panels, found.measures, strict=True):
-        ax.axhline(found.score(FULL, name), color="#555555", linewidth=0.9, linestyle="--", label=FULL)
+        full = found.accuracy(FULL, name)
+        ax.axhspan(full.low, full.high, color="#555555", alpha=0.12, linewidth=0)
+        ax.axhline(full.value, color="#555555", linewidth=0.9, linestyle="--", label=FULL)
         for i, (kind, label) in enumerate(((WITHOUT, "without it"), (TWICE, "with it twice"))):
-            scores = found.by_layer(kind, name)
-            ax.plot(list(scores), list(scores.values()), linestyle="", label=label, **{**style(i), "markersize": 8})
+            scores, look = found.by_layer(kind, name), style(i)
+            ax.plot(list(scores), [s.value for s in scores.values()], linestyle="", label=label, **look)
+            low, high = [s.low for s in scores.values()], [s.high for s in scores.values()]
+            ax.vlines(list(scores), low, high, color=look["color"], linewidth=1.5)
         ax.set_xticks(layers[:: 1 + len(layers) // _MOST_LAYERS_IN_WORDS])
         ax.set_xlabel("layer")
-        ax.set_ylabel(name)
+        ax.set_ylabel(f"accuracy, {name}")
         ax.set_ylim(-0.03, 1.03)
     shared_legend(drawing, panels[0], 3)
     alt = "Accuracy without each layer and with each layer run twice, against the full model's."
-    return Figure("layers", "Which layers it needs", f"{found.needing()} Dashed: the whole model.", alt, drawing)
+    return Figure("layers", "Which layers it needs", f"{found.needing()} {_DASHED}", alt, drawing)

@@ -11,6 +11,7 @@ from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.headscores import HeadScore, head_name
 from mechpaint.route import Visit
+from mechpaint.statistics import RESAMPLES, Estimate, estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +23,12 @@ class Findings:
     """The records of one run, by what they are.
 
     Args:
-        table: The records: `label`, `kind`, `name`, `layer`, `head`, `query`, `key`, `value`.
+        table: The records: `label`, `kind`, `name`, `sequence`, `layer`, `head`, `query`, `key`, `value`.
         facts: The model.
 
     Attributes:
         labels: The hook sets, the full model first.
-        measures: What accuracies there are.
+        measures: What accuracy was measured on.
         tokens: The sequence that the best heads were looked at on.
     """
 
@@ -35,16 +36,29 @@ class Findings:
         self.facts, self.n_layers = facts, facts.n_layers
         self.labels = list(facts.routes)
         kinds: dict[str, Any] = dict(iter(table.groupby("kind", sort=False)))
-        self._scores = {(label, name): float(v) for label, name, v in _rows(kinds["score"], "label", "name", "value")}
-        self.measures = [n for n in dict.fromkeys(name for _, name in self._scores) if n.startswith("accuracy")]
+        self.measures: list[str] = kinds["asked"]["name"].unique().tolist()
+        by_sequence = table[table["sequence"] >= 0].sort_values("sequence", kind="stable")
+        sums: Any = by_sequence.groupby(["label", "kind", "name"], sort=False)["value"]
+        self._sums: dict[tuple[str, str, str], np.ndarray] = {key: values.to_numpy() for key, values in sums}
         heads = _rows(kinds["head"], "name", "layer", "head", "value")
         self._heads = {(name, layer, head): float(value) for name, layer, head, value in heads}
         self.tokens = [str(name) for (name,) in _rows(kinds["token"], "name")]
         self._attention = kinds["attention"]
 
-    def score(self, label: str, name: str) -> float:
-        """A route's score."""
-        return self._scores[label, name]
+    def accuracy(self, label: str, name: str) -> Estimate:
+        """A route's accuracy on one of `measures`, with its interval."""
+        return self._mean("right", label, name)
+
+    def loss(self, label: str, name: str) -> Estimate:
+        """Its loss there, in nats."""
+        return self._mean("loss", label, name)
+
+    def _mean(self, kind: str, label: str, name: str) -> Estimate:
+        """Over all that was asked; sequences are resampled, the same for every route."""
+        sums, asked = self._sums[label, kind, name], self._sums[label, "asked", name]
+        drawn = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+        every = np.concatenate([np.ones((1, len(sums))), drawn])
+        return estimate((every @ sums) / (every @ asked))
 
     def head(self, name: str, layer: int, head: int) -> float:
         """A head's score."""
@@ -107,16 +121,16 @@ class Findings:
     def needing(self) -> str:
         """In words, which layers the skill needs."""
         name = self.measures[-1]
-        text = f"The whole model's accuracy on {skill(name)} is {self.score(FULL, name):.3f}."
+        text = f"The whole model's accuracy on {name} is {self.accuracy(FULL, name)}."
         skips, twice = self.by_layer(WITHOUT, name), self.by_layer(TWICE, name)
         if skips:
-            order = sorted(skips, key=lambda x: skips[x])
-            left = "; ".join(f"without layer {x}, {skips[x]:.3f} is left" for x in order[:2])
+            order = sorted(skips, key=lambda x: skips[x].value)
+            left = "; ".join(f"without layer {x}, {skips[x]} is left" for x in order[:2])
             text += f" It needs layer {order[0]} most: {left}."
         if twice:
-            order = sorted(twice, key=lambda x: -twice[x])
+            order = sorted(twice, key=lambda x: -twice[x].value)
             ends = dict.fromkeys((order[0], order[-1]))
-            text += " Run twice, " + " and ".join(f"layer {x} leaves {twice[x]:.3f}" for x in ends) + "."
+            text += " Run twice, " + " and ".join(f"layer {x} leaves {twice[x]}" for x in ends) + "."
         return text
 
     def most_needed(self) -> str | None:
@@ -124,18 +138,13 @@ class Findings:
         skips = self.by_layer(WITHOUT, self.measures[-1])
         if not skips:
             return None
-        layer = min(skips, key=lambda x: skips[x])
-        return f"layer {layer} ({skips[layer]:.2f} without it)"
+        layer = min(skips, key=lambda x: skips[x].value)
+        return f"layer {layer} ({skips[layer].value:.2f} without it)"
 
-    def by_layer(self, kind: str, name: str) -> dict[int, float]:
-        """A score for each layer that something was done to; `kind` is one of `WITHOUT` and `TWICE`."""
+    def by_layer(self, kind: str, name: str) -> dict[int, Estimate]:
+        """The accuracy for each layer that something was done to; `kind` is one of `WITHOUT` and `TWICE`."""
         labels = {x: kind.format(x) for x in range(self.n_layers)}
-        return {x: self.score(label, name) for x, label in labels.items() if label in self.labels}
-
-
-def skill(measure: str) -> str:
-    """What a measure is the accuracy on."""
-    return measure.removeprefix("accuracy, ")
+        return {x: self.accuracy(label, name) for x, label in labels.items() if label in self.labels}
 
 
 def _rows(table: Any, *columns: str) -> list[tuple[Any, ...]]:

@@ -30,7 +30,9 @@ SCORES = ("previous_token", "prefix_matching", "duplicate_token", "copying")
 
 
 def measure(analysis: Induction, model: TransformerBridge, hook_set: HookSet, look: bool) -> Iterator[Record]:
-    """Records of a route: `score`; and with `look`, of each `head`, the `token`s of one sequence and `attention` on it.
+    """Records of a route: what was `asked` of each sequence, how much was `right`, and the `loss` (summed, nats).
+
+    With `look` also the score of each `head`, the `token`s of one sequence and the `attention` on it.
 
     Where a layer runs twice, its heads are scored on the first visit.
     """
@@ -47,15 +49,14 @@ def measure(analysis: Induction, model: TransformerBridge, hook_set: HookSet, lo
     scores = head_scores(model, data, hook_set)
     for score in scores:
         for name in SCORES:
-            yield _record("head", name, getattr(score, name), score.visit.layer, score.head)
+            yield _record("head", name, getattr(score, name), layer=score.visit.layer, head=score.head)
     tokens = batch.tokens[:1] if task is not None else data.tokens[:1]
     yield from _attention(model, hook_set, tokens[:, :MOST_TOKENS], _best(scores, analysis.heads))
 
 
-def _record(
-    kind: str, name: str, value: float, layer: int = -1, head: int = -1, query: int = -1, key: int = -1
-) -> Record:
-    return {"kind": kind, "name": name, "layer": layer, "head": head, "query": query, "key": key, "value": value}
+def _record(kind: str, name: str, value: float, **where: int) -> Record:
+    nowhere = dict.fromkeys(("sequence", "layer", "head", "query", "key"), -1)
+    return {"kind": kind, "name": name, **nowhere, **where, "value": value}
 
 
 def _second_half(data: Repeated) -> Bool[Tensor, "sequence position"]:
@@ -73,18 +74,21 @@ def _scores(
     targets: Int[Tensor, "sequence position"],
     where: Bool[Tensor, "sequence position"],
 ) -> Iterator[Record]:
-    """Accuracy and loss (nats) where the next token is known from context. Logits are computed there alone."""
+    """Sums over each sequence where the next token is known from context. Logits are computed there alone."""
     route = hook_set.route(len(model.blocks))
-    right, loss, count = 0.0, 0.0, 0
     at_once = max(1, _LOGITS_AT_ONCE // (int(model.cfg.d_vocab) * tokens.shape[1]))
     for rows in torch.arange(len(tokens)).split(at_once):
         ((_, logits),) = sweep(model, tokens[rows], [route], positions=where[rows])
-        wanted = targets[rows][where[rows]]
-        right += float((logits.argmax(-1) == wanted).sum())
-        loss += float(functional.cross_entropy(logits.float(), wanted, reduction="sum"))
-        count += len(wanted)
-    yield _record("score", f"accuracy, {name}", right / count)
-    yield _record("score", f"loss, {name}", loss / count)
+        wanted, sequence = targets[rows][where[rows]], where[rows].nonzero()[:, 0]
+        each = {
+            "asked": torch.ones_like(wanted, dtype=torch.float64),
+            "right": (logits.argmax(-1) == wanted).double(),
+            "loss": functional.cross_entropy(logits.float(), wanted, reduction="none").double(),
+        }
+        for kind, values in each.items():
+            sums = values.new_zeros(len(rows)).index_add(0, sequence, values)
+            for at, value in zip(rows.tolist(), sums.tolist(), strict=True):
+                yield _record(kind, name, value, sequence=at)
 
 
 def _best(scores: tuple[HeadScore, ...], count: int) -> list[HeadScore]:
@@ -110,4 +114,5 @@ def _attention(
         pattern = session[ATTENTION][score.visit][0, score.head]
         for query, row in enumerate(pattern.tolist()):
             for key, value in enumerate(row[: query + 1]):
-                yield _record("attention", "", value, score.visit.layer, score.head, query, key)
+                at = {"layer": score.visit.layer, "head": score.head, "query": query, "key": key}
+                yield _record("attention", "", value, **at)

@@ -11,7 +11,7 @@ from mechpaint.analyses.induction.figures import (
     patterns_figure,
     patterns_view,
 )
-from mechpaint.analyses.induction.findings import Findings, skill
+from mechpaint.analyses.induction.findings import Findings
 from mechpaint.analyses.induction.labels import FULL
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.headscores import head_name
@@ -29,7 +29,7 @@ _MOST_HEADS_LISTED = 12
 def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Report:
     """The whole report."""
     found = Findings(table, facts)
-    scores = ", ".join(f"{found.score(FULL, name):.3f} on {skill(name)}" for name in found.measures)
+    scores = ", ".join(f"{found.accuracy(FULL, name)} on {name}" for name in found.measures)
     return Report(
         title=f"Induction heads: {facts.name}",
         summary=[
@@ -56,21 +56,29 @@ def _highlights(found: Findings) -> list[tuple[str, str]]:
     return [
         ("strongest induction head", found.best("prefix_matching")),
         ("strongest previous-token head", found.best("previous_token")),
-        *((f"accuracy on {skill(name)}", f"{found.score(FULL, name):.3f}") for name in found.measures[-1:]),
+        *((f"accuracy on {name}", f"{found.accuracy(FULL, name)}") for name in found.measures[-1:]),
         *([("layer it needs most", needed)] if needed else []),
     ]
 
 
 def _routes_table(found: Findings) -> Table:
-    def cell(label: str, name: str) -> str:
-        return f"{found.score(label, name):.3f} ({found.score(label, name.replace('accuracy', 'loss')):.2f})"
-
     rows = [
-        (label, str(found.facts.routes[label]), *(cell(label, name) for name in found.measures))
+        (
+            label,
+            str(found.facts.routes[label]),
+            *(cell for n in found.measures for cell in (str(found.accuracy(label, n)), f"{found.loss(label, n):.2f}")),
+        )
         for label in found.labels
     ]
-    columns = ("run", "route", *map(skill, found.measures))
-    caption = "Accuracy, and in brackets loss (nats), where the next token can be known from context, on every route."
+    columns = (
+        "run",
+        "route",
+        *(column for name in found.measures for column in (f"accuracy, {name}", f"loss, {name}")),
+    )
+    caption = (
+        "Accuracy and loss (nats), where the next token can be known from context, on every route, with 95 % bootstrap "
+        "intervals over sequences."
+    )
     return Table("routes", "With layers skipped and repeated", caption, columns, rows)
 
 
@@ -80,7 +88,8 @@ def _heads_table(found: Findings) -> Table:
     return Table(
         "heads-best",
         "The best induction heads",
-        "Mean attention on random tokens that repeat; copying from the weights, layer norms left out.",
+        "Mean attention on all random tokens that repeat, kept as one number each; copying is one of the weights "
+        "alone, layer norms left out.",
         ("head", *(name.replace("_", " ") for name in SCORES)),
         rows,
     )

@@ -19,6 +19,7 @@ from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
+from mechpaint.cli.compare import compare_command
 from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
@@ -32,7 +33,7 @@ from mechpaint.plugins import Registry, built_in
 from mechpaint.sources import PluginError
 from mechpaint.visible import visible
 
-_WITH_PLUGINS = {"analyze", "export", "list", "report"}
+_WITH_PLUGINS = {"analyze", "export", "list", "report", "compare"}
 """The commands that use the registry: plugins are imported for them, and for no others."""
 
 
@@ -77,6 +78,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
     app.command("runs", epilog=EPILOG)(runs_command)
     app.command("report", epilog=EPILOG)(report_command(registry))
+    app.command("compare", epilog=EPILOG)(compare_command(registry))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
     return app
 

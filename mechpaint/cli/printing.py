@@ -1,4 +1,4 @@
-"""What commands print of a run that is done: on stdout, as a table or as JSON.
+"""What commands print of a report: on stdout, its first table and where the page is, or all tables as JSON.
 
 Nothing at the top of this file imports torch, so that `mechpaint --help` answers at once.
 """
@@ -11,25 +11,41 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from mechpaint.showing import Shown
+from mechpaint.visible import visible
 
 if TYPE_CHECKING:
+    from mechpaint.comparing import Compared
     from mechpaint.finished import Finished
 
 
 def print_finished(finished: Finished, as_json: bool) -> None:
-    """Print the first table and where the page is, or all tables as JSON.
+    """Print what a run comes to.
 
     Args:
         finished: The run.
         as_json: Whether to print JSON.
     """
+    _print(finished, "run", as_json, finished.done)
+
+
+def print_compared(compared: Compared, as_json: bool) -> None:
+    """Print what a comparison comes to.
+
+    Args:
+        compared: The comparison.
+        as_json: Whether to print JSON.
+    """
+    _print(compared, "comparison", as_json, "\n".join(map(visible, compared.report.summary)))
+
+
+def _print(made: Finished | Compared, what: str, as_json: bool, said: str) -> None:
     from mechpaint.report import Table
 
-    tables = [section for section in finished.report.sections if isinstance(section, Table)]
+    tables = [section for section in made.report.sections if isinstance(section, Table)]
     if as_json:
         summary = {t.name: [dict(zip(t.columns, row, strict=True)) for row in t.rows] for t in tables}
-        print(json.dumps({"run": str(finished.folder), "report": str(finished.page), **summary}, indent=2))  # noqa: T201
+        print(json.dumps({what: str(made.folder), "report": str(made.page), **summary}, indent=2))  # noqa: T201
         return
     for table in tables[:1]:
         Console().print(Shown(table.title, (), table.columns, table.rows).rich())
-    print(f"{finished.done}\nreport: {finished.page}")  # noqa: T201
+    print(f"{said}\nreport: {made.page}")  # noqa: T201

@@ -60,19 +60,24 @@ def test_scores_are_those_of_a_plain_run(toy, found, label, hook_set):
     with torch.no_grad(), mp.attach(toy, hook_set or mp.HookSet()):
         right = toy(batch.tokens).argmax(-1) == batch.targets
     again = batch.occurrences >= 2
-    assert found.score(label, "accuracy, its own task") == pytest.approx(float(right[again].double().mean()), abs=1e-3)
+    kept = found.accuracy(label, "its own task")
+    assert kept.value == pytest.approx(float(right[again].double().mean()), abs=1e-3)
+    rng = np.random.default_rng(1)
+    drawn = [rng.integers(len(right), size=len(right)) for _ in range(1000)]
+    low, high = np.percentile([float(right[i][again[i]].double().mean()) for i in drawn], (2.5, 97.5))
+    assert (kept.low, kept.high) == pytest.approx((low, high), abs=0.01)
     changed = right[again & (batch.tokens != batch.targets)]
     expected = float(changed.double().mean())
-    assert found.score(label, "accuracy, its own task where y ≠ x") == pytest.approx(expected, abs=1e-3)
+    assert found.accuracy(label, "its own task where y ≠ x").value == pytest.approx(expected, abs=1e-3)
 
 
 def test_skipping_layer_0_destroys_the_head_and_looping_layer_1_does_not(found):
-    name = "accuracy, its own task where y ≠ x"
-    full = found.score("full model", name)
+    name = "its own task where y ≠ x"
+    full = found.accuracy("full model", name).value
     assert full > 0.95
-    assert found.score("without layer 0", name) < 0.25
-    assert found.score("without layer 1", name) < 0.05
-    assert found.score("layer 1 twice", name) > 0.5 * full
+    assert found.accuracy("without layer 0", name).value < 0.25
+    assert found.accuracy("without layer 1", name).value < 0.05
+    assert found.accuracy("layer 1 twice", name).value > 0.5 * full
 
 
 def test_the_heads_are_what_the_paper_says(found):
@@ -127,7 +132,7 @@ def test_any_model_can_be_asked(llama, tmp_path):
     plan = MeasuredPlan.of(Induction(sequences=4, period=8, heads=3), Subject(llama, "tiny"))
     done = run(plan, tmp_path, "mechpaint analyze induction")
     found = Findings(pd.read_parquet(done.folder / "results.parquet"), plan.facts)
-    assert found.measures == ["accuracy, repeated tokens"]
+    assert found.measures == ["repeated tokens"]
     assert len(found.heads()) == 24
     assert len(found.patterns()) == 3
     assert all(token.isdigit() for token in found.tokens)
@@ -165,5 +170,6 @@ def test_too_long_a_period_is_said_before_anything_is_kept(toy, tmp_path):
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+@pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
     check_rebuilt(finished.folder, tmp_path / "again")

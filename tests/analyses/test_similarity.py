@@ -457,5 +457,6 @@ def test_gemma_s_similarities_are_those_of_its_hidden_states():
         torch.testing.assert_close(found[:-1, :-1], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
     check_rebuilt(finished.folder, tmp_path / "again")

@@ -36,6 +36,8 @@ MODULES = (
     "mechpaint.inventory",
     "mechpaint.account",
     "mechpaint.others",
+    "mechpaint.comparing",
+    "mechpaint.comparing.differences",
     "mechpaint.scoring",
     "mechpaint.embedding",
     "mechpaint.cost",

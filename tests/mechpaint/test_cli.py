@@ -37,6 +37,7 @@ SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts
         ["export", "--help"],
         ["runs", "."],
         ["report", "--help"],
+        ["compare", "--help"],
     ],
 )
 def test_help_needs_no_torch(arguments):

@@ -24,7 +24,7 @@ from mechpaint.running import run
 from mechpaint.runs import RunFolder
 from mechpaint.scored import ScoredPlan, Settings
 from mechpaint.subject import Subject
-from mechpaint.tasks import Facts, IndirectObject
+from mechpaint.tasks import Facts, IndirectObject, task
 from tests import tiny
 from tests.made_up import Gaze, Walks
 
@@ -54,18 +54,24 @@ class Others(Layers):
     name = "others"
 
 
+@pytest.fixture(autouse=True)
+def _small_cells(monkeypatch):
+    """Of 8 items rather than 32."""
+    monkeypatch.setattr(task, "_ITEMS_A_PART", 8)
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What is asked of a model from here on: for each call of `records` the items' names and the routes."""
     calls = []
-    for task in (Facts, IndirectObject):
-        records = task.records
+    for kind in (Facts, IndirectObject):
+        records = kind.records
 
         def watched(self, model, items, tree, *others, records=records):
             calls.append((str(self), [item.name for item in items], [str(route) for route in tree.routes]))
             return records(self, model, items, tree, *others)
 
-        monkeypatch.setattr(task, "records", watched)
+        monkeypatch.setattr(kind, "records", watched)
     return calls
 
 
@@ -79,8 +85,8 @@ def _table(finished):
     return pd.read_parquet(finished.folder / "results.parquet")
 
 
-def _names(model, limit, task=None):
-    return [item.name for item in (task or Facts()).items(model, limit)]
+def _names(model, limit):
+    return [item.name for item in Facts().items(model, limit)]
 
 
 def _check(finished, *before, fresh):
@@ -104,13 +110,13 @@ def test_more_routes_compute_just_theirs(speaking, tmp_path, asked):
 
 
 def test_more_items_compute_just_theirs(speaking, tmp_path, asked):
-    first = _run(speaking, tmp_path, limit=33)
+    first = _run(speaking, tmp_path, limit=9)
     asked.clear()
-    more = _run(speaking, tmp_path, limit=36)
-    names, routes = _names(speaking, 36), ["0-5", "1-5", "0 2-5"]
-    assert asked == [("facts", names[33:], routes)]
+    more = _run(speaking, tmp_path, limit=11)
+    names, routes = _names(speaking, 11), ["0-5", "1-5", "0 2-5"]
+    assert asked == [("facts", names[9:], routes)]
     assert (more.computed, more.taken.cells, more.taken.in_part) == (1, 1, 1)
-    assert _check(more, first, fresh=_run(speaking, tmp_path / "fresh", limit=36)) == 33 * 3
+    assert _check(more, first, fresh=_run(speaking, tmp_path / "fresh", limit=11)) == 9 * 3
     asked.clear()
     fewer = _run(speaking, tmp_path, limit=5)
     assert asked == []
@@ -200,13 +206,13 @@ def _of_before(cell):
 
 @pytest.mark.parametrize("harm", [_emptied, _a_byte_less, _not_renamed, _of_nothing, _of_before])
 def test_what_is_not_whole_is_ignored_and_left_as_it_is(speaking, tmp_path, asked, harm):
-    first = _run(speaking, tmp_path, limit=33)
-    harm(first.folder / "cells" / "00-00000-00032.parquet")
+    first = _run(speaking, tmp_path, limit=9)
+    harm(first.folder / "cells" / "00-00000-00008.parquet")
     before = {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
     asked.clear()
-    _run(speaking, tmp_path, limit=34)
+    _run(speaking, tmp_path, limit=10)
     whole_cells = 0 if harm in (_of_nothing, _of_before) else 1
-    assert sum(len(items) for _, items, _ in asked) == 34 - whole_cells
+    assert sum(len(items) for _, items, _ in asked) == 10 - whole_cells
     assert {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()} == before
 
 
@@ -223,22 +229,21 @@ def test_a_run_needs_no_other_once_it_has_taken_over(speaking, tmp_path, asked):
 
 def test_stopped_while_it_takes_over_it_ends_the_same(speaking, tmp_path, monkeypatch):
     for out in (tmp_path / "a", tmp_path / "b"):
-        _run(speaking, out, limit=40)
-    whole = _run(speaking, tmp_path / "a", left_out=(0, 1, 5), limit=40)
+        _run(speaking, out, limit=10)
+    whole = _run(speaking, tmp_path / "a", left_out=(0, 1, 5), limit=10)
     write = RunFolder.write
 
     def write_one(self, cell, records):
-        if cell.startswith("00-00032"):
+        if cell.startswith("00-00008"):
             raise KeyboardInterrupt
         write(self, cell, records)
 
-    monkeypatch.setattr(RunFolder, "write", write_one)
-    with pytest.raises(KeyboardInterrupt):
-        _run(speaking, tmp_path / "b", left_out=(0, 1, 5), limit=40)
-    monkeypatch.undo()
-    again = _run(speaking, tmp_path / "b", left_out=(0, 1, 5), limit=40)
+    with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+        interrupted.setattr(RunFolder, "write", write_one)
+        _run(speaking, tmp_path / "b", left_out=(0, 1, 5), limit=10)
+    again = _run(speaking, tmp_path / "b", left_out=(0, 1, 5), limit=10)
     assert again.computed == 1
-    for name in ("results.parquet", "report.html", "cells/00-00032-00040.parquet"):
+    for name in ("results.parquet", "report.html", "cells/00-00008-00010.parquet"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 

@@ -69,6 +69,20 @@ def test_tasks_at_chance_are_left_out_and_named():
     assert math.isnan(nothing.median(["skip"])[0])
 
 
+def test_a_task_barely_above_chance_keeps_numbers_in_every_resample():
+    """36 of 100 at a chance of 0.25: about 1 % of the resamples have no scale. Without them no interval is lost."""
+    scores = Scores(_results({"a": ([1] * 36 + [0] * 64, [1] * 30 + [0] * 70)}))
+    gap = scores.raw["a"][:, 0] - 0.25
+    assert 0 < (gap <= 0).sum() < 25
+    assert [t.name for t in scores.tasks] == ["a"]
+    drawn = scores.of_task("a", ["skip"])
+    assert np.isfinite(drawn).all()
+    kept = gap > 0
+    assert np.array_equal(drawn[kept], (scores.raw["a"][kept, 1] - 0.25) / gap[kept])
+    assert set(drawn[~kept]) <= set(drawn[kept])
+    assert np.allclose(scores.of_task("a", ["baseline"]), 1)
+
+
 def test_what_is_no_number_is_not_averaged_away():
     scores = Scores(_results({"a": ([1.0] * 10, [1.0] * 9 + [math.nan]), "b": ([1.0] * 10, [1.0] * 10)}))
     assert math.isnan(scores.of_task("a", ["skip"])[0])
