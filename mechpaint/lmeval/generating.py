@@ -18,7 +18,7 @@ from mechpaint.lmeval.quiet import quiet
 from mechpaint.lmeval.requests import Encoder
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.tasks.items import Place, TaskError
-from mechpaint.tasks.task import Part
+from mechpaint.tasks.task import Part, context
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -162,7 +162,7 @@ def written(
     from mechpaint.harness import MechpaintLM
 
     with quiet():
-        lm = MechpaintLM(model, route, batch_size=rows_at_once)
+        lm = MechpaintLM(model, route, batch_size=rows_at_once, max_length=context(model))  # so that nothing is cut
     for batch in _batches(asked, rows_at_once):
         instances = [
             Instance("generate_until", prompt.fields, (prompt.text, json.loads(prompt.options)), i)

@@ -19,7 +19,7 @@ from lm_eval.api.model import CachingLM
 
 import mechpaint as mp
 from mechpaint.cli import harness as command
-from mechpaint.harness import HarnessError, MechpaintLM
+from mechpaint.harness import MOST_WRITTEN, HarnessError, MechpaintLM
 from mechpaint.hooks import Average, ReadResidual, Skip
 from tests import tiny
 from tests.reordered import hflm
@@ -237,6 +237,10 @@ def test_what_cannot_be_is_told_in_a_line(lm_eval_command, folder, tmp_path):
         assert status == 2, shown.err
         assert said in shown.err
         assert "Traceback" not in shown.err
+
+
+def test_as_many_tokens_are_written_as_by_lm_eval(folder):
+    assert hflm(folder, ORDERS[""]).max_gen_toks == MOST_WRITTEN
 
 
 def test_readings_are_refused(folder):
