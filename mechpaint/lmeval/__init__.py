@@ -1,4 +1,4 @@
-"""What the task `lm_eval` is made of: tasks of EleutherAI's evaluation harness, all routes in one sweep.
+"""What the task `lm_eval` is made of, and what lm-eval asks for a model: EleutherAI's evaluation harness and mechpaint.
 
     finding     which tasks a name stands for, and the folders that define them
     sources     local files instead of data sets on the hub
@@ -11,6 +11,7 @@
     guessing    what a task's score is where the model guesses
     aggregations  lm-eval's aggregations by name
     tables      all metrics of all routes with lm-eval's standard errors, for a report
+    model       the other way round: a model along a route, as lm-eval asks it
 
 lm-eval is imported where it is needed: it is an extra, `pip install 'mechpaint[eval]'`.
 """

@@ -99,7 +99,7 @@ def prompts(task: Any, encoder: Encoder, limit: int | None) -> list[Prompt]:
     """
     from lm_eval.models import utils
 
-    from mechpaint.harness import MOST_WRITTEN
+    from mechpaint.lmeval.model import MOST_WRITTEN
 
     with quiet():
         made: list[Prompt] = []
@@ -159,7 +159,7 @@ def written(
     """
     from lm_eval.api.instance import Instance
 
-    from mechpaint.harness import MechpaintLM
+    from mechpaint.lmeval.model import MechpaintLM
 
     with quiet():
         lm = MechpaintLM(model, route, batch_size=rows_at_once, max_length=context(model))  # so that nothing is cut

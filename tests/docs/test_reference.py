@@ -50,7 +50,7 @@ MODULES = (
     "mechpaint.tasks",
     "mechpaint.tasks.reading",
     "mechpaint.finetuning",
-    "mechpaint.harness",
+    "mechpaint.lmeval.model",
     "mechpaint.plugins",
     "mechpaint.errors",
 )

@@ -38,7 +38,7 @@ import pytest
 
 from mechpaint import models
 from mechpaint.cli import main
-from mechpaint.cli.harness import main as lm_eval_command
+from mechpaint.cli.lm_eval import main as lm_eval_command
 from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 

@@ -18,9 +18,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 
 import mechpaint as mp
-from mechpaint.cli import harness as command
-from mechpaint.harness import MOST_WRITTEN, HarnessError, MechpaintLM
+from mechpaint.cli import lm_eval as command
 from mechpaint.hooks import Average, ReadResidual, Skip
+from mechpaint.lmeval.model import MOST_WRITTEN, HarnessError, MechpaintLM
 from tests import tiny
 from tests.reordered import hflm
 

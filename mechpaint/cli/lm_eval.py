@@ -29,5 +29,5 @@ def _run() -> None:
 
     assert lm_eval.models
     if "mechpaint" not in model_registry:
-        model_registry.register("mechpaint", target="mechpaint.harness:MechpaintLM")
+        model_registry.register("mechpaint", target="mechpaint.lmeval.model:MechpaintLM")
     cli_evaluate()
