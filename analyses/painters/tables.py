@@ -19,10 +19,10 @@ _LEAST_AFFECTED = 3
 
 
 def tables(curves: Curves) -> list[Table]:
-    """All that can be made of what was measured, but for the tasks': none where scores have no scale."""
-    if not curves.scores.tasks:
-        return []
+    """All that can be made of what was measured, but for the tasks': without a scale only that there is none."""
     ran = [curve for curve in CURVES if curves.starts(curve)]
+    if not curves.scores.tasks:
+        return [_scores_table(curves, ran)]
     shared = curves.shared_starts(ran, _LEAST_AFFECTED) if ran else []
     found = [_means_table(curves, ran, shared)] if shared else []
     if shared and len(ran) > 1:
@@ -64,7 +64,7 @@ def _perplexity(curves: Curves, task: str) -> str:
 def _names(curves: Curves) -> tuple[list[str], str]:
     """The tasks that are shown each, and what is shown before them: of a single task that is all."""
     names = [task.name for task in curves.scores.tasks]
-    return (names, "median") if len(names) > 1 else ([], names[0])
+    return ([], names[0]) if len(names) == 1 else (names, "median")
 
 
 def _means_table(curves: Curves, ran: list[str], shared: list[int]) -> Table:
