@@ -12,7 +12,6 @@ import yaml
 from mechpaint.tasks.items import TaskError
 
 _READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-_NAMED = 5
 
 
 def defined_with(yaml_path: Path, data: str, examples: str | None, folder: Path) -> Path:
