@@ -6,8 +6,8 @@ FOLDER holds lambada_openai.jsonl, arc_easy.jsonl, arc_challenge.jsonl, hellaswa
 ask Gemma-3-270M the same items of the same tasks, with as many rows at once. The sweep runs all routes of the suite.
 lm-eval runs on some of them, spread evenly over those that are sequences of layers: a plain Hugging Face model whose
 layers were put in that order by hand, with its own default attention. What it takes for all is extrapolated from the
-number of times a layer runs. Loading models and data is on neither side. Both are timed in turns, the sweep in as many
-parts as lm-eval has routes.
+number of routes, and from the number of times a layer runs: its time has a part of either kind, so the truth is between.
+Loading models and data is on neither side. Both are timed in turns, the sweep in as many parts as lm-eval has routes.
 """
 
 from __future__ import annotations
@@ -91,15 +91,16 @@ def rows(folder: Path, items: int, peers: int) -> list[tuple[str, str]]:
         for task, asked in list(zip(tasks, chosen, strict=True))[i::peers]:
             ours += seconds(lambda task=task, asked=asked: list(score_items(model, task, asked, tree, ROWS_AT_ONCE)))
     calls = sum(route.layer_calls for route in some)
-    every = theirs * tree.layer_calls_unshared / calls
+    by_routes, by_layers = theirs * len(tree.routes) / peers, theirs * tree.layer_calls_unshared / calls
+    least = min(by_routes, by_layers) / ours
     return [
         ("items of each task", str(items)),
         ("routes of the suite", str(len(tree.routes))),
         ("layers that run for a batch, shared and route by route", f"{tree.layer_calls}, {tree.layer_calls_unshared}"),
         ("one sweep over all routes, seconds", f"{ours:.1f}"),
         (f"lm-eval on {peers} routes ({calls} layers), seconds", f"{theirs:.1f}"),
-        ("lm-eval on all routes, extrapolated by layers, seconds", f"{every:.0f}"),
-        ("lm-eval over the sweep", f"{every / ours:.1f} (wanted: at least 4)"),
+        ("lm-eval on all, extrapolated by routes, and by layers, seconds", f"{by_routes:.0f}, {by_layers:.0f}"),
+        ("lm-eval over the sweep, by the lesser of both", f"{least:.1f} (wanted: at least 4)"),
     ]
 
 
