@@ -6,7 +6,7 @@ FOLDER holds lambada_openai.jsonl, arc_easy.jsonl, arc_challenge.jsonl, hellaswa
 ask Gemma-3-270M the same items of the same tasks, with as many rows at once. The sweep runs all routes of the suite.
 lm-eval runs on some of them, spread evenly over those that are sequences of layers: a plain Hugging Face model whose
 layers were put in that order by hand, with its own default attention. What it takes for all is extrapolated from the
-number of routes, and from the number of times a layer runs: its time has a part of either kind, so the truth is between.
+number of routes, and from the number of times a layer runs: its time has parts of both kinds.
 Loading models and data is on neither side. Both are timed in turns, the sweep in as many parts as lm-eval has routes.
 """
 
