@@ -102,11 +102,13 @@ def _report(sides: Sequence[Side]) -> Report:
             + ("task and hook set" if scored else "rows of numbers under the same labels")
             + " in common"
         )
+    # row by row says less than what the analysis has to say of its runs
+    sections = [*made.sections, *more] if scored else [*more, *made.sections]
     names = " and ".join(side.name for side in sides) if len(sides) == 2 else f"{len(sides)} runs"
     return Report(
         f"{' and '.join(dict.fromkeys(side.analysis.name for side in sides))} compared: {names}",
         made.summary,
-        [*made.sections, *more, *unlike_settings(sides), *made.apart],
+        [*sections, *unlike_settings(sides), *made.apart],
         made.warnings,
     )
 
