@@ -123,9 +123,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         Raises:
             TaskError: As the other tasks; or documents have an empty answer, or no right one.
         """
-        if limit is not None and limit < 1:
-            raise TaskError(f"the limit must be 1 item or more, got {limit}")
-        self.check(model)
+        self._check_asked(model, limit)
         made = self._documents(model, limit)
         fitting = tuple(document for document in made if self.fits(model, document))
         if not fitting:

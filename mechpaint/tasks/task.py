@@ -201,9 +201,7 @@ class Task(ABC, Generic[Asked]):
             TaskError: There are none, the limit is not positive, or the model is none for this task.
             LoadError: The task needs a tokenizer and the model has none.
         """
-        if limit is not None and limit < 1:
-            raise TaskError(f"the limit must be 1 item or more, got {limit}")
-        self.check(model)
+        self._check_asked(model, limit)
         made: list[Asked] = []
         too_long: list[str] = []
         for item in self.generate(model, random.Random(f"{self.name} {seed}")):
@@ -217,6 +215,12 @@ class Task(ABC, Generic[Asked]):
             longer = f": all {len(too_long)} are longer than the model's {context(model)} tokens" if too_long else ""
             raise TaskError(f"the task {self} has no items{longer}")
         return Selection(tuple(made), tuple(too_long))
+
+    def _check_asked(self, model: TransformerBridge, limit: int | None) -> None:
+        """Refuse what no items can be made for, before any are."""
+        if limit is not None and limit < 1:
+            raise TaskError(f"the limit must be 1 item or more, got {limit}")
+        self.check(model)
 
     def items(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> list[Asked]:
         """The items of `select`.
