@@ -7,7 +7,7 @@ analysis is:
     ModelAnalysis   hook sets on a model, and a measure of its own
     Experiment      models that it makes and trains itself
 
-How each is computed, kept, taken up again and shown is the same for all: see `mechpaint.plan` and `mechpaint.running`.
+How each is computed, kept, taken up again and shown is the same for all: see `mechpaint.runs`.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from PIL import Image
 import mechpaint as mp
 from examples import export
 from mechpaint.analyses.induction import Induction
-from mechpaint.measured import MeasuredPlan
-from mechpaint.running import run
+from mechpaint.runs.measured import MeasuredPlan
+from mechpaint.runs.running import run
 from mechpaint.subject import Subject
 from tests.browser import DESK, PHONE, Chromium, Opened, started
 

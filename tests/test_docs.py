@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import mechpaint.hooks
-from mechpaint.experiment import ExperimentPlan
-from mechpaint.measured import MeasuredPlan
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
-from mechpaint.running import run
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.measured import MeasuredPlan
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts
 from tests.docs.fences import PAGES, ROOT

@@ -65,11 +65,11 @@ def test_imports_point_one_way():
             elif not name.startswith("mechpaint.analyses"):
                 assert not f"{imported}.".startswith(("mechpaint.hooks.", "mechpaint.analyses.")), (name, imported)
     order = "route hookset analysis kvcache recording reroutable standins conductor sweeping scoring".split()
-    order += "plan running scored measured experiment cli".split()
+    order += "runs.plan runs.running runs.scored runs.measured runs.experiment cli".split()
     for name, path in _files():
-        place = name.split(".")[1] if "." in name else ""
-        if place in order:
-            later = {f"mechpaint.{other}" for other in order[order.index(place) + 1 :]}
+        place = next((i for i, one in enumerate(order) if f"{name}.".startswith(f"mechpaint.{one}.")), None)
+        if place is not None:
+            later = {f"mechpaint.{other}" for other in order[place + 1 :]}
             assert not later & set(_imports(path)), name
 
 

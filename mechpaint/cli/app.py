@@ -138,11 +138,11 @@ def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) ->
     with told("what was done is kept; give the same command again to go on"):
         plan = kind_of(type(analysis)).plan(analysis, registry, options)
         if options["dry_run"]:
-            from mechpaint.running import remaining
+            from mechpaint.runs.running import remaining
 
             _print_plan(plan.forecast() | remaining(plan, Path(options["out"])), options["json"])
             return
-        from mechpaint.running import run
+        from mechpaint.runs.running import run
 
         finished = run(plan, Path(options["out"]), given_command(), caution)
     print_finished(finished, options["json"])

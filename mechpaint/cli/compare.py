@@ -31,7 +31,7 @@ def compare_command(registry: Registry) -> Callable[..., None]:
         """Compare runs with the first of them: what differs, with intervals, and what they do not have in common."""
         with told("the page may be an old one; give the same command again"):
             from mechpaint.comparing import compare as compared
-            from mechpaint.inventory import find_run
+            from mechpaint.runs.inventory import find_run
 
             folders = [find_run(named, Path(out)) for named in run]
             found = compared(folders, Path(out), registry, given_command())

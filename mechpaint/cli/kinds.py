@@ -17,7 +17,7 @@ from mechpaint.plugins import Registry
 from mechpaint.tasks.task import Task, TaskError
 
 if TYPE_CHECKING:
-    from mechpaint.plan import Plan
+    from mechpaint.runs.plan import Plan
     from mechpaint.subject import Subject
 
 _ROUTES = {
@@ -82,7 +82,7 @@ def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, A
     if options["batch_size"] < 1:
         raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
     subject = _subject(registry, options)
-    from mechpaint.scored import ScoredPlan, Settings
+    from mechpaint.runs.scored import ScoredPlan, Settings
 
     settings = Settings(tasks, options["limit"], options["seed"], options["batch_size"])
     return ScoredPlan.of(analysis, subject, settings)
@@ -90,13 +90,13 @@ def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, A
 
 def _measured(analysis: ModelAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
     subject = _subject(registry, options)
-    from mechpaint.measured import MeasuredPlan
+    from mechpaint.runs.measured import MeasuredPlan
 
     return MeasuredPlan.of(analysis, subject)
 
 
 def _experiment(analysis: Experiment, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    from mechpaint.experiment import ExperimentPlan
+    from mechpaint.runs.experiment import ExperimentPlan
 
     return ExperimentPlan.of(analysis)
 

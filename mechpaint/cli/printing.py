@@ -15,7 +15,7 @@ from mechpaint.visible import visible
 
 if TYPE_CHECKING:
     from mechpaint.comparing import Compared
-    from mechpaint.finished import Finished
+    from mechpaint.runs.finished import Finished
 
 
 def print_finished(finished: Finished, as_json: bool) -> None:

@@ -30,8 +30,8 @@ def report_command(registry: Registry) -> Callable[..., None]:
     ) -> None:
         """Draw a run's report anew from its cells, without the model, its tasks' data or the network."""
         with told("the report may be the old one; give the same command again"):
-            from mechpaint.inventory import find_run
-            from mechpaint.reporting import rebuild
+            from mechpaint.runs.inventory import find_run
+            from mechpaint.runs.reporting import rebuild
 
             finished = rebuild(find_run(run, Path(out)), registry)
         print_finished(finished, as_json)

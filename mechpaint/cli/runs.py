@@ -14,7 +14,7 @@ import typer
 from mechpaint.cli.telling import told
 
 if TYPE_CHECKING:
-    from mechpaint.inventory import KeptRun
+    from mechpaint.runs.inventory import KeptRun
 
 
 def runs_command(
@@ -23,7 +23,7 @@ def runs_command(
 ) -> None:
     """Show the runs there are, and how far each has come."""
     with told("nothing was written"):
-        from mechpaint.inventory import kept_runs
+        from mechpaint.runs.inventory import kept_runs
 
         found = kept_runs(Path(folder))
     if as_json:

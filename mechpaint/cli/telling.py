@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from mechpaint.damage import CellError, IncompleteRun
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.packaged import WeightsError
+from mechpaint.runs.damage import CellError, IncompleteRun
 from mechpaint.visible import visible
 
 EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."

@@ -10,8 +10,8 @@ from mechpaint.comparing.differences import Difference, Scored, common_labels, c
 from mechpaint.comparing.made import Made
 from mechpaint.comparing.sides import Apart, Side, apart_table
 from mechpaint.drawing import COLOURS, axes, literal
-from mechpaint.others import item_contents
 from mechpaint.report import Figure, Table
+from mechpaint.runs.others import item_contents
 
 _DRAWN = 30
 _LONGEST = 48

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mechpaint.analysis import Analysis
 from mechpaint.report import Table
-from mechpaint.reporting import Kept, kept, known
+from mechpaint.runs.reporting import Kept, kept, known
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from mechpaint.analyses.birth import Birth, BirthError
 from mechpaint.analyses.birth.claims import claims
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, conditions
 from mechpaint.analyses.birth.curves import Curve, Curves, passage, spread
-from mechpaint.experiment import ExperimentPlan
-from mechpaint.running import run
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.running import run
 from mechpaint.toy.simplified import SimplifiedTransformer
 from mechpaint.toy.training import train
 from tests.rebuilt import check_rebuilt

@@ -13,10 +13,10 @@ import mechpaint as mp
 from mechpaint.analyses.induction import Induction, InductionError
 from mechpaint.analyses.induction.findings import Findings
 from mechpaint.hooks import Average, Loop, ReadAttention, Skip
-from mechpaint.measured import MeasuredPlan
 from mechpaint.report import write_report
 from mechpaint.route import RouteError
-from mechpaint.running import run
+from mechpaint.runs.measured import MeasuredPlan
+from mechpaint.runs.running import run
 from mechpaint.subject import Subject
 from mechpaint.toy.bridging import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer

@@ -16,8 +16,8 @@ from mechpaint.analysis import Results, TaskFacts
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.report import write_report
 from mechpaint.route import Route
-from mechpaint.running import run
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.statistics import Scores, estimate
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts

@@ -31,9 +31,9 @@ from mechpaint.analyses.memories.measuring import (
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import FIXED, RANDOM, REAL, SOURCES, UNIFORM, Source
 from mechpaint.analyses.memories.stepping import ALONE, DOWN, LARGER, MORE, SHARPENED, UP
-from mechpaint.experiment import ExperimentPlan
 from mechpaint.report import Table
-from mechpaint.running import run
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.running import run
 from mechpaint.toy.construction import construct
 from mechpaint.toy.gradients import TOP_DOWN, FirstStep, step, zero
 from mechpaint.toy.memories import learned, memory_scores, recall

@@ -23,10 +23,10 @@ from mechpaint.analyses.similarity.spaces import spaces, splits
 from mechpaint.analyses.similarity.states import states, windows
 from mechpaint.analysis import ModelFacts
 from mechpaint.hooks import Average, Loop
-from mechpaint.measured import MeasuredPlan
 from mechpaint.report import write_report
 from mechpaint.route import Route
-from mechpaint.running import run
+from mechpaint.runs.measured import MeasuredPlan
+from mechpaint.runs.running import run
 from mechpaint.subject import Subject
 from mechpaint.tasks.items import TaskError
 from tests import plain, tiny

@@ -18,7 +18,7 @@ import pytest
 from mechpaint.cli import app, kinds
 from mechpaint.cli.options import command_for
 from mechpaint.plugins import built_in
-from mechpaint.runs import RunFolder
+from mechpaint.runs.folder import RunFolder
 from tests.made_up import Gaze, Walks
 
 MAIN = [sys.executable, "-c", "from mechpaint.cli import main; main()"]

@@ -15,21 +15,21 @@ import mechpaint as mp
 from mechpaint.analysis import Results, TaskFacts
 from mechpaint.comparing import ComparisonError, compare
 from mechpaint.comparing.differences import Scored, differences
-from mechpaint.damage import IncompleteRun
-from mechpaint.experiment import ExperimentPlan
 from mechpaint.hooks import Skip
-from mechpaint.inventory import kept_runs
-from mechpaint.measured import MeasuredPlan
 from mechpaint.metrics import Spearman
 from mechpaint.plugins import Registry
 from mechpaint.report import Table
 from mechpaint.route import Route
-from mechpaint.running import run
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.damage import IncompleteRun
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.inventory import kept_runs
+from mechpaint.runs.measured import MeasuredPlan
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, IndirectObject
 from tests.made_up import Gaze, Walks
-from tests.mechpaint.surviving import Lesions
+from tests.mechpaint.runs.surviving import Lesions
 from tests.seen import check_page
 
 

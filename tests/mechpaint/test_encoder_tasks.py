@@ -18,8 +18,8 @@ from mechpaint.embedding import mean_over_tokens
 from mechpaint.models import LoadError
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
-from mechpaint.running import run
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.scoring import score_items
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, Masked, MaskedTokens, Pair, Similarity, TaskError, Text

@@ -16,7 +16,7 @@ from mechpaint import discovery, sources
 from mechpaint.cli.plugging import take_plugins
 from mechpaint.discovery import Loaded, NotChosen, Refused, chosen_by, discover
 from mechpaint.plugins import NameTaken, Registry, built_in
-from mechpaint.provenance import plugin_versions
+from mechpaint.runs.provenance import plugin_versions
 from mechpaint.sources import PluginError
 from tests.made_up import Gaze
 

@@ -14,7 +14,7 @@ from mechpaint.finetuning import FineTuning, FineTuningError, finetune
 from mechpaint.hooks import Skip
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.scoring import score_items
 from mechpaint.subject import Subject
 from mechpaint.tasks import Glue, TaskError

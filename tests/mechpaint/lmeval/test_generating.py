@@ -20,8 +20,8 @@ from mechpaint.lmeval.quiet import quiet
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.report import Report
 from mechpaint.route import Route
-from mechpaint.running import run
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.subject import Subject
 from mechpaint.tasks import LmEval, TaskError
 from tests import tiny

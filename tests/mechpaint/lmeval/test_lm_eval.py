@@ -12,7 +12,6 @@ import pytest
 import torch
 import transformers as hf
 
-from mechpaint.account import ACCOUNT, Account
 from mechpaint.analysis import ReportedMetric, RouteAnalysis
 from mechpaint.hooks import Reroute, Swap
 from mechpaint.hookset import HookSet
@@ -20,8 +19,9 @@ from mechpaint.lmeval.aggregations import aggregation_of, name_of
 from mechpaint.lmeval.quiet import quiet
 from mechpaint.lmeval.tables import aggregated
 from mechpaint.report import Report
-from mechpaint.running import run
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.account import ACCOUNT, Account
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.statistics import Scores
 from mechpaint.subject import Subject
 from mechpaint.tasks import LmEval, Sources, lm_eval_tasks

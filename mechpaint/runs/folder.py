@@ -10,7 +10,7 @@
         figures/*.{svg,png}  tables/*.csv  report.md  report.html
 
 The fingerprint is of the configuration, the model's weights and the versions that matter. A cell has its name only
-when it is complete, and holds the checksum of all its bytes (`mechpaint.sealed`), so running the same thing again
+when it is complete, and holds the checksum of all its bytes (`mechpaint.runs.sealed`), so running the same thing again
 computes what is missing or damaged and nothing else. Several processes may run the same thing at the same time: each
 writes to names of its own, and renames what is complete into place.
 """
@@ -26,13 +26,13 @@ from typing import Any
 
 import yaml
 
-from mechpaint.account import ACCOUNT, Account
-from mechpaint.cells import Cells
 from mechpaint.files import remove_leftovers, write_text
-from mechpaint.inventory import PLAN
-from mechpaint.others import CONTENTS, contents
-from mechpaint.plan import Cell
-from mechpaint.versions import NO_PLUGINS, VERSIONS_THAT_MATTER, fingerprint, plain, versions
+from mechpaint.runs.account import ACCOUNT, Account
+from mechpaint.runs.cells import Cells
+from mechpaint.runs.inventory import PLAN
+from mechpaint.runs.others import CONTENTS, contents
+from mechpaint.runs.plan import Cell
+from mechpaint.runs.versions import NO_PLUGINS, VERSIONS_THAT_MATTER, fingerprint, plain, versions
 
 
 class RunFolder(Cells):

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from mechpaint.account import Account
 from mechpaint.analysis import Advance, ModelAnalysis, ModelFacts, Record
-from mechpaint.cells import labelled
 from mechpaint.hookset import HookSet
-from mechpaint.plan import Cell, Plan, cell_name, settings_details
-from mechpaint.provenance import plugin_versions
+from mechpaint.runs.account import Account
+from mechpaint.runs.cells import labelled
+from mechpaint.runs.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.runs.provenance import plugin_versions
+from mechpaint.runs.versions import digest, versions
 from mechpaint.subject import Subject
-from mechpaint.versions import digest, versions
 
 
 @dataclass(frozen=True)

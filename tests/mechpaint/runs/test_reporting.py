@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 import pytest
 
-from mechpaint.account import Account, AccountError
 from mechpaint.analysis import ModelFacts, TaskFacts
-from mechpaint.damage import IncompleteRun
-from mechpaint.experiment import ExperimentPlan
 from mechpaint.hooks import Average, Loop, Pair
-from mechpaint.inventory import NoRuns, find_run
-from mechpaint.jsonable import NotJsonable, Unreadable, from_json, to_json
 from mechpaint.metrics import Mean, Spearman
 from mechpaint.plugins import Registry
-from mechpaint.reporting import rebuild
-from mechpaint.running import run
+from mechpaint.runs.account import Account, AccountError
+from mechpaint.runs.damage import IncompleteRun
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.inventory import NoRuns, find_run
+from mechpaint.runs.jsonable import NotJsonable, Unreadable, from_json, to_json
+from mechpaint.runs.reporting import rebuild
+from mechpaint.runs.running import run
 from tests.made_up import Walks
-from tests.mechpaint.surviving import lesions
+from tests.mechpaint.runs.surviving import lesions
 from tests.rebuilt import check_rebuilt
 
 COMMAND = "mechpaint analyze walks"
@@ -162,7 +162,8 @@ def test_a_run_is_found_by_its_path_or_by_the_beginning_of_its_name(tmp_path):
 def test_the_command_draws_a_plugin_s_report_and_says_why_it_cannot(mechpaint, folder, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        "from tests.mechpaint.surviving import Lesions\n\ndef register(registry):\n    registry.add_analysis(Lesions)\n"
+        "from tests.mechpaint.runs.surviving import Lesions\n\n"
+        "def register(registry):\n    registry.add_analysis(Lesions)\n"
     )
     done = lesions(folder, tmp_path / "runs", 4)
     page = done.page.read_bytes()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mechpaint.account import Account
 from mechpaint.analysis import Advance, Experiment, Record
-from mechpaint.cells import labelled
-from mechpaint.plan import Cell, Plan, cell_name, settings_details
-from mechpaint.provenance import plugin_versions
-from mechpaint.versions import digest, versions
+from mechpaint.runs.account import Account
+from mechpaint.runs.cells import labelled
+from mechpaint.runs.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.runs.provenance import plugin_versions
+from mechpaint.runs.versions import digest, versions
 
 
 @dataclass(frozen=True)

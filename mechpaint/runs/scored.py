@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from mechpaint.account import Account
 from mechpaint.analysis import Advance, ModelFacts, Record, RouteAnalysis, TaskFacts
 from mechpaint.hookset import HookSet, HookSetError
-from mechpaint.plan import Cell, ItemsCell, Plan
 from mechpaint.prefixtree import PrefixTree
-from mechpaint.provenance import plugin_versions
 from mechpaint.route import Route
+from mechpaint.runs.account import Account
+from mechpaint.runs.plan import Cell, ItemsCell, Plan
+from mechpaint.runs.provenance import plugin_versions
+from mechpaint.runs.versions import fingerprint
 from mechpaint.tasks.items import Named, TaskError
 from mechpaint.tasks.task import Part, Selection, Task
-from mechpaint.versions import fingerprint
 
 if TYPE_CHECKING:
     from mechpaint.subject import Subject

@@ -23,8 +23,8 @@ import mechpaint.models
 from mechpaint.analysis import RouteAnalysis
 from mechpaint.hooks import Skip
 from mechpaint.report import Report, Table
-from mechpaint.running import Finished, run
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.running import Finished, run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, IndirectObject
 

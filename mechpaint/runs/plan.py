@@ -1,7 +1,7 @@
 """Plans: what a run will do, made before anything is computed or written.
 
 Each kind of analysis has a plan in a file of its own (`scored`, `measured`, `experiment`). A plan cuts the work into
-cells, and says all that `mechpaint.running` needs to compute, keep and show them.
+cells, and says all that `mechpaint.runs.running` needs to compute, keep and show them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mechpaint.account import Account, schema_of
 from mechpaint.analysis import Advance, Analysis, Record
+from mechpaint.runs.account import Account, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd

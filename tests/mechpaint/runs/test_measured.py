@@ -16,11 +16,11 @@ import yaml
 
 from mechpaint.hooks import Hooks, ReadAttention, Reverse, Skip
 from mechpaint.hookset import HookSet, HookSetError
-from mechpaint.measured import MeasuredPlan
 from mechpaint.route import Route, RouteError
-from mechpaint.running import run
-from mechpaint.runs import RunFolder
-from mechpaint.sealed import sealed
+from mechpaint.runs.folder import RunFolder
+from mechpaint.runs.measured import MeasuredPlan
+from mechpaint.runs.running import run
+from mechpaint.runs.sealed import sealed
 from mechpaint.subject import Subject
 from tests import tiny
 from tests.made_up import Gaze

@@ -16,10 +16,10 @@ from mechpaint.analysis import (
     RouteAnalysis,
     TaskFacts,
 )
-from mechpaint.cells import labelled_schema
 from mechpaint.errors import InputError
-from mechpaint.jsonable import Unreadable, fields_to_json, from_json, made, to_json
 from mechpaint.lmeval.tables import lm_eval_tables
+from mechpaint.runs.cells import labelled_schema
+from mechpaint.runs.jsonable import Unreadable, fields_to_json, from_json, made, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +136,7 @@ def schema_of(analysis: Analysis) -> Any:
         ValueError: Its columns are none that a table can have.
     """
     if isinstance(analysis, RouteAnalysis):
-        from mechpaint.scored import SCHEMA
+        from mechpaint.runs.scored import SCHEMA
 
         return SCHEMA
     return labelled_schema(cast("ModelAnalysis | Experiment", analysis).columns)

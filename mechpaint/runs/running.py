@@ -14,14 +14,14 @@ import torch
 from rich.progress import Progress, TaskID
 
 from mechpaint.analysis import Advance, Record
-from mechpaint.damage import DamagedCell, MissingCell
-from mechpaint.finished import Finished, Taken
-from mechpaint.others import Held, Others
-from mechpaint.plan import Cell, ItemsCell, Plan
 from mechpaint.progress import progress
-from mechpaint.provenance import plugin_versions
 from mechpaint.report import write_report
-from mechpaint.runs import RunFolder
+from mechpaint.runs.damage import DamagedCell, MissingCell
+from mechpaint.runs.finished import Finished, Taken
+from mechpaint.runs.folder import RunFolder
+from mechpaint.runs.others import Held, Others
+from mechpaint.runs.plan import Cell, ItemsCell, Plan
+from mechpaint.runs.provenance import plugin_versions
 
 
 def _warn(message: str) -> None:

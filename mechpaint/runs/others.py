@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpaint.analysis import Record
-from mechpaint.cells import Cells
-from mechpaint.damage import CellError
-from mechpaint.plan import Cell, ItemsCell
+from mechpaint.runs.cells import Cells
+from mechpaint.runs.damage import CellError
+from mechpaint.runs.plan import Cell, ItemsCell
 
 CONTENTS = "contents.json"
 """The file in a run folder that says what its cells hold."""

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import pytest
 
-from mechpaint.experiment import ExperimentPlan
-from mechpaint.inventory import NoRuns, kept_runs
-from mechpaint.running import run
-from mechpaint.runs import RunFolder
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.folder import RunFolder
+from mechpaint.runs.inventory import NoRuns, kept_runs
+from mechpaint.runs.running import run
 from tests.made_up import Walks
 
 COMMAND = "mechpaint analyze walks"

@@ -18,11 +18,11 @@ from typing import ClassVar
 import pytest
 
 from mechpaint.analysis import Experiment
-from mechpaint.experiment import ExperimentPlan
 from mechpaint.files import CannotWrite
 from mechpaint.report import Report
-from mechpaint.running import run
-from tests.mechpaint.surviving import PROCESSES, DieWriting, lesions, started
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.running import run
+from tests.mechpaint.runs.surviving import PROCESSES, DieWriting, lesions, started
 
 LIMIT = 40
 CELLS = 4

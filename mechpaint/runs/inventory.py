@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from mechpaint.errors import InputError
-from mechpaint.sealed import BrokenSeal, check
+from mechpaint.runs.sealed import BrokenSeal, check
 
 PLAN = "plan.json"
 """What a run folder says of what it is for: its model, its command and the names of its cells."""

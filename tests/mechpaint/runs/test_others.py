@@ -10,19 +10,19 @@ import pytest
 import torch
 
 import mechpaint as mp
-from mechpaint import versions
 from mechpaint.analyses.birth import Birth
 from mechpaint.analyses.memories import Memories
 from mechpaint.analysis import RouteAnalysis
-from mechpaint.experiment import ExperimentPlan
-from mechpaint.finished import Taken
 from mechpaint.hooks import Skip
 from mechpaint.hookset import HookSet
-from mechpaint.measured import MeasuredPlan
 from mechpaint.report import Report, Table
-from mechpaint.running import run
-from mechpaint.runs import RunFolder
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs import versions
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.finished import Taken
+from mechpaint.runs.folder import RunFolder
+from mechpaint.runs.measured import MeasuredPlan
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, IndirectObject, task
 from tests import tiny

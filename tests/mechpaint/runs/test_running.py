@@ -20,17 +20,17 @@ import yaml
 
 from mechpaint import cost
 from mechpaint.analyses.painters import Painters
-from mechpaint.damage import DamagedCell, MissingCell
 from mechpaint.files import CannotWrite, write_text, written
 from mechpaint.hooks import Hooks, ReadAttention, Skip
 from mechpaint.hookset import HookSet, HookSetError
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route, RouteError
-from mechpaint.running import run
-from mechpaint.runs import RunFolder
-from mechpaint.scored import ScoredPlan, Settings
+from mechpaint.runs.damage import DamagedCell, MissingCell
+from mechpaint.runs.folder import RunFolder
+from mechpaint.runs.running import run
+from mechpaint.runs.scored import ScoredPlan, Settings
+from mechpaint.runs.sealed import sealed
 from mechpaint.scoring import batches
-from mechpaint.sealed import sealed
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, IndirectObject, TaskError, Text
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mechpaint.sealed import BrokenSeal, sealed, unsealed
+from mechpaint.runs.sealed import BrokenSeal, sealed, unsealed
 
 TABLE = pa.table({"item": ["a", "b", "é"], "score": [0.5, float("nan"), -1.0]})
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechpaint.account import ACCOUNT, Account, AccountError, schema_of
 from mechpaint.analysis import Analysis
-from mechpaint.cells import Cells
-from mechpaint.damage import CellError, DamagedCell, IncompleteRun, MissingCell
-from mechpaint.finished import Finished
-from mechpaint.inventory import said
 from mechpaint.plugins import Registry
 from mechpaint.report import write_report
+from mechpaint.runs.account import ACCOUNT, Account, AccountError, schema_of
+from mechpaint.runs.cells import Cells
+from mechpaint.runs.damage import CellError, DamagedCell, IncompleteRun, MissingCell
+from mechpaint.runs.finished import Finished
+from mechpaint.runs.inventory import said
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,12 +16,12 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from mechpaint import running
 from mechpaint.analysis import Experiment
-from mechpaint.experiment import ExperimentPlan
 from mechpaint.report import Report
-from mechpaint.running import run
-from mechpaint.runs import RunFolder
+from mechpaint.runs import running
+from mechpaint.runs.experiment import ExperimentPlan
+from mechpaint.runs.folder import RunFolder
+from mechpaint.runs.running import run
 from tests.made_up import Walks
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mechpaint.analysis import Columns, Record
-from mechpaint.damage import CellError, DamagedCell, MissingCell
 from mechpaint.files import written
-from mechpaint.sealed import BrokenSeal, sealed, unsealed
+from mechpaint.runs.damage import CellError, DamagedCell, MissingCell
+from mechpaint.runs.sealed import BrokenSeal, sealed, unsealed
 
 if TYPE_CHECKING:
     import pandas as pd
