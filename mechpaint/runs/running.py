@@ -20,7 +20,7 @@ from mechpaint.runs.damage import DamagedCell, MissingCell
 from mechpaint.runs.finished import Finished, Taken
 from mechpaint.runs.folder import RunFolder
 from mechpaint.runs.others import Held, Others
-from mechpaint.runs.plan import Cell, ItemsCell, Plan
+from mechpaint.runs.plan import Cell, FollowingCell, ItemsCell, Plan
 from mechpaint.runs.provenance import plugin_versions
 
 
@@ -151,7 +151,7 @@ class _Work:
             self._bar.update(self._shown, description=cell.label)
             if not self._folder.has(cell.name, cell.rows):
                 held = self._others.held(cell)
-                records = _all_records(cell, held, advance)
+                records = self._all_records(cell, held, advance)
                 if not self._folder.has(cell.name, cell.rows):
                     self._folder.write(cell.name, records)
                     self._kept.append(held)
@@ -160,16 +160,17 @@ class _Work:
             self.stop()  # here and not where it is noticed: this thread would begin another cell before
             raise
 
+    def _all_records(self, cell: Cell, held: Held, advance: Advance) -> list[Record]:
+        """A cell's records: those that other runs hold, and the others computed."""
+        if isinstance(cell, ItemsCell):
+            return list(cell.complete(advance, held.records))
+        if isinstance(cell, FollowingCell):
+            return list(cell.follow(advance, self._folder.joined(cell.after).to_pandas(), held.records))
+        return list(held.records if held.whole else cell.compute(advance))
+
     def stop(self) -> None:
         """Make all cells stop where they next advance."""
         self._stop.set()
-
-
-def _all_records(cell: Cell, held: Held, advance: Advance) -> list[Record]:
-    """A cell's records: those that other runs hold, and the others computed."""
-    if isinstance(cell, ItemsCell):
-        return list(cell.complete(advance, held.records))
-    return list(held.records if held.whole else cell.compute(advance))
 
 
 def _do_at_once(work: _Work, cells: Sequence[Cell], at_once: int) -> None:
