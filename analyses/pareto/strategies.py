@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mechpaint.analyses.pareto.archive import Archive
 from mechpaint.analyses.pareto.edits import alike, mutated, shorter
@@ -15,6 +15,7 @@ _TRIES = 100
 """How many mutants are drawn, at most, for each that is new."""
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """A way to look for routes of a model with `n_layers` layers that cost `limit` layer calls or little more."""
 
