@@ -131,7 +131,14 @@ class Conductor:
             return self.layers
         if recording.layers[0].kwargs.get("output_attentions"):  # which bridges leave empty, and bare layers do not
             return self.layers
-        return self._bare.unheard() or self.layers
+        return self.bare() or self.layers
+
+    def bare(self) -> Sequence[nn.Module] | None:
+        """The layers without hook points, which are faster, if running them can make no difference to anyone.
+
+        None with a hook in a layer, with gradients or in training, and where a bridge's layers do something else.
+        """
+        return self._bare.unheard()
 
     def _step(
         self,
