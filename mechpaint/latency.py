@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mechpaint.conductor import Conductor
 from mechpaint.route import Route
-from mechpaint.sweeping import Sweep
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -21,7 +21,7 @@ LATENCY_PASSES = 5
 
 
 def latencies(model: TransformerBridge, routes: Sequence[Route]) -> dict[Route, list[float]]:
-    """How long one text of 64 tokens takes along each of some routes: embeddings and layers, without what comes after.
+    """How long the layers of a route take for one text of 64 tokens, without embeddings and what comes after.
 
     Each route runs once untimed. Then all are timed in turn, five times, so that what slows the machine down for a
     while slows down all of them.
@@ -33,21 +33,21 @@ def latencies(model: TransformerBridge, routes: Sequence[Route]) -> dict[Route, 
     Returns:
         Milliseconds, of each route and pass.
     """
-    vocabulary = int(model.cfg.d_vocab)
+    conductor = Conductor(model)
     length = min(LATENCY_TOKENS, int(model.cfg.n_ctx))
-    drawn = torch.randint(0, vocabulary, (1, length), generator=torch.Generator().manual_seed(0))
-    tokens = drawn.to(model.cfg.device)
-    for route in routes:
-        _milliseconds(model, tokens, route)
+    drawn = torch.randint(0, int(model.cfg.d_vocab), (1, length), generator=torch.Generator().manual_seed(0))
     found: dict[Route, list[float]] = {route: [] for route in routes}
-    for _ in range(LATENCY_PASSES):
-        for route, passes in found.items():
-            passes.append(_milliseconds(model, tokens, route))
+    with torch.no_grad():
+        recording = conductor.record(drawn.to(model.cfg.device))
+
+        def milliseconds(route: Route) -> float:
+            began = time.perf_counter()
+            conductor.run(route, recording)[0, 0, 0].item()  # waits for an accelerator to be done
+            return 1000 * (time.perf_counter() - began)
+
+        for route in routes:
+            milliseconds(route)
+        for _ in range(LATENCY_PASSES):
+            for route, passes in found.items():
+                passes.append(milliseconds(route))
     return found
-
-
-def _milliseconds(model: TransformerBridge, tokens: torch.Tensor, route: Route) -> float:
-    began = time.perf_counter()
-    for _, residual in Sweep(model, tokens, [route]).residuals():
-        residual[0, 0, 0].item()  # waits for an accelerator to be done
-    return 1000 * (time.perf_counter() - began)

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.analyses.pareto.edits import contiguous_skips
 from mechpaint.analyses.pareto.errors import ParetoError
@@ -74,6 +74,12 @@ class Pareto(SearchAnalysis):
                 "more"
             )
         return limit
+
+    def settings_of(self, label: str) -> dict[str, Any]:
+        """Of a round: the strategies up to its own, and what these depend on."""
+        uses = () if label == SKIPS else self.strategies[: 1 + self.strategies.index(label.rpartition(" ")[0])]
+        population = {"population": self.population} if "evolution" in uses else dict[str, Any]()
+        return {"analysis": self.name, "budget": self.budget, "strategies": uses, **population}
 
     def schedule(self, n_layers: int) -> Mapping[str, int]:
         """That of the contiguous skips, and those of each strategy."""

@@ -115,8 +115,8 @@ def _front_table(found: Findings) -> Table:
     caption = (
         "The routes that no other was better than at the same or a lower cost, on the items of the search; and the "
         "full model. Steps are what cannot run in parallel. Latency is the median of "
-        f"{LATENCY_PASSES} passes of one text of {LATENCY_TOKENS} tokens through embeddings and layers, by itself, "
-        f"measured on the machine of the run: its times are of that machine, and of what else it did. {_INTERVALS}"
+        f"{LATENCY_PASSES} passes of one text of {LATENCY_TOKENS} tokens through the layers alone, measured on the "
+        f"machine of the run: it tells of that machine, and of what else it did then. {_INTERVALS}"
     )
     columns = (
         *("route", "layer calls", "share", "steps", "latency, ms", "of the full model's"),

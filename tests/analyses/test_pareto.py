@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 from collections import Counter
 from dataclasses import dataclass, replace
 from shutil import copytree
@@ -29,12 +30,12 @@ from mechpaint.comparing import ComparisonError, compare
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.report import Report, Table
 from mechpaint.route import Route, Step
-from mechpaint.runs.reporting import kept
 from mechpaint.runs.running import run
-from mechpaint.runs.searched import HELD_OUT, LATENCY, SearchedPlan, SearchSettings, parted
+from mechpaint.runs.searched import HELD_OUT, LATENCY, SearchedPlan, SearchSettings
 from mechpaint.subject import Subject
 from mechpaint.tasks import CausalTask, Facts, Glue, Item, TaskError
 from tests import tiny
+from tests.mechpaint.runs.surviving import PROCESSES, DieWriting
 from tests.rebuilt import check_rebuilt
 
 N = 7
@@ -182,7 +183,7 @@ def test_greedy_mends_what_leaving_out_has_broken():
 
 def test_evolution_stays_within_the_budget():
     archive = _search(Evolution(4, 10), _wanted, 6, 3)
-    assert {route.layer_calls for route in archive.scores} == {3, 4, 5, 6}
+    assert {route.layer_calls for route in archive.scores} <= {3, 4, 5, 6}
     assert len(archive.scores) == 41
 
 
@@ -240,7 +241,7 @@ class Quick(Pareto):
         return Report("Quick", ["Finalists."], [Table("finalists", "Finalists", "Timed.", ("route", "passes"), rows)])
 
 
-SMALL = Quick(budget=0.5, rounds=2, population=5)
+SMALL = Quick(budget=0.67, rounds=2, population=5)
 
 
 def _plan(model, analysis=SMALL, task=None, limit=5, held_out=8, seed=0):
@@ -268,11 +269,11 @@ def test_nothing_is_scored_twice_and_nothing_held_out_is_seen(finished):
     assert not set(searched["item"]) & set(held_out["item"])
     order = list(dict.fromkeys(table["round"]))
     assert order == [
-        "contiguous skips", *(f"greedy {i}" for i in range(2, 7)), "evolution 1", "evolution 2", HELD_OUT,
+        "contiguous skips", *(f"greedy {i}" for i in range(2, 5)), "evolution 1", "evolution 2", HELD_OUT,
     ]  # fmt: skip
     # what greedy tries first, to leave out each layer, are skips that were scored before
     first = set(searched.loc[searched["round"] == "contiguous skips", "route"])
-    assert first == {"0-5", *(str(route) for calls in (3, 4, 5) for route in contiguous_skips(6, calls))}
+    assert first == {"0-5", *(str(route) for calls in (4, 5) for route in contiguous_skips(6, calls))}
 
 
 def test_rounds_follow_from_the_scores_before(finished, llama):
@@ -282,12 +283,12 @@ def test_rounds_follow_from_the_scores_before(finished, llama):
     value = searched.groupby("route")["logprob"].mean()
     tried = searched.groupby("round")["route"].unique()
     route = Route.identity(6)
-    for place in range(6):
+    for place in range(4):
         edits = {str(each) for each in (alike(route) if place % 2 else shorter(route))}
         assert set(tried.get(f"greedy {place + 1}", [])) <= edits
         best = max([*edits, *([str(route)] if place % 2 else [])], key=value.__getitem__)
         route = Route.parse(best, 6)
-    assert route.layer_calls == 3
+    assert route.layer_calls == 4
 
 
 def test_scores_are_those_of_a_sweep(finished, llama):
@@ -314,7 +315,7 @@ def test_stopped_anywhere_it_ends_in_the_same_table(finished, llama, tmp_path, m
 
     monkeypatch.setattr(Agree, "records", stopping)
     stopped = 0
-    for left in (3, 100, 60, 120):  # noqa: B007 - counted down in `stopping`
+    for left in (3, 70, 110, 90):  # noqa: B007 - counted down in `stopping`
         with pytest.raises(KeyboardInterrupt):
             run(_plan(llama), tmp_path, "mechpaint analyze pareto")
         cells = len(list(tmp_path.rglob("cells/*.parquet")))
@@ -324,6 +325,26 @@ def test_stopped_anywhere_it_ends_in_the_same_table(finished, llama, tmp_path, m
     left = 10**6
     done = run(_plan(llama), tmp_path, "mechpaint analyze pareto")
     assert 0 < done.computed < len(_plan(llama).cells())
+    pd.testing.assert_frame_equal(_table(done), _table(finished))
+
+
+def _killed(out, moments):
+    """A process that dies while it writes."""
+    torch.set_num_threads(1)
+    DieWriting(moments)()
+    run(_plan(tiny.bridge("llama")), out, "mechpaint analyze pareto")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_of_writing_it_ends_in_the_same_table(finished, llama, tmp_path):
+    for moments in (40, 70, 55, 30):
+        process = PROCESSES.Process(target=_killed, args=(tmp_path, moments))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    there = len(list(tmp_path.rglob("cells/[!.]*.parquet")))
+    done = run(_plan(llama), tmp_path, "mechpaint analyze pareto")
+    assert 0 < done.computed == len(_plan(llama).cells()) - there < len(_plan(llama).cells())
     pd.testing.assert_frame_equal(_table(done), _table(finished))
 
 
@@ -339,22 +360,23 @@ def test_a_damaged_round_is_computed_again_and_no_other(finished, llama):
     pd.testing.assert_frame_equal(_table(again), before)
 
 
-def test_more_rounds_take_over_those_that_there_are(finished, llama, monkeypatch, tmp_path):
-    """The same as a run that computes all of them; only the new round and the items held out are asked."""
+def test_more_rounds_take_over_those_that_there_are(finished, llama, monkeypatch):
+    """Only the new round and the items held out are asked."""
     asked = []
     records = Agree.records
 
     def counted(self, model, items, tree, rows_at_once, advance):
-        asked.extend((item.name, route) for item in items for route in tree.routes)
+        asked.extend((item.name, str(route)) for item in items for route in tree.routes)
         return records(self, model, items, tree, rows_at_once, advance)
 
     monkeypatch.setattr(Agree, "records", counted)
-    more = replace(SMALL, rounds=3)
-    taking = run(_plan(llama, more), finished.folder.parents[1], "mechpaint analyze pareto")
-    assert taking.taken.cells == 9
-    table = _table(taking)
-    assert len(asked) == ((table["round"] == "evolution 3") | (table["round"] == HELD_OUT)).sum()
-    pd.testing.assert_frame_equal(table, _table(run(_plan(llama, more), tmp_path, "mechpaint analyze pareto")))
+    more = run(_plan(llama, replace(SMALL, rounds=3)), finished.folder.parents[1], "mechpaint analyze pareto")
+    assert more.taken.cells == 7
+    table, before = _table(more), _table(finished)
+    new = table[(table["round"] == "evolution 3") | (table["round"] == HELD_OUT)]
+    assert Counter(asked) == Counter(zip(new["item"], new["route"], strict=True))
+    same = [each[each["round"].isin(set(before["round"]) - {HELD_OUT})] for each in (table, before)]
+    pd.testing.assert_frame_equal(*same)
 
 
 def test_another_seed_is_another_search(finished, llama, tmp_path):
@@ -385,15 +407,17 @@ def test_evolution_finds_the_best_route_of_all(calls, rounds, population, how_ma
 
 
 def test_the_report_can_be_drawn_anew(finished, llama, tmp_path):
-    drawn = run(_plan(llama, Pareto(budget=0.5, rounds=2, population=5)), finished.folder.parents[1], "mechpaint")
-    assert (drawn.folder, drawn.computed) == (finished.folder, 0)
+    folder = tmp_path / "runs" / "pareto" / finished.folder.name
+    copytree(finished.folder / "cells", folder / "cells")
+    drawn = run(_plan(llama, Pareto(budget=0.67, rounds=2, population=5)), tmp_path / "runs", "mechpaint")
+    assert (drawn.folder, drawn.computed) == (folder, 0)
     assert [section.name for section in drawn.report.sections] == [
         "claims", "front", "found", "routes", "tasks", "skips", "progress", "rounds",
     ]  # fmt: skip
     sections = {section.name: section for section in drawn.report.sections}
-    assert [row[1] for row in sections["found"].rows][0] == "3"
+    assert sections["found"].rows[0][1] == "4"
     assert all(float(row[4]) > 0 for row in sections["found"].rows)
-    assert len(sections["skips"].rows) == 4
+    assert len(sections["skips"].rows) == 5
     assert [row[0] for row in sections["rounds"].rows][:2] == ["contiguous skips", "greedy 2"]
     check_rebuilt(drawn.folder, tmp_path / "again")
 
@@ -416,8 +440,8 @@ def test_what_it_cannot_search_with(llama, speaking, tmp_path):
 
 def test_a_dry_run_says_what_it_would_be(llama):
     forecast = _plan(llama).forecast()
-    assert forecast["rounds"] == 9
-    assert forecast["routes, about"] == 16 + (6 + 12) + (5 + 9) + (4 + 6) + 2 * 5
+    assert forecast["rounds"] == 7
+    assert forecast["routes, about"] == 12 + (6 + 12) + (5 + 9) + 2 * 5
     assert (forecast["items"], forecast["items held out"]) == ({"agree": 5}, {"agree": 8})
 
 
