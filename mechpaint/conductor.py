@@ -131,14 +131,15 @@ class Conductor:
             return self.layers
         if recording.layers[0].kwargs.get("output_attentions"):  # which bridges leave empty, and bare layers do not
             return self.layers
-        return self.bare() or self.layers
+        return self.fastest()
 
-    def bare(self) -> Sequence[nn.Module] | None:
-        """The layers without hook points, which are faster, if running them can make no difference to anyone.
+    def heard(self) -> bool:
+        """Whether anybody has a hook in a layer."""
+        return self._bare.heard()
 
-        None with a hook in a layer, with gradients or in training, and where a bridge's layers do something else.
-        """
-        return self._bare.unheard()
+    def fastest(self) -> Sequence[nn.Module]:
+        """The layers without hook points if running them can make no difference to anyone; else the bridge's."""
+        return self._bare.unheard() or self.layers
 
     def _step(
         self,

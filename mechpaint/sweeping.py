@@ -12,6 +12,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.agenda import Agenda
+from mechpaint.batchsize import tokens_that_pay
 from mechpaint.conductor import Conductor
 from mechpaint.merge import Merger
 from mechpaint.outofmemory import is_out_of_memory, let_go_of_memory
@@ -75,7 +76,7 @@ class Sweep(Showing):
         self._tokens = tokens
         self._attention_mask = attention_mask
         self._inputs = inputs
-        self._tokens_at_once = tokens_at_once or _tokens_at_once(tokens.device)
+        self._tokens_at_once = tokens_at_once or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
         if not whole and not self._conductor.by_position:
             raise CannotReroute(
@@ -123,7 +124,7 @@ class Sweep(Showing):
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
         at_once = max(1, rows // self._size)
         for route, residual in self.residuals():
-            waiting.append((route, residual[self._selected]))
+            waiting.append((route, residual[self._selected.to(residual.device)]))
             del residual
             if len(waiting) >= at_once:
                 yield from self._logits(waiting, rows)
@@ -141,7 +142,8 @@ class Sweep(Showing):
             same tensor, so copy it before writing to it.
         """
         calls = _Calls(self._conductor, self._tokens, self._attention_mask, self._inputs)
-        agenda = Agenda[_Stream](1 if calls.heard else self._visits_at_once())
+        # who listens expects the batch as it is
+        agenda = Agenda[_Stream](1 if self._conductor.heard() else self._visits_at_once())
         done = [(self._tree.root, calls.embeddings)]
         while done or agenda:
             while done:
@@ -163,7 +165,7 @@ class Sweep(Showing):
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
         if len(waiting) > 1:
             with torch.no_grad():
-                logits = self._conductor.tail(torch.cat([streams for _, streams in waiting]))
+                logits = self._conductor.tail(_joined([streams for _, streams in waiting]))
             for (route, _), found in zip(waiting, torch.split(logits, self._size), strict=True):
                 yield route, slice(0, self._size), found
             return
@@ -223,10 +225,7 @@ class _Calls:
         self._recordings: dict[int, Recording] = {}
         self.embeddings = self._recording(1).embeddings
         with torch.no_grad():
-            bare = conductor.bare()
-        self.heard = bare is None
-        """Whether somebody may be listening at the layers' hook points, who expects the batch as it is."""
-        self._layers = conductor.layers if bare is None else bare
+            self._layers = conductor.fastest()
 
     def outputs(self, layer: int, streams: list[_Stream], agenda: Agenda[_Stream]) -> list[Residual]:
         """What a layer makes of each stream. Where memory does not suffice for so many, the agenda gives fewer."""
@@ -242,7 +241,7 @@ class _Calls:
 
     def _outputs(self, layer: int, streams: list[_Stream]) -> list[Residual]:
         residuals = [stream.residual for stream in streams if stream.residual is not None]
-        together = residuals[0] if len(residuals) == 1 else torch.cat(residuals)
+        together = _joined(residuals)
         arguments = self._recording(len(residuals)).layers[layer]
         with torch.no_grad():
             output = self._conductor.call(layer, together, arguments, self._layers[layer])
@@ -304,13 +303,9 @@ def sweep(
     return Sweep(model, tokens, routes, attention_mask, positions, tokens_at_once, **inputs)
 
 
-def _tokens_at_once(device: torch.device) -> int:
-    """How many tokens a layer call takes before more of them make it no faster by the token.
-
-    Measured on a CPU (Speed, in the documentation). On accelerators it is an assumption: that matrices of so many rows
-    fill them.
-    """
-    return 512 if device.type == "cpu" else 16_384
+def _joined(streams: list[Tensor]) -> Tensor:
+    """One batch; where layers are on several devices, on the first one's."""
+    return streams[0] if len(streams) == 1 else torch.cat([stream.to(streams[0].device) for stream in streams])
 
 
 def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:

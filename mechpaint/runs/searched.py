@@ -59,14 +59,14 @@ class SearchSettings:
         limit: How many items of each task the rounds score.
         held_out: How many others, at most, the finalists are scored on.
         seed: Of the items' choice and order, and of everything random in the search.
-        rows_at_once: How many token rows go through the model together.
+        rows_at_once: How many token rows go through the model together; None for as many as each task finds right.
     """
 
     tasks: tuple[Task[Any], ...]
     limit: int = 24
     held_out: int = 100
     seed: int = 0
-    rows_at_once: int = 32
+    rows_at_once: int | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class SearchedPlan(Plan):
         tree = PrefixTree(self._proposed(first, self._results(nothing)))
         parts = [Part("", "", items, tree) for items in self.items]
         costs = [
-            task.cost(self.subject.model, [part], self.settings.rows_at_once)
+            task.cost(self.subject.model, [part], self._rows_at_once(task, part.items))
             for task, part in zip(self.settings.tasks, parts, strict=True)
         ]
         seconds = sum(cost.seconds for cost in costs) * routes / len(tree.routes)
@@ -245,9 +245,12 @@ class SearchedPlan(Plan):
         tree, asked, found = PrefixTree(routes), {str(route) for route in routes}, list[Record]()
         for task, own in zip(self.settings.tasks, items, strict=True):
             known = [each for each in held if each["task"] == str(task) and each["route"] in asked]
-            part = Part("", "", own, tree)
-            found += completed(self.subject.model, task, part, self.settings.rows_at_once, advance, known)
+            rows = self._rows_at_once(task, own)
+            found += completed(self.subject.model, task, Part("", "", own, tree), rows, advance, known)
         return [{**record, "round": label} for record in found]
+
+    def _rows_at_once(self, task: Task[Any], items: Sequence[Rowed]) -> int:
+        return self.settings.rows_at_once or task.rows_at_once(self.subject.model, items)
 
     def _latency(self, advance: Advance, table: pd.DataFrame, held: Sequence[Record]) -> Iterable[Record]:
         """Always measured: no other run's would be of this one."""
