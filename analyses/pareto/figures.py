@@ -6,7 +6,6 @@ from mechpaint.analyses.pareto.findings import Findings
 from mechpaint.circuits.routes import MOST_BOXES, routes_diagram
 from mechpaint.drawing import COLOURS, axes, banded, legend, style
 from mechpaint.report import Figure
-from mechpaint.statistics import estimate
 
 
 def front_figure(found: Findings) -> Figure:
@@ -33,8 +32,8 @@ def front_figure(found: Findings) -> Figure:
     caption = (
         f"Score against layer calls, of {found.n_layers} in the full model. At the budget of {found.limit} the found "
         f"route has {at} on items held out, the best contiguous skip {skip}. Bands: 95 % bootstrap intervals over "
-        "items. Each point is the route that was best on the items of the search; that it is a little better there "
-        "(dashed) is what choosing does. Crosses far below are not shown."
+        "items. Each point is the route that was best on the items of the search; dashed is its score on these, by which "
+        "it was chosen. Crosses below the axis are not shown."
     )
     alt = "Line chart of score against layer calls: found routes and the best contiguous skips, with intervals."
     return Figure("front", "Score against layer calls", caption, alt, drawing)
@@ -62,12 +61,8 @@ def progress_figure(found: Findings) -> Figure:
 
 def routes_figure(found: Findings) -> list[Figure]:
     """The found route beside the best contiguous skip; nothing where they are too long to be drawn."""
-    shown = {
-        f"found, {estimate(found.score(found.chosen)):.2f}": found.chosen,
-        f"best contiguous skip, {estimate(found.score(found.best_skip(found.limit))):.2f}": found.best_skip(
-            found.limit
-        ),
-    }
+    named = {"found": found.chosen, "best contiguous skip": found.best_skip(found.limit)}
+    shown = {f"{name}, {found.estimated(route).value:.2f}": route for name, route in named.items()}
     if found.n_layers > MOST_BOXES:
         return []
     caption = (

@@ -76,7 +76,8 @@ class Evolution:
     """The best routes so far, changed at random: a (mu + lambda) evolution strategy on score and layer calls.
 
     Parents are drawn by tournaments of two from the best routes in the order of non-dominated sorting, where the
-    cheaper of equals comes first.
+    cheaper of equals comes first. Half of the mutants may cost what the full model does. The other half are bred for
+    the budget: their parents cost at most one layer call more, and they no more than it.
 
     Args:
         generations: How many rounds.
@@ -93,11 +94,14 @@ class Evolution:
     def propose(self, place: int, archive: Archive, limit: int, rng: random.Random) -> Sequence[Route]:
         """Mutants that were not scored yet: fewer, or none, where hardly any are left."""
         (n_layers,) = {route.n_layers for route in archive.scores}
-        parents = archive.ranked(limit, n_layers)[: self.population]
+        costs = (limit, n_layers)
+        best = {most: archive.ranked(limit, min(most + 1, n_layers))[: self.population] for most in costs}
         found: dict[Route, None] = {}
         for _ in range(_TRIES * self.population):
+            most = rng.choice(costs)
+            parents = best[most] or best[n_layers]
             parent = parents[min(rng.randrange(len(parents)), rng.randrange(len(parents)))]
-            child = mutated(parent, rng, limit, n_layers)
+            child = mutated(parent, rng, limit, most)
             if child not in archive.scores:
                 found[child] = None
             if len(found) == self.population:

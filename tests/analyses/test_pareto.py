@@ -315,7 +315,7 @@ def test_stopped_anywhere_it_ends_in_the_same_table(finished, llama, tmp_path, m
 
     monkeypatch.setattr(Agree, "records", stopping)
     stopped = 0
-    for left in (3, 70, 110, 90):  # noqa: B007 - counted down in `stopping`
+    for left in (70, 110, 90):  # noqa: B007 - counted down in `stopping`
         with pytest.raises(KeyboardInterrupt):
             run(_plan(llama), tmp_path, "mechpaint analyze pareto")
         cells = len(list(tmp_path.rglob("cells/*.parquet")))
