@@ -196,10 +196,12 @@ class SearchFacts:
 class SearchResults(Results):
     """What a `SearchAnalysis` has measured on the items that it looks with, or on those that it holds out.
 
-    The records have one more column, `round`, before the others: in which the route was scored. Every route is its own
-    label, as text; the full model's is `"baseline"` besides.
-
     Args:
+        records: As in `Results`, with one more column, `round`, before the others: in which the route was scored.
+        routes: Every route that was scored, by itself as text, and the full model's as `"baseline"`.
+        tasks: The tasks, in the order asked for, with so many items as are meant here.
+        model: What the model is called.
+        n_layers: How many layers it has.
         vocabulary: From how many tokens the model chooses.
     """
 

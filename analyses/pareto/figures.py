@@ -32,8 +32,8 @@ def front_figure(found: Findings) -> Figure:
     caption = (
         f"Score against layer calls, of {found.n_layers} in the full model. At the budget of {found.limit} the found "
         f"route has {at} on items held out, the best contiguous skip {skip}. Bands: 95 % bootstrap intervals over "
-        "items. Each point is the route that was best on the items of the search; dashed is its score on these, by which "
-        "it was chosen. Crosses below the axis are not shown."
+        "items. Each point is the route that was best on the items of the search; dashed is its score on these, by "
+        "which it was chosen. Crosses below the axis are not shown."
     )
     alt = "Line chart of score against layer calls: found routes and the best contiguous skips, with intervals."
     return Figure("front", "Score against layer calls", caption, alt, drawing)
