@@ -14,21 +14,22 @@ from tests.benchmarks.peers.wholly import Whole
 
 ALONE = (
     "What stands first is the peer's time over mechpaint's: above 1 mechpaint is faster. They took turns, and it is "
-    "the median of the turns' ratios. In brackets: layer calls, counted. First column: mechpaint's own seconds, the median "
-    "over the peers' processes, and layer calls."
+    "the median of the turns' ratios. In brackets: layer calls, counted. First column: mechpaint's own seconds, the "
+    "median over the peers' processes, and layer calls."
 )
 
 TOGETHER = (
     "mechpaint runs the routes in one sweep, a peer one by one; the sweep waits while the peer runs a route, so that "
     "both meet the machine in the same mood. *Over mechpaint's* is the peer's time over the sweep's, both for the "
     "routes that the peer can run: with each distinct route run once, and *as listed*, with routes run again where "
-    "they are listed again. With ≈ a peer ran a sample, every so-manieth route in the order of their layer calls, and the "
-    "rest is extrapolated by layer calls."
+    "they are listed again. With ≈ a peer ran a sample, every so-manieth route in the order of their layer calls, and "
+    "the rest is extrapolated by layer calls."
 )
 
 CHECKED = (
     "Differences are the largest of any logit over all routes that a peer ran, single ones and many. Memory is the "
-    "most that a process of its own has had: with the model loaded and asked once, and after the single routes or a sweep."
+    "most that a process of its own has had: with the model loaded and asked once, and after the single routes or a "
+    "sweep."
 )
 
 
