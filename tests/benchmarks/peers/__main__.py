@@ -24,13 +24,20 @@ STRONGEST = "layer list"
 ROWS, LENGTH = 4, 64
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number
+
+
 def options() -> argparse.Namespace:
     """What was asked for on the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__)
     parser.add_argument("--peers", nargs="+", choices=list(HOMES), default=list(HOMES), help="by default all")
-    parser.add_argument("--turns", type=int, default=9, help="how often a single route is timed (default: 9)")
+    parser.add_argument("--turns", type=positive, default=9, help="how often a single route is timed (default: 9)")
     parser.add_argument(
-        "--every", type=int, default=6,
+        "--every", type=positive, default=6,
         help=f"peers other than {STRONGEST!r} run every so-manieth of many routes (default: 6; 1 for all)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="three turns, and every twelfth of many routes for all")
