@@ -64,6 +64,9 @@ class Wrong:
     apart: float
 
 
+Single = Timed | Unable | Wrong
+
+
 def run(ours: Mechpaint, peer: Peer, route: Route, tokens: Tensor, turns: int, calls: LayerCalls) -> Single:
     """Compare and time one route."""
     why = peer.cannot(route)
@@ -82,9 +85,6 @@ def run(ours: Mechpaint, peer: Peer, route: Route, tokens: Tensor, turns: int, c
         for which in (0, 1) if turn % 2 else (1, 0):
             times[which].append(seconds(works[which]))
     return Timed(tuple(times[0]), tuple(times[1]), our_calls, their_calls, apart)
-
-
-Single = Timed | Unable | Wrong
 
 
 def largest_difference(logits: Tensor, expected: Tensor) -> float:
