@@ -16,13 +16,11 @@ from rich.progress import track
 from rich.table import Table
 
 import mechpaint as mp
-from mechpaint.analyses.painters import suite
 from mechpaint.conductor import Conductor
 from mechpaint.hooks import Reroute, Skip
 from mechpaint.route import Route
 from tests.benchmarks import generation, report_page, short_prompts, toy_data, toy_training
-
-EXTRAS = ("pairs", "repeat_sequence")  # not in the count of 1,748 layer calls
+from tests.benchmarks.paper_suite import paper_suite
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -42,12 +40,6 @@ def compared(a: Callable[[], object], b: Callable[[], object], times: int) -> st
             found.append(seconds(work))
     medians = statistics.median(above) / statistics.median(below)
     return f"{medians:.3f}  (of the fastest {min(above) / min(below):.3f}; {times} times each)"
-
-
-def paper_suite(n_layers: int) -> list[Route]:
-    """The paper's variants, ten seeds, single skips and switches, and the plain model."""
-    variants = [v for v in suite(n_layers) if v.method not in EXTRAS]
-    return [Route.identity(n_layers), *(v.hook_set(n_layers).route(n_layers) for v in variants)]
 
 
 class Bench:

@@ -16,6 +16,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint as mp
 from mechpaint.route import Route
+from tests.benchmarks.paper_suite import paper_suite
 
 LENGTHS = (1, 2, 4, 8)
 TIMES = 3
@@ -45,8 +46,6 @@ def rows(model: TransformerBridge, routes: list[Route]) -> Iterator[tuple[str, s
 
 def main() -> None:
     """Measure and print."""
-    from tests.benchmarks.__main__ import paper_suite
-
     model = mp.load("gemma-3-270m")
     table = Table("what", "measured", "wanted", title="Gemma-3-270M, the paper's suite on short prompts")
     for row in rows(model, paper_suite(len(model.blocks))):
