@@ -138,7 +138,7 @@ def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, optio
     """What `mechpaint analyze NAME` does, errors told in a line."""
     with told("what was done is kept; give the same command again to go on"):
         shard, out = shard_of(options), Path(options["out"])
-        engine = engine_of(analysis, options, files)
+        engine = None if options["dry_run"] else engine_of(analysis, options, files)
         plan = kind_of(type(analysis)).plan(analysis, registry, in_this_process(options))
         from mechpaint.runs.running import remaining, run, run_shard
 

@@ -67,7 +67,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Here:
+class Here(Engine):
     """One cell after the other in this process, with as many threads as torch has."""
 
     def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
@@ -76,7 +76,7 @@ class Here:
 
 
 @dataclass(frozen=True)
-class Threads:
+class Threads(Engine):
     """Several cells at once in threads of this process, each with one thread of torch.
 
     Small tensor operations leave Python to the others, and gain nothing from more.

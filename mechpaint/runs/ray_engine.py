@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from mechpaint.runs.damage import WorkersLost
-from mechpaint.runs.engines import Bar, EngineError, processors
+from mechpaint.runs.engines import Bar, Engine, EngineError, processors
 from mechpaint.runs.finished import Taken
 from mechpaint.runs.folder import RunFolder
 from mechpaint.runs.inventory import PLAN
@@ -40,7 +40,7 @@ _BYTES_OF_MESSAGES = 100 * 2**20
 
 
 @dataclass(frozen=True)
-class Ray:
+class Ray(Engine):
     """Workers of a Ray cluster: processes that each make the plan, hold the model, and compute one cell at a time.
 
     Where Ray runs in this process already, that is the cluster, and goes on. A worker that ends, as by a lack of memory
