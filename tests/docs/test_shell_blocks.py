@@ -6,7 +6,7 @@
     python FILE      for real, with the same stand-in
     python examples/export.py NAME   the notebook is there; the notebooks' own tests execute it
     mechpaint-lm-eval …   for real, with the same stand-in; lm-eval's own tasks, which take long to find, are unknown
-    sbatch FILE      the commands in the file, as SLURM starts them for the first and for the last of its array
+    sbatch FILE      the commands in the file, as SLURM starts them for the first of its array
     git, cd          for real, with a small repository in the place of this one
     make TARGET      `make -n`: the target and all it needs are there
     pip install …    the extras are this project's, and files that are named are there; another package's modules and
@@ -144,10 +144,10 @@ def _lm_eval(words: list[str], place: Place) -> None:
 
 def _sbatch(words: list[str], place: Place) -> None:
     text = place.file(words[1]).read_text()
-    for task in re.search(r"^#SBATCH --array=(\d+)-(\d+)$", text, re.M).groups():
-        for line in text.replace("$SLURM_ARRAY_TASK_ID", task).splitlines():
-            if not line.startswith(("#", "export ")):
-                carry_out(shlex.split(line), place)
+    first = re.search(r"^#SBATCH --array=(\d+)-\d+$", text, re.M)[1]
+    for line in text.replace("$SLURM_ARRAY_TASK_ID", first).splitlines():
+        if not line.startswith(("#", "export ")):
+            carry_out(shlex.split(line), place)
 
 
 def _python(words: list[str], place: Place) -> None:
