@@ -146,6 +146,15 @@ class Task(ABC, Generic[Asked]):
             rows_at_once: How many token rows may go through the model together.
         """
 
+    def rows_at_once(self, model: TransformerBridge, items: Sequence[Asked]) -> int:
+        """How many token rows should go through a model together, where nobody says: 32, unless a task knows better.
+
+        Args:
+            model: The model to ask.
+            items: What to ask it.
+        """
+        return 32
+
     def metric(self, items: Sequence[Asked]) -> Metric:
         """How the task's score comes from its items' scores: their mean, unless a task says otherwise.
 
@@ -269,6 +278,12 @@ class Task(ABC, Generic[Asked]):
 
 class RowTask(Task[InRows]):
     """A task whose items are rows of tokens, which sweeps take through the model, all routes at once."""
+
+    def rows_at_once(self, model: TransformerBridge, items: Sequence[InRows]) -> int:
+        """As many as pay and fit."""
+        from mechpaint.batchsize import rows_that_pay
+
+        return rows_that_pay(model, (len(row) for item in items for row in item.rows()))
 
     def cost(self, model: TransformerBridge, parts: Sequence[Part[InRows]], rows_at_once: int) -> Cost:
         """That of sweeps over batches of rows."""
