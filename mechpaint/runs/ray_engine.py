@@ -166,9 +166,9 @@ class _Crew:
         self._ends[what] += 1
         if self._ends[what] == _LIVES:
             raise WorkersLost(
-                f"{what} has ended {_LIVES} workers, the last so: {' '.join(str(error).split())}. Is the memory enough "
-                "for each? Fewer workers (--workers), or fewer rows at once (--batch-size), need less. What was done "
-                "is kept"
+                f"{what} has ended {_LIVES} workers, and Ray says of the last: {_first_line(error)} Is the memory "
+                "enough for each? Fewer workers (--workers), or fewer rows at once (--batch-size), need less. What was "
+                "done is kept"
             ) from error
         if shift.cell is not None:
             self._waiting.appendleft(shift.cell)
@@ -266,6 +266,10 @@ class _Worker:
 _SHARED = "expected a folder that all machines of the cluster share"
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
 @contextmanager
 def _connected(address: str | None, cpus: int) -> Generator[Any]:
     """Ray, connected to a cluster, which is this machine alone if none is named."""
@@ -279,7 +283,7 @@ def _connected(address: str | None, cpus: int) -> Generator[Any]:
         with _no_usage_statistics():
             ray.init(where, log_to_driver=False, logging_level="ERROR", **(local if where == "local" else {}))
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise EngineError(f"cannot use the Ray cluster {where!r}: {' '.join(str(error).split())}") from error
+        raise EngineError(f"cannot use the Ray cluster {where!r}: {_first_line(error)}") from error
     try:
         yield ray
     finally:
