@@ -30,8 +30,10 @@ from mechpaint.comparing import ComparisonError, compare
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.report import Report, Table
 from mechpaint.route import Route, Step
-from mechpaint.runs.running import run
+from mechpaint.runs.engines import EngineError, Here
+from mechpaint.runs.running import run, run_shard
 from mechpaint.runs.searched import HELD_OUT, LATENCY, SearchedPlan, SearchSettings
+from mechpaint.runs.shard import Shard
 from mechpaint.subject import Subject
 from mechpaint.tasks import CausalTask, Facts, Glue, Item, TaskError
 from tests import tiny
@@ -377,6 +379,14 @@ def test_more_rounds_take_over_those_that_there_are(finished, llama, monkeypatch
     assert Counter(asked) == Counter(zip(new["item"], new["route"], strict=True))
     same = [each[each["round"].isin(set(before["round"]) - {HELD_OUT})] for each in (table, before)]
     pd.testing.assert_frame_equal(*same)
+
+
+def test_rounds_have_no_shards_and_no_workers(llama, tmp_path):
+    with pytest.raises(EngineError, match="follow from each other, so one process computes them in order"):
+        run_shard(_plan(llama), tmp_path, "mechpaint analyze pareto", Shard(1, 2))
+    with pytest.raises(EngineError, match="no shards, and no workers"):
+        run(_plan(llama), tmp_path, "mechpaint analyze pareto", engine=Here())
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_seed_is_another_search(finished, llama, tmp_path):
