@@ -172,8 +172,8 @@ def _check_apart(plan: Plan) -> None:
     """Refuse to have cells computed apart from each other that follow each other."""
     if any(isinstance(cell, FollowingCell) for cell in plan.cells()):
         raise EngineError(
-            f"the rounds of {plan.analysis.name} follow from each other, so one process computes them in order: it has no "
-            "shards, and no workers"
+            f"the rounds of {plan.analysis.name} follow from each other, so one process computes them in order: it has "
+            "no shards, and no workers"
         )
 
 
