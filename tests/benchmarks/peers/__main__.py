@@ -58,8 +58,8 @@ def main() -> None:
         found[name] = measure(name, work, 12 if asked.quick else 1 if name == STRONGEST else asked.every)
     setting = (
         f"Gemma-3-270M in float32, {ROWS} x {LENGTH} tokens, logits at the last position of each sequence for all. "
-        f"torch {torch.__version__}, transformers {version('transformers')}, CPU, {torch.get_num_threads()} threads. "
-        f"Single routes: {turns} turns."
+        f"torch {torch.__version__}, transformers {version('transformers')}, CPU, threads: {torch.get_num_threads()}. "
+        f"Turns of single routes: {turns}."
     )
     text = markdown(Findings(setting, work, found, our_peaks(work), version("mechpaint")))
     print(text)
