@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mechpaint.runs.plan import Plan
     from mechpaint.subject import Subject
 
-_ROUTES = {
+ROUTE_OPTIONS = {
     "task": Option(list[str], [], "What to measure; may be given several times. `mechpaint list` shows them."),
     "limit": Option(int | None, None, "How many items of each task; by default all."),
     "batch_size": Option(int, 32, "How many token rows go through the model together."),
@@ -33,6 +33,8 @@ _ROUTES = {
         int | None, None, "Examples before each question of lm-eval's tasks; by default as they say."
     ),
 }
+"""What is asked, and how."""
+
 _EVERY = {
     "out": Option(str, "runs", "The folder of all runs."),
     "dry_run": Option(bool, False, "Say what would be done and what it costs, then stop."),
@@ -78,7 +80,7 @@ def kind_of(analysis: type[Analysis]) -> Kind:
 
 
 def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks = _tasks(registry, options["task"] or analysis.tasks, options)
+    tasks = chosen_tasks(registry, options["task"] or analysis.tasks, options)
     if options["batch_size"] < 1:
         raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
     subject = _subject(registry, options)
@@ -113,8 +115,17 @@ def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
     return Subject(model, options["model"], hooks)
 
 
-def _tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any]) -> tuple[Task[Any], ...]:
-    """The tasks that are asked for. A group of lm-eval's tasks is several."""
+def chosen_tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any]) -> tuple[Task[Any], ...]:
+    """The tasks that are asked for. A group of lm-eval's tasks is several.
+
+    Args:
+        registry: What there is.
+        texts: The tasks, each a name, or a name and an argument with a colon between them.
+        options: Those of `ROUTE_OPTIONS`.
+
+    Raises:
+        TaskError: No such task, or an argument that it has no use for.
+    """
     from mechpaint.tasks.lm_eval import LmEval, Sources, lm_eval_tasks
 
     sources = Sources.of_options(options["task_path"], options["task_data"], options["num_fewshot"])
@@ -130,7 +141,7 @@ def _tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any])
 
 
 KINDS = (
-    Kind(RouteAnalysis, lambda analysis: {**_model(analysis.model), **_ROUTES, **_EVERY}, _scored),
+    Kind(RouteAnalysis, lambda analysis: {**_model(analysis.model), **ROUTE_OPTIONS, **_EVERY}, _scored),
     Kind(ModelAnalysis, lambda analysis: {**_model(analysis.model), **_EVERY}, _measured),
     Kind(Experiment, lambda analysis: _EVERY, _experiment),
 )

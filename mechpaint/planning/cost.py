@@ -1,0 +1,151 @@
+"""What asking a model will cost: layer calls, floating-point operations, memory, and time, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.planning.accelerators import PlanError, Roofline
+from mechpaint.planning.batching import Sweeps, length_of, scored_in, tokens_of
+from mechpaint.planning.calibration import measured
+from mechpaint.planning.counting import Work, is_outline
+from mechpaint.scoring import batches
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.tasks.task import Part, Task
+
+_WAITING = 8
+"""How many residual streams are taken to wait for their turn: a sweep keeps a handful, however many its routes are."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How many bytes something takes at its peak.
+
+    Args:
+        weights: The model's parameters.
+        activations: Residual streams that wait, and what one layer makes on the way.
+        logits: A block of logits, and what scoring makes of it.
+    """
+
+    weights: int
+    activations: int
+    logits: int
+
+    @property
+    def whole(self) -> int:
+        """All of it."""
+        return self.weights + self.activations + self.logits
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking will take.
+
+    Attributes:
+        batches: How many batches go through the model.
+        layer_calls: How many times a layer runs on one.
+        layer_calls_unshared: How many times it would if every route ran alone.
+        flops: Floating-point operations of its matrix products, a multiplication and an addition being two; None
+            where they are not counted.
+        parts: About how many seconds each part takes that can be done on its own.
+        memory: About how much it takes.
+    """
+
+    batches: int
+    layer_calls: int
+    layer_calls_unshared: int
+    flops: int | None
+    parts: tuple[float, ...]
+    memory: Memory
+
+    @property
+    def seconds(self) -> float:
+        """About how long all of it takes, one part after the other."""
+        return sum(self.parts)
+
+
+def of_rows(
+    model: TransformerBridge, task: Task[Any], parts: Sequence[Part[Any]], rows_at_once: int, on: Roofline | None
+) -> Cost:
+    """The cost of a task whose items are rows of tokens, which sweeps take through the model.
+
+    Args:
+        model: The model to ask.
+        task: What is asked.
+        parts: Its items and routes.
+        rows_at_once: How many token rows go through the model together.
+        on: Where it is to run; None for here, which is measured.
+    """
+    sweeps = [(part.tree, batches(part.items, rows_at_once)) for part in parts]
+    work = Work(model)
+    if on is None:
+        if is_outline(model):
+            raise PlanError("a model without weights cannot be measured: expected random ones, or an accelerator")
+        pace = measured(model, task, sweeps, rows_at_once)
+        seconds = [sum(pace.seconds(tree, tokens_of(batch)) for batch in some) for tree, some in sweeps]
+    else:
+        seconds = [_on(on, work, tree, some) for tree, some in sweeps]
+    return Cost(
+        batches=sum(len(some) for _, some in sweeps),
+        layer_calls=sum(len(some) * tree.layer_calls for tree, some in sweeps),
+        layer_calls_unshared=sum(len(some) * tree.layer_calls_unshared for tree, some in sweeps),
+        flops=flops(work, sweeps),
+        parts=tuple(seconds),
+        memory=memory(model, work, sweeps),
+    )
+
+
+def flops(work: Work, sweeps: Sweeps) -> int:
+    """Floating-point operations of sweeps.
+
+    Args:
+        work: What the model's modules take.
+        sweeps: Trees of routes, and the batches that are swept under each.
+    """
+    return sum(
+        times * each.flops
+        for tree, some in sweeps
+        for batch in some
+        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch))
+    )
+
+
+def memory(model: TransformerBridge, work: Work, sweeps: Sweeps) -> Memory:
+    """How much memory sweeps take at their peak, of the model's own precision.
+
+    Args:
+        model: A TransformerBridge.
+        work: What its modules take.
+        sweeps: What is swept.
+    """
+    every = [batch for _, some in sweeps for batch in some]
+    largest, scored = max(every, key=tokens_of), max(map(scored_in, every))
+    dtype: Any = model.cfg.dtype
+    residual = tokens_of(largest) * int(model.cfg.d_model) * int(dtype.itemsize)
+    kinds = range(len(model.blocks))
+    layer = max(work.layer(i, len(largest.rows), length_of(largest)).peak for i in kinds)
+    # a block of logits, and in float32 what log-softmax makes of a route's
+    row = 4 * int(getattr(model.cfg, "d_vocab", 0) or 0)
+    logits = max(2**27, scored * row) + 2 * scored * row if scored else 0
+    return Memory(weights(model), layer + _WAITING * residual, logits)
+
+
+def weights(model: TransformerBridge) -> int:
+    """How many bytes the parameters of a model take.
+
+    Args:
+        model: A TransformerBridge.
+    """
+    return sum(p.numel() * p.element_size() for p in model.original_model.parameters())
+
+
+def _on(on: Roofline, work: Work, tree: Any, some: Sequence[Any]) -> float:
+    return sum(
+        times * each.seconds(on)
+        for batch in some
+        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch))
+    )
