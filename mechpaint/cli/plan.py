@@ -85,7 +85,7 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
         tasks = _tasks(registry, analysis, model, options)
         settings = Settings(tasks, options["limit"], options["seed"], options["batch_size"])
         plan = ScoredPlan.of(analysis, Subject(model, options["model"], hooks), settings)
-        print_plan(plan.forecast(on), options["json"])
+        print_plan(plan.foreseen(on).told(), options["json"])
 
 
 def _where(options: Mapping[str, Any]) -> Roofline | None:

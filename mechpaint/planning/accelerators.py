@@ -76,7 +76,7 @@ _H100 = Accelerator(
     "NVIDIA H100 Tensor Core GPU, data sheet and architecture white paper: SXM5, without sparsity",
 )
 _A100 = Accelerator(
-    "a100", _rates(312, 19.5, 9.7), 2.039e12, 80e9, "NVIDIA A100 Tensor Core GPU, data sheet: 80 GB, SXM"
+    "a100", _rates(312.0, 19.5, 9.7), 2.039e12, 80e9, "NVIDIA A100 Tensor Core GPU, data sheet: 80 GB, SXM"
 )
 
 ACCELERATORS: Mapping[str, Accelerator] = {
@@ -103,7 +103,11 @@ ACCELERATORS: Mapping[str, Accelerator] = {
             "NVIDIA Ada GPU architecture, white paper: GeForce RTX 4090, sums in float32, without sparsity",
         ),
         Accelerator(
-            "v100", _rates(125, 15.7, 7.8, bfloat16=False), 900e9, 32e9, "NVIDIA V100 Tensor Core GPU, data sheet: SXM2"
+            "v100",
+            _rates(125.0, 15.7, 7.8, bfloat16=False),
+            900e9,
+            32e9,
+            "NVIDIA V100 Tensor Core GPU, data sheet: SXM2",
         ),
     )
 }

@@ -13,6 +13,7 @@ From these come what a layer call, and what a further route, takes. Batches of o
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 BUDGET = 0.8
 """About how many seconds the routes of one batch are timed for."""
 
-_ALIKE = 1.5
+_ALIKE = 1.1
 """Batches whose numbers of tokens differ by no more than this factor are measured on one of them."""
 
 
@@ -125,8 +126,8 @@ class _Asking:
             self.at_least *= len(self.batch.items) / len(batch.items)
 
     def seconds(self, tree: PrefixTree, times: int = 1) -> float:
-        """How long it takes under some routes, the fastest of some times."""
-        return min(_once(lambda: self._ask(tree)) for _ in range(times))
+        """How long it takes under some routes, the median of some times."""
+        return statistics.median(_once(lambda: self._ask(tree)) for _ in range(times))
 
     def _ask(self, tree: PrefixTree) -> None:
         for _ in self._task.records(self._model, self.batch.items, tree, self._rows_at_once, lambda ticks: None):
@@ -141,7 +142,7 @@ def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
     a_route = max(0.0, asking.seconds(PrefixTree(beginnings), 3) - alone) / (steps - 1)
     a_call = max(alone - a_route, 0.1 * alone) / steps
     some = _some(tree, int(BUDGET / (a_route + a_call * tree.layer_calls / len(tree.routes))))
-    seconds = asking.seconds(some, 1 if len(some.routes) < len(tree.routes) else 2)
+    seconds = asking.seconds(some, 1 if len(some.routes) < len(tree.routes) else 3)
     more_calls, more_routes = some.layer_calls - steps, len(some.routes) - 1
     if more_calls > 0:
         a_call = max(0.5 * a_call, (seconds - alone - more_routes * a_route) / more_calls)

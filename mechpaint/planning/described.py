@@ -69,4 +69,4 @@ class Described(PlaceTask[Masked]):
         return sum(outcome.logprobs)
 
     def __str__(self) -> str:
-        return f"{self.tokens} tokens, {self.scored} scored"
+        return f"rows of {self.tokens} tokens"

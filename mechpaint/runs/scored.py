@@ -160,20 +160,24 @@ class ScoredPlan(Plan):
             ("seed", str(self.settings.seed)),
         ]
 
-    def forecast(self, on: Roofline | None = None) -> dict[str, Any]:
-        """Counts, and what they cost in time and memory: by a measurement of a few seconds here and now, or elsewhere.
+    def forecast(self) -> dict[str, Any]:
+        """Counts, and what they cost in time and memory by a measurement of a few seconds here and now."""
+        return self.foreseen().told()
+
+    def foreseen(self, on: Roofline | None = None) -> Forecast:
+        """What it will do and cost.
 
         Args:
-            on: Where it is to run; None for here.
+            on: Where it is to run; None for here, which is measured.
 
         Raises:
-            PlanError: A task can only be measured, or a batch does not fit.
+            PlanError: A task can only be measured, and it is not to run here; or a batch does not fit there.
         """
-        costs = [
+        costs = tuple(
             task.cost(self.subject.model, parts, self.settings.rows_at_once, on)
             for task, parts in zip(self.settings.tasks, self._parts(), strict=True)
-        ]
-        return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on).told()
+        )
+        return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on)
 
     def _parts(self) -> list[list[Part[Any]]]:
         """For each task the parts of its work."""
