@@ -106,7 +106,6 @@ def outline(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtype |
         LoadError: No such configuration, dtype or architecture, or that of a toy, which has its weights with it.
         WeightsError: The preset's packages are missing or damaged.
     """
-    import torch
     import transformers
 
     precision = _dtype(dtype or "float32")
@@ -117,11 +116,26 @@ def outline(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtype |
         if is_toy(source):
             raise LoadError(f"{name} is a toy, which has no shape without weights: expected a model of Hugging Face's")
         config = _configuration(source, name, trust_remote_code=False)
-    kind = _kind(config)
-    with torch.device("meta"):
-        made: Any = kind(config) if hasattr(kind, "config_class") else kind.from_config(config)
     tokenizer = None if source is None or Path(source).is_file() else _tokenizer(source, False)
-    return _bridge(made.to(precision), tokenizer, name)
+    return _without_numbers(_kind(config), config, precision, tokenizer, name)
+
+
+def outline_of(model: TransformerBridge) -> TransformerBridge | None:
+    """A model's outline, made anew from its class and configuration.
+
+    Args:
+        model: A bridge.
+
+    Returns:
+        A bridge on torch's `meta` device; None for models that are not Hugging Face's.
+    """
+    from transformers import PreTrainedModel
+
+    original: Any = model.original_model
+    if not isinstance(original, PreTrainedModel):
+        return None
+    config = copy.deepcopy(original.config)
+    return _without_numbers(type(original), config, original.dtype, None, type(original).__name__)
 
 
 def digest(model: TransformerBridge) -> str:
@@ -267,6 +281,27 @@ def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
             "that it has, or the body of one, bare or with a head for classification"
         ) from error
     bridge.eval()
+    return bridge
+
+
+def _without_numbers(kind: Any, config: Any, dtype: torch.dtype | None, tokenizer: Any, name: str) -> TransformerBridge:
+    """A bridge on the meta device.
+
+    TransformerLens divides matrices that several parts share, and refuses where it finds no numbers. So it is given
+    zeros, all of a matrix the same one in memory, which are taken away again.
+    """
+    import torch
+
+    from mechpaint.planning.filling import empty
+
+    with torch.device("meta"):
+        module: Any = kind(config) if hasattr(kind, "config_class") else kind.from_config(config)
+    state = module.to(dtype).state_dict()
+    zeros = {key: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for key, tensor in state.items()}
+    module.load_state_dict(zeros, assign=True)
+    module.tie_weights()
+    bridge = _bridge(module, tokenizer, name)
+    empty(bridge)
     return bridge
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mechpaint.planning.accelerators import PlanError, Roofline
 from mechpaint.planning.batching import Sweeps, length_of, scored_in, tokens_of
 from mechpaint.planning.calibration import measured
-from mechpaint.planning.counting import Work, is_outline
+from mechpaint.planning.counting import Work
+from mechpaint.planning.filling import is_outline
 from mechpaint.scoring import batches
 
 if TYPE_CHECKING:

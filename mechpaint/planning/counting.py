@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from mechpaint.conductor import Conductor
+from mechpaint.models import outline_of
+from mechpaint.planning.filling import is_outline
 from mechpaint.planning.operations import Counted, counted
-from mechpaint.planning.shapes import on_meta, with_random_weights
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.recording import Recording
 
@@ -22,16 +23,15 @@ if TYPE_CHECKING:
 class Work:
     """Counts what a model's layers and its tail take, at any shape.
 
-    It asks a copy on torch's `meta` device, which computes nothing. Where the model's code looks at numbers, as
-    routers of experts do, the model itself is asked, or one with random weights if it has none: that takes as long as
-    running each kind of layer once.
+    It asks an outline on torch's `meta` device, which computes nothing. Where the model's code looks at numbers, as
+    routers of experts do, the model itself is asked, which takes as long as running each kind of layer once.
 
     Args:
         model: A TransformerBridge.
     """
 
     def __init__(self, model: TransformerBridge) -> None:
-        self._conductor = _countable(model)
+        self._conductor = Conductor(_askable(model))
         self._device = next(self._conductor.model.original_model.parameters()).device
         self._kinds = [_kind(layer) for layer in self._conductor.layers]
         self._layers: dict[tuple[object, ...], Counted] = {}
@@ -115,24 +115,27 @@ def _kind(layer: nn.Module) -> tuple[object, ...]:
     return (tuple(type(part) for part in layer.modules()), tensors)
 
 
-def _countable(model: TransformerBridge) -> Conductor:
-    """Of a copy without numbers, if that can be asked, which a single token shows."""
+def can_be_asked(model: TransformerBridge) -> bool:
+    """Whether a model's outline can be asked, which a single token in each kind of layer shows.
+
+    Args:
+        model: An outline.
+    """
+    token = torch.zeros((1, 1), dtype=torch.long, device="meta")
     try:
-        conductor = Conductor(on_meta(model))
-        token = torch.zeros((1, 1), dtype=torch.long, device="meta")
+        conductor = Conductor(model)
         with torch.no_grad():
             recording = conductor.record(token)
             for layer in {_kind(layer): i for i, layer in enumerate(conductor.layers)}.values():
                 conductor.call(layer, recording.embeddings, recording.layers[layer])
     except (RuntimeError, NotImplementedError):
-        return Conductor(with_random_weights(model) if is_outline(model) else model)
-    return conductor
+        return False
+    return True
 
 
-def is_outline(model: TransformerBridge) -> bool:
-    """Whether a model has shapes only.
-
-    Args:
-        model: Any.
-    """
-    return any(parameter.is_meta for parameter in model.original_model.parameters())
+def _askable(model: TransformerBridge) -> TransformerBridge:
+    """The model's outline, if it has one that can be asked."""
+    if is_outline(model):
+        return model
+    shape = outline_of(model)
+    return shape if shape is not None and can_be_asked(shape) else model

@@ -46,6 +46,7 @@ MODULES = (
     "mechpaint.planning.cost",
     "mechpaint.planning.counting",
     "mechpaint.planning.described",
+    "mechpaint.planning.filling",
     "mechpaint.planning.forecast",
     "mechpaint.planning.operations",
     "mechpaint.planning.shapes",
