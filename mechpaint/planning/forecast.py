@@ -71,18 +71,19 @@ class Forecast:
             "batches": sum(cost.batches for cost in self.costs),
             "layer calls": sum(cost.layer_calls for cost in self.costs),
             "layer calls, unshared": sum(cost.layer_calls_unshared for cost in self.costs),
-            "floating-point operations": "not counted" if self.flops is None else float(f"{self.flops:.4g}"),
-            "weights, GB": _gigabytes(memory.weights),
-            "activations, GB": _gigabytes(memory.activations),
-            "logits, GB": _gigabytes(memory.logits),
-            "memory, GB": _gigabytes(memory.whole),
+            "floating-point operations": "not counted" if self.flops is None else _short(self.flops),
+            "weights, GB": _short(1e-9 * memory.weights),
+            "activations, GB": _short(1e-9 * memory.activations),
+            "logits, GB": _short(1e-9 * memory.logits),
+            "memory, GB": _short(1e-9 * memory.whole),
             "where": "here" if self.on is None else f"{self.devices} x {self.on.where.name}, {self.on.dtype}",
-            "minutes": round(self.seconds / 60, 2),
-            "hours": round(self.seconds / 3600, 3),
+            "minutes": _short(self.seconds / 60),
+            "hours": _short(self.seconds / 3600),
             "workers worth having": workers.count,
-            "hours with them": round(workers.seconds / 3600, 3),
+            "hours with them": _short(workers.seconds / 3600),
         }
 
 
-def _gigabytes(count: int) -> float:
-    return round(count / 1e9, 2)
+def _short(value: float) -> float:
+    """To three digits: it is no more exact than that."""
+    return float(f"{value:.3g}")
