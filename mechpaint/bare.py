@@ -32,22 +32,28 @@ class BareLayers:
         parts = [part for layer in self._wrapped for part in layer.modules()]
         self._parts = [part for part in parts if isinstance(part, HookPoint | GeneralizedComponent)]
         self._is_latent = any(isinstance(part, MLAAttentionBridge) for part in parts)
+        # accelerate puts a forward of its own into a module that it moves tensors to, which a copy would not have
+        self._is_spread = any("_hf_hook" in vars(part) for part in parts)
         self._layers: list[nn.Module] | None = None
 
     def unheard(self) -> list[nn.Module] | None:
         """The bare layers, if running them in place of the bridge's can make no difference to anyone.
 
         None with a hook anywhere in a layer, with gradients or in training, after TransformerLens has processed the
-        weights, and for latent attention, of which a bridge caches something else: then the bridge's layers have to
-        run.
+        weights, for latent attention, of which a bridge caches something else, and for a model that accelerate has
+        spread over devices: then the bridge's layers have to run.
         """
         if torch.is_grad_enabled() or self._model.training or self._is_processed() or self._is_latent:
             return None
-        if any(self._listeners()):
+        if self._is_spread or self.heard():
             return None
         if self._layers is None:
             self._layers = [_bare(layer) for layer in self._wrapped]
         return self._layers
+
+    def heard(self) -> bool:
+        """Whether anybody has a hook in a layer."""
+        return any(self._listeners())
 
     def _is_processed(self) -> bool:
         settings, state = self._model.cfg, vars(self._model)

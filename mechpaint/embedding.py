@@ -13,7 +13,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.analysis import Advance, Record
 from mechpaint.prefixtree import PrefixTree
-from mechpaint.scoring import batches
+from mechpaint.route import Route
+from mechpaint.scoring import Batch, batches, swept
 from mechpaint.sweeping import Sweep
 
 if TYPE_CHECKING:
@@ -55,21 +56,29 @@ def score_pairs(
     Yields:
         A record for each item and route.
     """
-    for batch in batches(items, rows_at_once):
+
+    def scored(batch: Batch[Pair], tree: PrefixTree) -> Iterator[tuple[Route, list[Record]]]:
         tokens, mask = batch.padded(model.cfg.device)
         first, second = (list(rows) for rows in zip(*batch.own, strict=True))
         for route, residual in Sweep(model, tokens, tree, mask).residuals():
             embeddings = mean_over_tokens(residual, mask)
             cosines: Any = torch.cosine_similarity(embeddings[first], embeddings[second])
-            for item, cosine in zip(batch.items, cosines.tolist(), strict=True):
-                yield {
-                    "task": task,
-                    "item": item.name,
-                    "route": str(route),
-                    "score": cosine if math.isfinite(cosine) else float("nan"),
-                    "logprob": float("nan"),
-                    "tokens": 0,
-                    "finite": math.isfinite(cosine),
-                    "metrics": "",
-                }
-            advance(len(batch.items))
+            named = zip(batch.items, cosines.tolist(), strict=True)
+            yield route, [_record(task, item.name, str(route), cosine) for item, cosine in named]
+
+    for batch in batches(items, rows_at_once):
+        yield from swept(batch, tree, scored, advance)
+
+
+def _record(task: str, item: str, route: str, cosine: float) -> Record:
+    finite = math.isfinite(cosine)
+    return {
+        "task": task,
+        "item": item,
+        "route": route,
+        "score": cosine if finite else float("nan"),
+        "logprob": float("nan"),
+        "tokens": 0,
+        "finite": finite,
+        "metrics": "",
+    }

@@ -26,7 +26,8 @@ class Merger:
         self._waiting = len(step.layers)
 
     def add(self, output: Float[Tensor, "batch position d_model"]) -> None:
-        """Take in one member's output, its residual connection included."""
+        """Take in one member's output, its residual connection included; from another device, if it ran there."""
+        output = output.to(self.incoming.device)
         self._waiting -= 1
         if self._total is None:
             self._total = output
@@ -47,5 +48,5 @@ class Merger:
         if len(self.step.layers) == 1:
             return self._total
         if self.step.merge == "mean":
-            return self._total / len(self.step.layers)
+            return self._total.div_(len(self.step.layers))  # of two outputs or more, so nobody else has it
         return self._total - (len(self.step.layers) - 1) * self.incoming

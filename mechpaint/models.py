@@ -55,6 +55,7 @@ def load(
     model: str | Path | nn.Module,
     *,
     device: str | torch.device | None = None,
+    device_map: str | Mapping[str, str | int] | None = None,
     dtype: str | torch.dtype | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     trust_remote_code: bool = False,
@@ -67,6 +68,10 @@ def load(
             memory.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`; by default an accelerator if there is one. A module in memory
             stays where it is unless this is given.
+        device_map: In place of a device, how Hugging Face spreads the model over several: `"auto"`, `"balanced"`,
+            `"sequential"`, or which module goes where, `{"model.embed_tokens": 0, "model.layers.0": 1, …}`, where
+            `"disk"` leaves weights in their file. Only for a model that is read from a folder or the hub; one in memory
+            may have been spread before.
         dtype: `"float32"` (the default), `"bfloat16"`, `"float16"`, or a torch dtype. A module in memory keeps its
             own unless this is given.
         tokenizer: To use instead of the model's own. Without any, the model takes token ids only.
@@ -79,6 +84,7 @@ def load(
     from torch import nn
     from transformer_lens.model_bridge import TransformerBridge
 
+    _check_map(model, device, device_map)
     if isinstance(model, TransformerBridge):
         return _placed(model, device, dtype, tokenizer)
     if isinstance(model, nn.Module):
@@ -89,7 +95,10 @@ def load(
     source = str(PRESETS[str(model)]() if str(model) in PRESETS else model)
     if is_toy(source):
         return _toy(source, place, precision)
-    module = _hugging_face(source, str(model), precision, trust_remote_code).to(place)
+    if device_map is None:
+        module = _hugging_face(source, str(model), precision, trust_remote_code).to(place)
+    else:
+        module = _hugging_face(source, str(model), precision, trust_remote_code, device_map=device_map)
     own = tokenizer or _tokenizer(source, trust_remote_code)
     return _bridge(module, own, str(model))
 
@@ -141,12 +150,17 @@ def outline_of(model: TransformerBridge) -> TransformerBridge | None:
 def digest(model: TransformerBridge) -> str:
     """A SHA-256 over the model's configuration and every parameter: what a run was computed with."""
     import torch
+    from accelerate.utils import align_module_device
 
     found = hashlib.sha256(str(type(model.original_model).__name__).encode())
-    for name, parameter in sorted(model.original_model.named_parameters()):
+    whole = model.original_model
+    for name, _ in sorted(whole.named_parameters()):
+        place, _, own = name.rpartition(".")
+        module = whole.get_submodule(place)
+        with align_module_device(module):  # a parameter that is kept on disk is read for this
+            parameter = module.get_parameter(own).detach().cpu()
         found.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        raw = parameter.detach().cpu().contiguous().view(-1).view(torch.uint8)
-        found.update(raw.numpy().data)
+        found.update(parameter.contiguous().view(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -201,8 +215,24 @@ def _placed(model: TransformerBridge, device: Any, dtype: Any, tokenizer: Any) -
     return model
 
 
-def _hugging_face(source: str, given: str, dtype: torch.dtype | None, trust_remote_code: bool) -> Any:
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+def _check_map(model: object, device: object, device_map: str | Mapping[str, str | int] | None) -> None:
+    """Refuse a device map with what it cannot be for."""
+    if device_map is None:
+        return
+    if device is not None:
+        raise LoadError(f"expected a device or a device map, got both: {str(device)!r} and {device_map!r}")
+    if not isinstance(model, str | Path) or is_toy(PRESETS[str(model)]() if str(model) in PRESETS else model):
+        raise LoadError(
+            f"a device map is for models that Hugging Face reads from a folder or the hub, got {device_map!r} for "
+            f"{model if isinstance(model, str | Path) else f'a {type(model).__name__}'}"
+        )
+    for place in device_map.values() if isinstance(device_map, Mapping) else ():
+        if isinstance(place, str) and place != "disk":
+            _device(place)
+
+
+def _hugging_face(source: str, given: str, dtype: torch.dtype | None, trust_remote_code: bool, **placed: Any) -> Any:
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **placed}
     kind = _kind(_configuration(source, given, trust_remote_code))
     try:
         return kind.from_pretrained(source, dtype=dtype, attn_implementation="eager", **options)
@@ -281,6 +311,7 @@ def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
             "that it has, or the body of one, bare or with a head for classification"
         ) from error
     bridge.eval()
+    _tell_devices(bridge, module)
     return bridge
 
 
@@ -303,6 +334,31 @@ def _without_numbers(kind: Any, config: Any, dtype: torch.dtype | None, tokenize
     bridge = _bridge(module, tokenizer, name)
     empty(bridge)
     return bridge
+
+
+def _tell_devices(bridge: TransformerBridge, module: Any) -> None:
+    """Write down in the bridge's configuration where tokens go, and over how many devices the model is spread."""
+    from transformer_lens.utilities import multi_gpu
+
+    places: Mapping[str, Any] | None = getattr(module, "hf_device_map", None)
+    if not places:
+        return
+    if multi_gpu.is_mixed_offload_gpu(places.values()):
+        raise LoadError(
+            f"the device map {dict(places)} keeps some weights on accelerators and others in main memory or on disk, "
+            "which TransformerLens does not support: expected accelerators alone, or none"
+        )
+    wrong: list[tuple[str, object, object]] = cast(Any, multi_gpu).find_misplaced_modules(module)
+    if wrong:
+        name, expected, got = wrong[0]
+        raise LoadError(
+            f"the device map puts {name} on {expected}, and it is on {got}: it shares its weights with a module that "
+            "is elsewhere. Put both on one device"
+        )
+    first = multi_gpu.find_embedding_device(module)
+    # where weights are on disk they have no device; layers run on the CPU then
+    bridge.cfg.device = "cpu" if first is None or first.type == "meta" else str(first)
+    bridge.cfg.n_devices = multi_gpu.count_unique_devices(module)
 
 
 def _usable(tokenizer: Any) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.analysis import Advance, Record
+from mechpaint.outofmemory import is_out_of_memory, let_go_of_memory
 from mechpaint.prefixtree import PrefixTree
+from mechpaint.route import Route
 from mechpaint.sweeping import Sweep
 from mechpaint.tasks.items import Named, Outcome, Place, Placed, Rowed
 from mechpaint.tasks.task import PlaceTask, Task
@@ -134,13 +136,50 @@ def score_at_places(
     Yields:
         A record for each item and route.
     """
-    for batch in batches(items, rows_at_once):
+
+    def scored(batch: Batch[AtPlaces], tree: PrefixTree) -> Iterator[tuple[Route, list[Record]]]:
         tokens, mask = batch.padded(model.cfg.device)
         positions, index, targets = _selection(batch, tokens)
-        for route, logits in Sweep(model, tokens, tree, mask, positions):
-            logprobs, greedy = _foreseen(logits, index, targets)
-            yield from _records(task, batch, str(route), cast(Any, logprobs).tolist(), cast(Any, greedy).tolist())
+        for route, logprobs, greedy in _foreseen(Sweep(model, tokens, tree, mask, positions), index, targets):
+            yield route, list(_records(task, batch, str(route), logprobs, greedy))
+
+    for batch in batches(items, rows_at_once):
+        yield from swept(batch, tree, scored, advance)
+
+
+def swept(
+    batch: Batch[InRows],
+    tree: PrefixTree,
+    score: Callable[[Batch[InRows], PrefixTree], Iterator[tuple[Route, list[Record]]]],
+    advance: Advance,
+) -> Iterator[Record]:
+    """The records of a batch. Where memory does not suffice, what is left of its routes is done with half the batch.
+
+    Args:
+        batch: What is asked.
+        tree: The routes.
+        score: Sweeps a batch over routes: gives each with its records.
+        advance: Called after each route of each batch, with the number of its items.
+
+    Yields:
+        All records that `score` gives.
+    """
+    done: set[Route] = set()
+    try:
+        for route, records in score(batch, tree):
+            yield from records
             advance(len(batch.items))
+            done.add(route)
+        return
+    except Exception as error:
+        if len(batch.items) == 1 or not is_out_of_memory(error):
+            raise
+    # out of the `except`, for what it holds holds tensors
+    let_go_of_memory()
+    left = PrefixTree(route for route in tree.routes if route not in done)
+    half = len(batch.items) // 2
+    for items in (batch.items[:half], batch.items[half:]):
+        yield from swept(Batch[InRows].of(items), left, score, advance)
 
 
 def _selection(
@@ -159,15 +198,26 @@ def _selection(
 
 
 def _foreseen(
-    logits: Float[Tensor, "position vocab"], index: Int[Tensor, " place"], targets: Int[Tensor, " place"]
-) -> tuple[Float[Tensor, " place"], Bool[Tensor, " place"]]:
-    """The log-probability of each place's token, and whether it was the likeliest.
+    sweep: Sweep, index: Int[Tensor, " place"], targets: Int[Tensor, " place"]
+) -> Iterator[tuple[Route, list[float], list[bool]]]:
+    """For every route the log-probability of each place's token, and whether it was the likeliest.
 
     By `log_softmax` in float32, as lm-eval does it and most others: over Gemma's 262,144 tokens it is off by some 3e-5
     nats a token, and what rounds less would give other numbers than theirs.
     """
-    logits = logits.float()
-    return logits.log_softmax(dim=-1)[index, targets], logits.argmax(dim=-1)[index] == targets
+    logprobs = torch.zeros(len(targets), device=targets.device)
+    greedy = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
+    left = 0
+    for route, positions, logits in sweep.blocks():
+        left = left or len(targets)
+        logits = logits.float().to(targets.device)
+        here = (index >= positions.start) & (index < positions.stop)
+        at, asked = index[here] - positions.start, targets[here]
+        greedy[here] = logits.argmax(dim=-1)[at] == asked
+        logprobs[here] = logits.log_softmax(dim=-1)[at, asked]
+        left -= len(asked)
+        if not left:
+            yield route, cast(Any, logprobs).tolist(), cast(Any, greedy).tolist()
 
 
 def _records(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -10,18 +11,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.agenda import Agenda
+from mechpaint.batchsize import tokens_that_pay
 from mechpaint.conductor import Conductor
 from mechpaint.merge import Merger
+from mechpaint.outofmemory import is_out_of_memory, let_go_of_memory
 from mechpaint.prefixtree import Node, PrefixTree
 from mechpaint.recording import Recording, Residual
 from mechpaint.reroutable import CannotReroute
-from mechpaint.route import Route, RouteError
+from mechpaint.route import Route, RouteError, Step
 from mechpaint.showing import Showing, Shown
 
 Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
 
-_TAIL_BYTES = 2**27
+TAIL_BYTES = 2**27
 """How large a block of logits may be that is computed at once for several routes; a single route's may be larger."""
+
+MOST_AT_ONCE = 32
+"""How many visits a call has at most: more save no calls."""
 
 
 class Sweep(Showing):
@@ -38,10 +45,13 @@ class Sweep(Showing):
             of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
             row by row. A model that classifies whole sequences gives its own output, `[batch, labels]`, and takes
             `"all"` only.
+        tokens_at_once: Up to how many tokens a layer call may have for the visits of several routes to share it; by
+            default as many as make it faster on such a device. With 1 none are shared. The results differ by rounding.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
     Attributes:
-        layer_calls: How many times a layer runs: once for each distinct (incoming residual stream, layer) pair.
+        layer_calls: How many times a layer runs on the tokens: once for each distinct (incoming residual stream, layer)
+            pair. Several of one layer may be rows of one batch.
         layer_calls_unshared: How many times layers would run if every route ran alone.
 
     Raises:
@@ -57,6 +67,7 @@ class Sweep(Showing):
         routes: Iterable[Route] | PrefixTree,
         attention_mask: Int[Tensor, "batch position"] | None = None,
         positions: Positions = "all",
+        tokens_at_once: int | None = None,
         **inputs: Any,
     ) -> None:
         self._conductor = Conductor(model)
@@ -65,6 +76,7 @@ class Sweep(Showing):
         self._tokens = tokens
         self._attention_mask = attention_mask
         self._inputs = inputs
+        self._tokens_at_once = tokens_at_once or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
         if not whole and not self._conductor.by_position:
             raise CannotReroute(
@@ -72,6 +84,7 @@ class Sweep(Showing):
                 'expected positions="all"; residuals() has the final residual streams at every position'
             )
         self._selected = _selected(positions, tokens, attention_mask)
+        self._size = int(self._selected.sum())
         self._shape = tuple(tokens.shape) if whole else (-1,)
         self.layer_calls = self._tree.layer_calls
         self.layer_calls_unshared = self._tree.layer_calls_unshared
@@ -95,15 +108,28 @@ class Sweep(Showing):
             yield route, output
 
     def _by_position(self) -> Iterator[tuple[Route, Tensor]]:
+        for route, _, logits in self._in_blocks(max(self._tail_rows(), self._size)):
+            yield route, logits.reshape(*self._shape, logits.shape[-1])
+
+    def blocks(self) -> Iterator[tuple[Route, slice, Float[Tensor, "position vocab"]]]:
+        """Every route's logits in blocks of bounded memory, where one would be enough to make something of them.
+
+        Yields:
+            `(route, positions, logits)`: logits at some of the positions that were asked for, which are counted row by
+            row. All of a route's blocks come after each other, in order.
+        """
+        return self._in_blocks(self._tail_rows())
+
+    def _in_blocks(self, rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
-        at_once = max(1, self._tail_rows() // max(1, int(self._selected.sum())))
+        at_once = max(1, rows // self._size)
         for route, residual in self.residuals():
-            waiting.append((route, residual[self._selected]))
+            waiting.append((route, residual[self._selected.to(residual.device)]))
             del residual
             if len(waiting) >= at_once:
-                yield from self._logits(waiting)
+                yield from self._logits(waiting, rows)
                 waiting = []
-        yield from self._logits(waiting)
+        yield from self._logits(waiting, rows)
 
     def residuals(self) -> Iterator[tuple[Route, Residual]]:
         """Every route with its final residual streams, at the same shared cost. Nothing of the model's tail runs.
@@ -115,54 +141,130 @@ class Sweep(Showing):
             this is its last hidden state). At padding it is as meaningless as there. Other routes may go on from the
             same tensor, so copy it before writing to it.
         """
-        with torch.no_grad():
-            recording = self._conductor.record(self._tokens, self._attention_mask, **self._inputs)
-        branches = [iter([(self._tree.root, recording.embeddings)])]
-        while branches:
-            found = next(branches[-1], None)
-            if found is None:
-                branches.pop()
-                continue
-            node, residual = found
-            if node.ends is not None:
-                yield node.ends, residual
-            branches.append(self._grow(node, residual, recording))
-            del found, node, residual
-
-    def _grow(self, node: Node, residual: Residual, recording: Recording) -> Iterator[tuple[Node, Residual]]:
-        """The children of a node, each with its residual stream, as soon as the layers that it needs have run."""
-        mergers = {step: Merger(step, residual) for step in node.children}
-        incoming = [residual]  # so that it can be let go before the last subtree is walked
-        del residual
-        layers = node.layers()
-        for layer in layers:
-            with torch.no_grad():
-                output = self._conductor.call(layer, incoming[0], recording.layers[layer])
-            done: list[tuple[Node, Residual]] = []
-            # groups first: the subtree of a single layer is the larger one, and then nothing is left waiting
-            for step in sorted((s for s in mergers if layer in s.layers), key=lambda s: -len(s.layers)):
-                mergers[step].add(output)
-                if mergers[step].complete:
-                    done.append((node.children[step], mergers.pop(step).merged()))
-            del output
-            if layer == layers[-1]:
-                incoming.clear()
+        calls = _Calls(self._conductor, self._tokens, self._attention_mask, self._inputs)
+        # who listens expects the batch as it is
+        agenda = Agenda[_Stream](1 if self._conductor.heard() else self._visits_at_once())
+        done = [(self._tree.root, calls.embeddings)]
+        while done or agenda:
             while done:
-                yield done.pop(0)
+                node, residual = done.pop()
+                if node.ends is not None:
+                    yield node.ends, residual
+                agenda.add(_Stream.of(node, residual))
+                del residual
+            if agenda:
+                layer, streams = agenda.take()
+                for stream, output in zip(streams, calls.outputs(layer, streams, agenda), strict=True):
+                    done.extend(stream.read(layer, output))
+                    del output
 
-    def _logits(self, waiting: list[tuple[Route, Tensor]]) -> Iterator[tuple[Route, Tensor]]:
-        if not waiting:
+    def _visits_at_once(self) -> int:
+        return max(1, min(MOST_AT_ONCE, self._tokens_at_once // self._tokens.numel()))
+
+    def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
+        """The logits of some routes, which are few enough for one block, or of a single one in several."""
+        if len(waiting) > 1:
+            with torch.no_grad():
+                logits = self._conductor.tail(_joined([streams for _, streams in waiting]))
+            for (route, _), found in zip(waiting, torch.split(logits, self._size), strict=True):
+                yield route, slice(0, self._size), found
             return
-        with torch.no_grad():
-            logits = self._conductor.tail(torch.cat([rows for _, rows in waiting]))
-        size = int(self._selected.sum())
-        blocks: tuple[Tensor, ...] = torch.split(logits, size)
-        for (route, _), rows in zip(waiting, blocks, strict=True):
-            yield route, rows.reshape(*self._shape, rows.shape[-1])
+        for route, streams in waiting:
+            for first in range(0, self._size, rows):
+                some = slice(first, min(first + rows, self._size))
+                with torch.no_grad():
+                    logits = self._conductor.tail(streams[some])
+                yield route, some, logits
+                del logits
 
     def _tail_rows(self) -> int:
         vocabulary = int(getattr(self._conductor.model.cfg, "d_vocab", 0) or 0)
-        return _TAIL_BYTES // (4 * max(1, vocabulary))
+        return TAIL_BYTES // (4 * max(1, vocabulary))
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """The residual stream at a node, while layers have yet to read it."""
+
+    node: Node
+    residual: Residual | None
+    layers: list[int]
+    mergers: dict[Step, Merger]
+
+    @classmethod
+    def of(cls, node: Node, residual: Residual) -> _Stream:
+        return cls(node, residual, node.layers(), {step: Merger(step, residual) for step in node.children})
+
+    def read(self, layer: int, output: Residual) -> Iterator[tuple[Node, Residual]]:
+        """Take in what a layer made of the stream: the nodes whose steps are complete now, with their streams."""
+        if not self.layers:
+            self.residual = None  # let it go, though its node's subtree is yet to run
+        # groups first: what is done last is read last, the larger subtree of a single layer, and nothing waits for it
+        for step in sorted((step for step in self.mergers if layer in step.layers), key=lambda step: -len(step.layers)):
+            self.mergers[step].add(output)
+            if self.mergers[step].complete:
+                yield self.node.children[step], self.mergers.pop(step).merged()
+
+
+class _Calls:
+    """The layer calls of one sweep: each on one stream or more, which are rows of a batch then.
+
+    Args:
+        conductor: Of the model.
+        tokens: The sweep's.
+        attention_mask: The sweep's.
+        inputs: The sweep's others.
+    """
+
+    def __init__(
+        self, conductor: Conductor, tokens: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]
+    ) -> None:
+        self._conductor = conductor
+        self._inputs = {"tokens": tokens, "attention_mask": attention_mask, **inputs}
+        self._rows = len(tokens)
+        self._recordings: dict[int, Recording] = {}
+        self.embeddings = self._recording(1).embeddings
+        with torch.no_grad():
+            self._layers = conductor.fastest()
+
+    def outputs(self, layer: int, streams: list[_Stream], agenda: Agenda[_Stream]) -> list[Residual]:
+        """What a layer makes of each stream. Where memory does not suffice for so many, the agenda gives fewer."""
+        try:
+            return self._outputs(layer, streams)
+        except Exception as error:
+            if len(streams) == 1 or not is_out_of_memory(error):
+                raise
+        agenda.at_once = half = len(streams) // 2
+        self._recordings = {copies: found for copies, found in self._recordings.items() if copies <= half}
+        let_go_of_memory()
+        return [*self.outputs(layer, streams[:half], agenda), *self.outputs(layer, streams[half:], agenda)]
+
+    def _outputs(self, layer: int, streams: list[_Stream]) -> list[Residual]:
+        residuals = [stream.residual for stream in streams if stream.residual is not None]
+        together = _joined(residuals)
+        arguments = self._recording(len(residuals)).layers[layer]
+        with torch.no_grad():
+            output = self._conductor.call(layer, together, arguments, self._layers[layer])
+        if len(residuals) == 1:
+            return [output]
+        # copies: a view would keep all rows in memory for as long as one waits
+        parts: tuple[Tensor, ...] = torch.split(output, self._rows)
+        return [rows.clone() for rows in parts]
+
+    def _recording(self, copies: int) -> Recording:
+        """What layers are handed for the batch so many times over: Hugging Face says so itself."""
+        found = self._recordings.get(copies)
+        if found is None:
+            with torch.no_grad():
+                found = self._conductor.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
+            self._recordings[copies] = found
+        return found
+
+    def _times(self, copies: int, value: Any) -> Any:
+        """An input for so many copies of the batch, if it has a row for each of the batch's."""
+        if copies == 1 or not isinstance(value, Tensor) or value.ndim == 0 or len(value) != self._rows:
+            return value
+        return value.repeat(copies, *[1] * (value.ndim - 1))
 
 
 def sweep(
@@ -171,6 +273,7 @@ def sweep(
     routes: Iterable[Route] | PrefixTree,
     attention_mask: Int[Tensor, "batch position"] | None = None,
     positions: Positions = "all",
+    tokens_at_once: int | None = None,
     **inputs: Any,
 ) -> Sweep:
     """Run many routes on the same tokens, with all the work shared that can be.
@@ -182,6 +285,8 @@ def sweep(
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`; `"all"` for a
             model that classifies whole sequences, which gives `[batch, labels]`.
+        tokens_at_once: Up to how many tokens a layer call may have for the visits of several routes to share it; by
+            default as many as make it faster on such a device. With 1 none are shared. The results differ by rounding.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
     Returns:
@@ -195,7 +300,12 @@ def sweep(
     >>> for route, logits in mp.sweep(model, tokens, routes, positions="last"):  # doctest: +SKIP
     ...     print(route, logits.argmax(-1))
     """
-    return Sweep(model, tokens, routes, attention_mask, positions, **inputs)
+    return Sweep(model, tokens, routes, attention_mask, positions, tokens_at_once, **inputs)
+
+
+def _joined(streams: list[Tensor]) -> Tensor:
+    """One batch; where layers are on several devices, on the first one's."""
+    return streams[0] if len(streams) == 1 else torch.cat([stream.to(streams[0].device) for stream in streams])
 
 
 def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:

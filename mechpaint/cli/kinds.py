@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 ROUTE_OPTIONS = {
     "task": Option(list[str], [], "What to measure; may be given several times. `mechpaint list` shows them."),
     "limit": Option(int | None, None, "How many items of each task; by default all."),
-    "batch_size": Option(int, 32, "How many token rows go through the model together."),
+    "batch_size": Option(
+        int | None, None, "How many token rows go through the model together; by default as many as pay and fit."
+    ),
     "seed": Option(int, 0, "Of the items' choice and order."),
     "task_path": Option(str | None, None, "A folder of YAML files that define tasks of lm-eval."),
     "task_data": Option(
@@ -47,6 +49,7 @@ def _model(name: str) -> dict[str, Option]:
         "model": Option(str, name, "A preset, a local Hugging Face folder, or a name on the hub."),
         "hooks": Option(str, "", "Hook sets to run everything under, such as 'skip(4, 7)'."),
         "device": Option(str | None, None, "cpu, cuda, mps, …; by default the fastest there is."),
+        "device_map": Option(str | None, None, "In place of a device: auto spreads the model over all there are."),
         "dtype": Option(str | None, None, "float32 (the default), bfloat16, float16."),
     }
 
@@ -81,7 +84,7 @@ def kind_of(analysis: type[Analysis]) -> Kind:
 
 def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
     tasks = chosen_tasks(registry, options["task"] or analysis.tasks, options)
-    if options["batch_size"] < 1:
+    if options["batch_size"] is not None and options["batch_size"] < 1:
         raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
     subject = _subject(registry, options)
     from mechpaint.runs.scored import ScoredPlan, Settings
@@ -111,7 +114,7 @@ def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
         from mechpaint.models import load
         from mechpaint.subject import Subject
 
-    model = load(options["model"], device=options["device"], dtype=options["dtype"])
+    model = load(options["model"], device=options["device"], device_map=options["device_map"], dtype=options["dtype"])
     return Subject(model, options["model"], hooks)
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from mechpaint.tasks.task import Task
 
+ROWS = 32
+"""How many token rows go through the model together on an accelerator, whose free memory is not known here."""
+
 _REACHED = Reached()
 _OPTIONS = {
     "on": Option(str, "here", f"Where it is to run: here, which is measured, or {', '.join(ACCELERATORS)}."),
@@ -74,7 +77,7 @@ def plan_commands(registry: Registry) -> typer.Typer:
 def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any]) -> None:
     with told("nothing was written"):
         on = _where(options)
-        if options["batch_size"] < 1:
+        if options["batch_size"] is not None and options["batch_size"] < 1:
             raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
         hooks = parse_hook_set(options["hooks"], registry.hook_sets)
         from mechpaint.planning.shapes import to_plan
@@ -83,7 +86,8 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
 
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)
-        settings = Settings(tasks, options["limit"], options["seed"], options["batch_size"])
+        rows = options["batch_size"] or (None if on is None else ROWS)
+        settings = Settings(tasks, options["limit"], options["seed"], rows)
         plan = ScoredPlan.of(analysis, Subject(model, options["model"], hooks), settings)
         print_plan(plan.foreseen(on).told(), options["json"])
 

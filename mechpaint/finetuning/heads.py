@@ -111,7 +111,7 @@ def features(
     order = lengths.argsort()
     batches: tuple[Tensor, ...] = torch.split(order, ROWS_AT_ONCE)
     for chosen in batches:
-        inputs = rows.batch(chosen, model.cfg.device)
+        inputs: dict[str, Any] = rows.batch(chosen, model.cfg.device)
         tokens, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
         at = torch.zeros_like(chosen) if place == "first" else lengths[chosen] - 1
         for route, residual in Sweep(model, tokens, tree, mask, **inputs).residuals():

@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from mechpaint.agenda import OPEN_A_PLACE
+from mechpaint.batchsize import tokens_that_pay
 from mechpaint.planning.accelerators import PlanError, Roofline
 from mechpaint.planning.batching import Sweeps, length_of, scored_in, tokens_of
 from mechpaint.planning.calibration import measured
-from mechpaint.planning.counting import Work
+from mechpaint.planning.counting import Work, calls_by_layer
 from mechpaint.planning.filling import is_outline
-from mechpaint.scoring import batches
+from mechpaint.prefixtree import PrefixTree
+from mechpaint.scoring import Batch, batches
+from mechpaint.sweeping import MOST_AT_ONCE, TAIL_BYTES
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.tasks.task import Part, Task
 
-_WAITING = 8
-"""How many residual streams are taken to wait for their turn: a sweep keeps a handful, however many its routes are."""
+_ACCELERATOR = torch.device("cuda")
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def of_rows(
         layer_calls_unshared=sum(len(some) * tree.layer_calls_unshared for tree, some in sweeps),
         flops=flops(work, sweeps),
         parts=tuple(seconds),
-        memory=memory(model, work, sweeps),
+        memory=memory(model, work, sweeps, torch.device(str(model.cfg.device)) if on is None else _ACCELERATOR),
     )
 
 
@@ -108,31 +113,47 @@ def flops(work: Work, sweeps: Sweeps) -> int:
         sweeps: Trees of routes, and the batches that are swept under each.
     """
     return sum(
-        times * each.flops
+        int(times) * each.flops
         for tree, some in sweeps
         for batch in some
         for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch))
     )
 
 
-def memory(model: TransformerBridge, work: Work, sweeps: Sweeps) -> Memory:
-    """How much memory sweeps take at their peak, of the model's own precision.
+def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.device) -> Memory:
+    """How much memory sweeps take at their peak, in the model's own precision.
 
     Args:
         model: A TransformerBridge.
         work: What its modules take.
         sweeps: What is swept.
+        device: What kind of device they run on.
     """
-    every = [batch for _, some in sweeps for batch in some]
-    largest, scored = max(every, key=tokens_of), max(map(scored_in, every))
-    dtype: Any = model.cfg.dtype
-    residual = tokens_of(largest) * int(model.cfg.d_model) * int(dtype.itemsize)
-    kinds = range(len(model.blocks))
-    layer = max(work.layer(i, len(largest.rows), length_of(largest)).peak for i in kinds)
-    # a block of logits, and in float32 what log-softmax makes of a route's
+    every = [(tree, batch) for tree, some in sweeps for batch in some]
+    largest = max(every, key=lambda one: tokens_of(one[1]) * _visits(one[1], device))
+    activations = _activations(model, work, *largest, device)
+    # a block of logits, and in float32 what log-softmax makes of it
     row = 4 * int(getattr(model.cfg, "d_vocab", 0) or 0)
-    logits = max(2**27, scored * row) + 2 * scored * row if scored else 0
-    return Memory(weights(model), layer + _WAITING * residual, logits)
+    block = max(min(TAIL_BYTES, row * len(tree.routes) * scored_in(batch)) for tree, batch in every)
+    return Memory(weights(model), activations, 2 * max(row, block) if block else 0)
+
+
+def _activations(
+    model: TransformerBridge, work: Work, tree: PrefixTree, batch: Batch[Any], device: torch.device
+) -> int:
+    """What one call makes on the way, and the residual streams that wait for theirs."""
+    dtype: Any = model.cfg.dtype
+    visits, residual = _visits(batch, device), tokens_of(batch) * int(model.cfg.d_model) * int(dtype.itemsize)
+    peaks = [
+        work.layer(layer, min(visits, times) * len(batch.rows), length_of(batch)).peak
+        for layer, times in calls_by_layer(tree).items()
+    ]
+    return max(peaks) + min(OPEN_A_PLACE * visits, len(tree.routes)) * residual
+
+
+def _visits(batch: Batch[Any], device: torch.device) -> int:
+    """How many visits of a layer share a call, as sweeps have it."""
+    return max(1, min(MOST_AT_ONCE, tokens_that_pay(device) // tokens_of(batch)))
 
 
 def weights(model: TransformerBridge) -> int:
@@ -144,9 +165,10 @@ def weights(model: TransformerBridge) -> int:
     return sum(p.numel() * p.element_size() for p in model.original_model.parameters())
 
 
-def _on(on: Roofline, work: Work, tree: Any, some: Sequence[Any]) -> float:
+def _on(on: Roofline, work: Work, tree: PrefixTree, some: Sequence[Batch[Any]]) -> float:
     return sum(
         times * each.seconds(on)
         for batch in some
-        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch))
+        for visits in [_visits(batch, _ACCELERATOR)]
+        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch), visits)
     )

@@ -73,17 +73,21 @@ class Work:
             self._tails[scored] = counted(score)
         return self._tails[scored]
 
-    def sweep(self, tree: PrefixTree, rows: int, tokens: int, scored: int) -> Iterator[tuple[int, Counted]]:
-        """All that a sweep of one batch does, every layer call on its own: how often, and what it takes each time.
+    def sweep(
+        self, tree: PrefixTree, rows: int, tokens: int, scored: int, visits: int = 1
+    ) -> Iterator[tuple[float, Counted]]:
+        """All that a sweep of one batch does: how often, and what it takes each time.
 
         Args:
             tree: The routes.
             rows: How many rows the batch has.
             tokens: How many tokens each has, padding included.
             scored: At how many positions there are logits; 0 for none at all.
+            visits: How many visits of a layer on several routes share a call, where there are as many.
         """
         for layer, times in calls_by_layer(tree).items():
-            yield times, self.layer(layer, rows, tokens)
+            together = min(visits, times)
+            yield times / together, self.layer(layer, together * rows, tokens)
         if scored:
             yield len(tree.routes), self.tail(scored)
 

@@ -71,7 +71,7 @@ class Forecast:
             "batches": sum(cost.batches for cost in self.costs),
             "layer calls": sum(cost.layer_calls for cost in self.costs),
             "layer calls, unshared": sum(cost.layer_calls_unshared for cost in self.costs),
-            "floating-point operations": "not counted" if self.flops is None else _short(self.flops),
+            "floating-point operations": "not counted" if self.flops is None else _short(float(self.flops)),
             "weights, GB": _short(1e-9 * memory.weights),
             "activations, GB": _short(1e-9 * memory.activations),
             "logits, GB": _short(1e-9 * memory.logits),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -52,13 +52,13 @@ class Settings:
         tasks: What to measure.
         limit: How many items of each task; None for all.
         seed: Of the items' choice and order.
-        rows_at_once: How many token rows go through the model together.
+        rows_at_once: How many token rows go through the model together; None for as many as each task finds right.
     """
 
     tasks: tuple[Task[Any], ...]
     limit: int | None = None
     seed: int = 0
-    rows_at_once: int = 32
+    rows_at_once: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ class ScoredPlan(Plan):
             PlanError: A task can only be measured, and it is not to run here; or a batch does not fit there.
         """
         costs = tuple(
-            task.cost(self.subject.model, parts, self.settings.rows_at_once, on)
-            for task, parts in zip(self.settings.tasks, self._parts(), strict=True)
+            task.cost(self.subject.model, parts, rows, on)
+            for task, parts, rows in zip(self.settings.tasks, self._parts(), self.rows_at_once, strict=True)
         )
         return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on)
 
@@ -187,7 +187,7 @@ class ScoredPlan(Plan):
         """The cell of a part of the task at a place in the list."""
         task = self.settings.tasks[place]
         rows = len(part.items) * len(part.tree.routes)
-        complete = partial(self._complete, task, part)
+        complete = partial(self._complete, task, part, self.rows_at_once[place])
         return ItemsCell(
             f"{place:02d}-{part.name}",
             f"{task}, {part.label}",
@@ -210,13 +210,23 @@ class ScoredPlan(Plan):
         }
         return fingerprint(depends, plugin_versions([task]))
 
-    def _complete(self, task: Task[Any], part: Part[Any], advance: Advance, held: Sequence[Record]) -> Iterable[Record]:
+    @cached_property
+    def rows_at_once(self) -> tuple[int, ...]:
+        """For each task how many token rows go through the model together."""
+        asked = zip(self.settings.tasks, self.items, strict=True)
+        return tuple(
+            self.settings.rows_at_once or task.rows_at_once(self.subject.model, items) for task, items in asked
+        )
+
+    def _complete(
+        self, task: Task[Any], part: Part[Any], rows_at_once: int, advance: Advance, held: Sequence[Record]
+    ) -> Iterable[Record]:
         """The records of a part, those that are known already among them. Only the others are computed."""
         named = {route: str(route) for route in part.tree.routes}
         found = {(record["item"], record["route"]): record for record in held}
         advance(len(found))
         for items, tree in _missing(part, named, found.keys()):
-            for record in task.records(self.subject.model, items, tree, self.settings.rows_at_once, advance):
+            for record in task.records(self.subject.model, items, tree, rows_at_once, advance):
                 found[record["item"], record["route"]] = record
         asked = [(item.name, name) for item in part.items for name in named.values()]
         for item, route in asked:

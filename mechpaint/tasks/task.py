@@ -153,6 +153,15 @@ class Task(ABC, Generic[Asked]):
             PlanError: The task can only be measured.
         """
 
+    def rows_at_once(self, model: TransformerBridge, items: Sequence[Asked]) -> int:
+        """How many token rows should go through a model together, where nobody says: 32, unless a task knows better.
+
+        Args:
+            model: The model to ask.
+            items: What to ask it.
+        """
+        return 32
+
     def metric(self, items: Sequence[Asked]) -> Metric:
         """How the task's score comes from its items' scores: their mean, unless a task says otherwise.
 
@@ -276,6 +285,12 @@ class Task(ABC, Generic[Asked]):
 
 class RowTask(Task[InRows]):
     """A task whose items are rows of tokens, which sweeps take through the model, all routes at once."""
+
+    def rows_at_once(self, model: TransformerBridge, items: Sequence[InRows]) -> int:
+        """As many as pay and fit."""
+        from mechpaint.batchsize import rows_that_pay
+
+        return rows_that_pay(model, (len(row) for item in items for row in item.rows()))
 
     def cost(
         self, model: TransformerBridge, parts: Sequence[Part[InRows]], rows_at_once: int, on: Roofline | None = None

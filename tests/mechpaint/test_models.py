@@ -6,6 +6,7 @@ import transformers as hf
 
 import mechpaint as mp
 from mechpaint import gemma
+from mechpaint.hooks import Reroute
 from mechpaint.models import LoadError, digest
 from tests import plain, tiny
 
@@ -47,6 +48,44 @@ def test_a_tokenizer_in_memory(folder):
     module = hf.LlamaForCausalLM.from_pretrained(folder)
     model = mp.load(module, tokenizer=tokenizer)
     assert model.to_tokens("France").tolist() == [tokenizer("France").input_ids]
+
+
+ON_DISK = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"} | {
+    f"model.layers.{i}": "disk" if i in (1, 4) else "cpu" for i in range(6)
+}
+
+
+@pytest.mark.parametrize("device_map", ["auto", ON_DISK], ids=["auto", "disk"])
+def test_a_model_that_is_spread(folder, device_map):
+    """Over the devices that there are here: main memory, and the disk. Several accelerators were not tried."""
+    expected, model = mp.load(folder, device="cpu"), mp.load(folder, device_map=device_map)
+    if device_map is ON_DISK:
+        assert {p.device.type for p in model.original_model.parameters()} == {"cpu", "meta"}
+    assert model.cfg.device == "cpu"
+    tokens = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    routes = [mp.Route.parse(text, 6) for text in ("0-5", "0-1 4-2 5", "0 (1-4)x2 5", "0-1 4x3 5")]
+    swept = dict(mp.sweep(model, tokens, routes))
+    for route, logits in mp.sweep(expected, tokens, routes):
+        assert torch.allclose(swept[route], logits, atol=1e-5)
+        with torch.no_grad(), mp.attach(model, Reroute(route)):
+            assert torch.allclose(model(tokens), logits, atol=1e-5)
+    assert digest(model) == digest(expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (None, {"device": "cpu", "device_map": "auto"}, "a device or a device map, got both: 'cpu' and 'auto'"),
+        ("toy-induction", {"device_map": "auto"}, "models that Hugging Face reads.*toy-induction"),
+        ("module", {"device_map": "auto"}, "models that Hugging Face reads.*a LlamaForCausalLM"),
+        (None, {"device_map": "everywhere"}, "everywhere"),
+        (None, {"device_map": {"": "nowhere"}}, "nowhere"),
+    ],
+)
+def test_device_maps_that_cannot_be(folder, model, options, words):
+    given = folder if model is None else tiny.module("llama") if model == "module" else model
+    with pytest.raises(LoadError, match=words):
+        mp.load(given, **options)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", torch.float64])

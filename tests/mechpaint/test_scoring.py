@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import transformers as hf
 
+from mechpaint.conductor import Conductor
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
 from mechpaint.scoring import Batch, batches, score_items
@@ -84,6 +88,75 @@ def test_numbers_that_are_none_are_marked_and_give_no_score(llama):
         through = record["route"] == "0-5"
         assert record["finite"] is not through
         assert math.isnan(record["score"]) is through
+
+
+def test_half_a_batch_where_memory_is_short(speaking, monkeypatch):
+    """The device takes so many rows and no more in layer 4; a route that was done before is not done again."""
+    task = Facts()
+    items = task.items(speaking, limit=12)
+    expected = {(r["item"], r["route"]): r for r in score_items(speaking, task, items, TREE)}
+    call, asked = Conductor.call, []
+
+    def small(self, layer, residual, arguments, block=None):
+        asked.append(len(residual))
+        if len(residual) > 5 and layer == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return call(self, layer, residual, arguments, block)
+
+    monkeypatch.setattr(Conductor, "call", small)
+    told: list[int] = []
+    found = list(score_items(speaking, task, items, TREE, rows_at_once=100, advance=told.append))
+    assert max(asked) > 5
+    assert sum(told) == len(found) == len(expected)
+    for record in found:
+        other = expected.pop((record["item"], record["route"]))
+        assert record == {**other, "logprob": pytest.approx(other["logprob"], abs=1e-4)}
+    assert not expected
+
+
+def test_one_item_that_does_not_fit_is_an_error(speaking, monkeypatch):
+    def never(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Conductor, "call", never)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        list(score_items(speaking, Facts(), Facts().items(speaking, limit=4), TREE))
+
+
+_SHORT = """
+import resource, sys, torch
+import mechpaint as mp
+from mechpaint.scoring import score_items
+from mechpaint.tasks import Facts, Item
+from tests.mechpaint.test_scoring import TREE
+
+torch.set_num_threads(1)
+model = mp.load(sys.argv[1])
+items = [Item(str(i), tuple((i + j) % 300 for j in range(500)), ((3,), (4,)), 0) for i in range(96)]
+
+def scored(rows):
+    return {(r["item"], r["route"]): r["logprob"] for r in score_items(model, Facts(), items, TREE, rows)}
+
+few = scored(4)
+has = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (has + 300_000_000,) * 2)
+many = scored(96)
+assert few.keys() == many.keys()
+assert max(abs(few[key] - many[key]) for key in few) < 1e-4
+try:
+    torch.empty(300_000_000)
+except RuntimeError as error:
+    print("short of memory:", error)
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_is_really_short(folder):
+    """The kernel gives the process no more than 300 MB above what it has: a batch of 96 long rows needs more."""
+    command = [sys.executable, "-c", _SHORT, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert "short of memory" in done.stdout
 
 
 def test_progress_is_told_once_a_route_and_batch(llama):

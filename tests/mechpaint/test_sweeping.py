@@ -4,6 +4,7 @@ import gc
 
 import pytest
 import torch
+import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,10 @@ N = tiny.N_LAYERS
 SOME = [
     Route.parse(text, N) for text in ("0-5", "0-1 4-5", "0-1 (2-4) 5", "0-1 (2-4)x3 5", "0-1 4-2 5", "0 (2+3) 5", "5")
 ]
+
+_EIGHTEEN = hf.LlamaConfig(
+    vocab_size=11, hidden_size=8, num_hidden_layers=18, num_attention_heads=2, intermediate_size=8
+)
 
 
 def _alone(model, tokens, route, **inputs):
@@ -89,8 +94,6 @@ def _paper_suite(n_layers):
 
 @pytest.mark.parametrize(("n_layers", "shared", "unshared"), [(18, 1748, 3141), (32, 6073, 9952)])
 def test_layer_calls_of_the_whole_suite(n_layers, shared, unshared):
-    import transformers as hf
-
     config = hf.LlamaConfig(
         vocab_size=11, hidden_size=8, num_hidden_layers=n_layers, num_attention_heads=2, intermediate_size=8
     )
@@ -145,7 +148,7 @@ def test_residuals_are_what_the_tail_gets(name):
 
 
 def test_tails_are_shared_in_blocks_without_changing_anything(llama, monkeypatch):
-    monkeypatch.setattr("mechpaint.sweeping._TAIL_BYTES", 4 * tiny.VOCABULARY * 5)
+    monkeypatch.setattr("mechpaint.sweeping.TAIL_BYTES", 4 * tiny.VOCABULARY * 5)
     tails = []
     tail = Conductor.tail
     monkeypatch.setattr(
@@ -160,12 +163,7 @@ def test_tails_are_shared_in_blocks_without_changing_anything(llama, monkeypatch
 
 def test_memory_does_not_grow_with_the_number_of_routes():
     """The most residual streams alive at once, over the whole suite of an 18-layer model and over five routes."""
-    import transformers as hf
-
-    config = hf.LlamaConfig(
-        vocab_size=11, hidden_size=8, num_hidden_layers=18, num_attention_heads=2, intermediate_size=8
-    )
-    model = mp.load(hf.LlamaForCausalLM(config))
+    model = mp.load(hf.LlamaForCausalLM(_EIGHTEEN))
     tokens = torch.zeros((3, 37), dtype=torch.long)
     five = [Route.parse(t, 18) for t in ("0-17", "0-3 14-17", "0-3 (4-13)x3 14-17", "0-3 13-4 14-17", "0-3 9x10 14-17")]
 
@@ -227,6 +225,111 @@ def test_what_does_not_fit_is_refused(llama, change, error, words):
 def test_a_tree_may_be_given_instead_of_routes(llama):
     tree = PrefixTree(SOME)
     assert len(dict(mp.sweep(llama, tiny.tokens(), tree))) == len(SOME)
+
+
+def _calls(monkeypatch):
+    """What the conductor is asked to run: the layer, how many rows, and whether it is the bridge's own."""
+    found: list[tuple[int, int, bool]] = []
+    call = Conductor.call
+
+    def counted(self, layer, residual, arguments, block=None):
+        found.append((layer, len(residual), block in (None, self.layers[layer])))
+        return call(self, layer, residual, arguments, block)
+
+    monkeypatch.setattr(Conductor, "call", counted)
+    return found
+
+
+@pytest.mark.parametrize(("rows", "length", "most"), [(2, 8, 205), (4, 64, 1040)])
+def test_visits_of_a_layer_share_calls_where_rows_are_short(monkeypatch, rows, length, most):
+    """However they are shared, every distinct pair of residual stream and layer runs once."""
+    model = mp.load(hf.LlamaForCausalLM(_EIGHTEEN))
+    sweep = mp.sweep(model, torch.zeros((rows, length), dtype=torch.long), _paper_suite(18), positions="last")
+    calls = _calls(monkeypatch)
+    assert len(list(sweep)) == len(sweep)
+    assert sum(count for _, count, _ in calls) == sweep.layer_calls * rows
+    assert len(calls) <= most
+    assert max(count for _, count, _ in calls) * length <= max(512, rows * length)
+
+
+@pytest.mark.parametrize("name", tiny.MAKERS)
+def test_shared_calls_change_nothing(name):
+    model, tokens = tiny.bridge(name), tiny.tokens(rows=3, length=5)
+    mask = torch.tensor([[1] * 5, [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
+    shared = dict(mp.sweep(model, tokens, SOME, attention_mask=mask))
+    alone = dict(mp.sweep(model, tokens, SOME, attention_mask=mask, tokens_at_once=1))
+    assert shared.keys() == alone.keys() == set(SOME)
+    for route, logits in alone.items():
+        assert (shared[route] - logits)[mask.bool()].abs().max() < 1e-5 * logits.abs().max().clamp(min=1)
+
+
+def test_inputs_with_a_row_for_each_of_the_batch_are_shared_too():
+    model, tokens = tiny.bridge("bert"), tiny.tokens(rows=2, length=6)
+    types = torch.tensor([[0, 0, 0, 1, 1, 1], [0, 1, 1, 1, 1, 1]])
+    swept = dict(mp.sweep(model, tokens, SOME, token_type_ids=types, position_ids=torch.arange(6)[None] + 1))
+    for route, logits in swept.items():
+        expected = _alone(model, tokens, route, token_type_ids=types, position_ids=torch.arange(6)[None] + 1)
+        assert (logits - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_who_listens_gets_the_batch_as_it_is(llama, monkeypatch):
+    """With a hook in a layer every call is the bridge's own, on one stream."""
+    calls, shapes = _calls(monkeypatch), []
+    alone = len(list(mp.sweep(llama, tiny.tokens(), SOME)))
+    assert {own for _, _, own in calls} == {False}
+    assert max(count for _, count, _ in calls) > len(tiny.tokens())
+    calls.clear()
+    handle = llama.blocks[2].hook_out.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.shape)))
+    try:
+        sweep = mp.sweep(llama, tiny.tokens(), SOME)
+        assert len(list(sweep)) == alone
+    finally:
+        handle.remove()
+    assert calls == [(layer, len(tiny.tokens()), True) for layer, _, _ in calls]
+    assert len(calls) == sweep.layer_calls
+    assert set(shapes) == {(*tiny.tokens().shape, 32)}
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_fewer_share_a_call_where_memory_is_short(llama, monkeypatch, error):
+    expected = dict(mp.sweep(llama, tiny.tokens(), SOME, positions="last"))
+    calls = _calls(monkeypatch)
+    counted = Conductor.call
+
+    def small(self, layer, residual, arguments, block=None):
+        if len(residual) > 4:
+            raise error
+        return counted(self, layer, residual, arguments, block)
+
+    monkeypatch.setattr(Conductor, "call", small)
+    sweep = mp.sweep(llama, tiny.tokens(), SOME, positions="last")
+    found = dict(sweep)
+    assert sum(count for _, count, _ in calls) == sweep.layer_calls * len(tiny.tokens())
+    for route, logits in expected.items():
+        assert torch.allclose(found[route], logits, atol=1e-5)
+
+
+def test_other_errors_and_a_single_stream_that_is_too_large_are_raised(llama, monkeypatch):
+    for error in (RuntimeError("shapes do not fit"), torch.OutOfMemoryError("out of memory")):
+
+        def fails(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(Conductor, "call", fails)
+        with pytest.raises(type(error), match=str(error)):
+            list(mp.sweep(llama, tiny.tokens(), SOME))
+
+
+def test_blocks_are_the_logits_in_pieces(llama, monkeypatch):
+    monkeypatch.setattr("mechpaint.sweeping.TAIL_BYTES", 4 * tiny.VOCABULARY * 7)
+    found: dict[Route, list[torch.Tensor]] = {}
+    sweep = mp.sweep(llama, tiny.tokens(), SOME)
+    for route, positions, logits in sweep.blocks():
+        assert positions.start == sum(map(len, found.setdefault(route, [])))
+        assert len(logits) == positions.stop - positions.start <= 7
+        found[route].append(logits)
+    for route, logits in sweep:
+        assert torch.allclose(torch.cat(found[route]), logits.flatten(0, 1), atol=1e-5)
 
 
 def test_very_long_routes_do_not_hit_the_recursion_limit(llama):

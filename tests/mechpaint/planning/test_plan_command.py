@@ -32,13 +32,15 @@ def plan(monkeypatch):
 def test_a_configuration_alone_is_planned_with_the_counts_of_the_loaded_model(plan, folder, tmp_path):
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "config.json").write_text((folder / "config.json").read_text())
-    items = ("--task", "facts", "--limit", "4")
+    items = ("--task", "facts", "--limit", "4", "--batch-size", "8")
     loaded = json.loads(plan("analyze", *SMALL, "--model", folder, *items, "--dry-run", "--json").stdout)
     shaped = json.loads(plan("plan", *SMALL, "--model", folder, *items, "--json").stdout)
     there = json.loads(plan("plan", *SMALL, "--model", folder, *items, "--on", "h100", "--json").stdout)
     timed = {"minutes", "hours", "hours with them", "where"}
     for name in shaped.keys() - timed:
-        assert shaped[name] == loaded[name] == there[name], name
+        assert shaped[name] == loaded[name], name
+    for name in shaped.keys() - timed - {"activations, GB", "memory, GB"}:  # more visits share a call there
+        assert shaped[name] == there[name], name
     assert (shaped["where"], there["where"]) == ("here", "1 x h100, float32")
     alone = plan("plan", *SMALL, "--model", tmp_path / "only", *items, fails=2).stderr
     assert "comes without a tokenizer" in alone
