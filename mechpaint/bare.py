@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -29,12 +30,27 @@ class BareLayers:
     def __init__(self, model: TransformerBridge) -> None:
         self._model = model
         self._wrapped = list(model.blocks)
-        parts = [part for layer in self._wrapped for part in layer.modules()]
-        self._parts = [part for part in parts if isinstance(part, HookPoint | GeneralizedComponent)]
-        self._is_latent = any(isinstance(part, MLAAttentionBridge) for part in parts)
-        # accelerate puts a forward of its own into a module that it moves tensors to, which a copy would not have
-        self._is_spread = any("_hf_hook" in vars(part) for part in parts)
-        self._layers: list[nn.Module] | None = None
+
+    @cached_property
+    def _parts(self) -> list[nn.Module]:
+        return [part for layer in self._wrapped for part in layer.modules()]
+
+    @cached_property
+    def _hookable(self) -> list[nn.Module]:
+        return [part for part in self._parts if isinstance(part, HookPoint | GeneralizedComponent)]
+
+    @cached_property
+    def _is_latent(self) -> bool:
+        return any(isinstance(part, MLAAttentionBridge) for part in self._parts)
+
+    @cached_property
+    def _is_spread(self) -> bool:
+        """Whether accelerate has put a forward of its own into a module, which a copy would not have."""
+        return any("_hf_hook" in vars(part) for part in self._parts)
+
+    @cached_property
+    def _layers(self) -> list[nn.Module]:
+        return [_bare(layer) for layer in self._wrapped]
 
     def unheard(self) -> list[nn.Module] | None:
         """The bare layers, if running them in place of the bridge's can make no difference to anyone.
@@ -45,11 +61,7 @@ class BareLayers:
         """
         if torch.is_grad_enabled() or self._model.training or self._is_processed() or self._is_latent:
             return None
-        if self._is_spread or self.heard():
-            return None
-        if self._layers is None:
-            self._layers = [_bare(layer) for layer in self._wrapped]
-        return self._layers
+        return None if self._is_spread or self.heard() else self._layers
 
     def heard(self) -> bool:
         """Whether anybody has a hook in a layer."""
@@ -63,7 +75,7 @@ class BareLayers:
 
     def _listeners(self) -> Iterator[object]:
         """Hooks on what bare layers leave out: nothing else of theirs is another object than the bridge's."""
-        for part in map(vars, self._parts):
+        for part in map(vars, self._hookable):
             yield from cast(dict[int, object], part["_forward_hooks"]).values()
             yield from filter(_is_foreign, cast(dict[int, object], part["_forward_pre_hooks"]).values())
 
@@ -77,7 +89,9 @@ def _bare(module: nn.Module) -> nn.Module:
     """A module in which nothing is wrapped. Its parameters, buffers and hooks are those of what was wrapped."""
     while isinstance(module, GeneralizedComponent) and module.original_component is not None:
         module = module.original_component
-    bare = copy.copy(module)
     children = cast(dict[str, Any], vars(module)["_modules"])
+    if not children:
+        return module
+    bare = copy.copy(module)
     vars(bare)["_modules"] = {name: child if child is None else _bare(child) for name, child in children.items()}
     return bare

@@ -11,6 +11,8 @@
         FineTuningError   training that cannot be: settings, labelled texts, or a model that gets no such head
         TaskError         no such task, no items, a source that cannot be read
         HarnessError      what lm-eval hands its model does not fit: an argument, a route, a cache of answers
+        ShardError        no share of a run: 0/8, 9/8
+        EngineError       an engine that cannot be had, or whose workers see another run
         NoRuns            no folder that runs could be in, no such run in it, or several
         AccountError      a run of an earlier version, or of an analysis that is not there
         ComparisonError   runs that cannot be compared: of different analyses, or with nothing in common
@@ -36,6 +38,7 @@
         MissingCell       it is not there
         DamagedCell       other bytes than were written, other columns, another number of rows
       IncompleteRun       a run of which cells are missing or damaged; the command line exits with 1
+      WorkersLost         workers of an engine that ended, one after the other; the command line exits with 1
       WeightsError        packaged weights that are missing or damaged; the command line exits with 1
 
 Each message says what was given, what was expected, and what to do.

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +66,18 @@ class _Seen(Exception):
     """Ends the probing forward pass."""
 
 
+_SEEN: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
+"""What was seen of layers before: it cannot change while they live, and looking takes as long as some layer calls."""
+
+
 def outputs(model: TransformerBridge, layer: nn.Module) -> int | None:
     """How long a tuple layers return, None for no tuple: seen on one token, with everybody's hooks silent."""
+    if layer not in _SEEN:
+        _SEEN[layer] = _look(model, layer)
+    return _SEEN[layer]
+
+
+def _look(model: TransformerBridge, layer: nn.Module) -> int | None:
     name = type(model.original_model).__name__
     seen: list[Any] = []
 

@@ -142,8 +142,7 @@ class Sweep(Showing):
             same tensor, so copy it before writing to it.
         """
         calls = _Calls(self._conductor, self._tokens, self._attention_mask, self._inputs)
-        # who listens expects the batch as it is
-        agenda = Agenda[_Stream](1 if self._conductor.heard() else self._visits_at_once())
+        agenda = Agenda[_Stream](1 if calls.heard else self._visits_at_once())
         done = [(self._tree.root, calls.embeddings)]
         while done or agenda:
             while done:
@@ -226,6 +225,8 @@ class _Calls:
         self.embeddings = self._recording(1).embeddings
         with torch.no_grad():
             self._layers = conductor.fastest()
+        self.heard = self._layers is conductor.layers and conductor.heard()
+        """Whether somebody listens in the layers, who expects the batch as it is."""
 
     def outputs(self, layer: int, streams: list[_Stream], agenda: Agenda[_Stream]) -> list[Residual]:
         """What a layer makes of each stream. Where memory does not suffice for so many, the agenda gives fewer."""

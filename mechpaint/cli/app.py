@@ -20,12 +20,13 @@ from rich.text import Text
 import mechpaint
 from mechpaint.analysis import Analysis
 from mechpaint.cli.compare import compare_command
+from mechpaint.cli.engines import engine_of, in_this_process, shard_of
 from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
 from mechpaint.cli.plan import plan_commands
 from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
-from mechpaint.cli.printing import print_finished, print_plan
+from mechpaint.cli.printing import print_made, print_plan
 from mechpaint.cli.report import report_command
 from mechpaint.cli.runs import runs_command
 from mechpaint.cli.telling import EPILOG, caution, given_command, tell, told
@@ -71,7 +72,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     )
     for name, analysis in registry.analyses.items():
         common = kind_of(analysis).options(analysis)
-        command = command_for(analysis, common, lambda made, options: _analyze(registry, made, options))
+        command = command_for(analysis, common, lambda made, options: _analyze(registry, files, made, options))
         analyze.command(name, help=escape(visible(analysis.question)), epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.add_typer(plan_commands(registry), name="plan")
@@ -135,16 +136,20 @@ def _first_line(thing: Any) -> str:
     return visible((thing.__doc__ or "").strip().partition("\n")[0])
 
 
-def _analyze(registry: Registry, analysis: Analysis, options: dict[str, Any]) -> None:
+def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, options: dict[str, Any]) -> None:
     """What `mechpaint analyze NAME` does, errors told in a line."""
     with told("what was done is kept; give the same command again to go on"):
-        plan = kind_of(type(analysis)).plan(analysis, registry, options)
+        shard, out = shard_of(options), Path(options["out"])
+        engine = None if options["dry_run"] else engine_of(analysis, options, files)
+        plan = kind_of(type(analysis)).plan(analysis, registry, in_this_process(options))
+        from mechpaint.runs.running import remaining, run, run_shard
+
         if options["dry_run"]:
-            from mechpaint.runs.running import remaining
-
-            print_plan(plan.forecast() | remaining(plan, Path(options["out"])), options["json"])
+            print_plan(plan.forecast() | remaining(plan, out, shard), options["json"])
             return
-        from mechpaint.runs.running import run
-
-        finished = run(plan, Path(options["out"]), given_command(), caution)
-    print_finished(finished, options["json"])
+        command = given_command(without="--shard")
+        if shard is None:
+            made = run(plan, out, command, caution, engine)
+        else:
+            made = run_shard(plan, out, command, shard, caution, engine)
+    print_made(made, options["json"])

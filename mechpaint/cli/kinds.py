@@ -39,6 +39,16 @@ ROUTE_OPTIONS = {
 
 _EVERY = {
     "out": Option(str, "runs", "The folder of all runs."),
+    "shard": Option(
+        str | None, None, "I/N, such as 2/8: compute only this share, where N processes work in one folder of runs."
+    ),
+    "engine": Option(str, "here", "What computes: here, or ray (workers of a Ray cluster, or of one for this run)."),
+    "workers": Option(
+        int | None, None, "How many workers of Ray; by default one a GPU, or where there is none one a processor."
+    ),
+    "ray_address": Option(
+        str | None, None, "The Ray cluster, such as 10.0.0.1:6379; by default RAY_ADDRESS, or else this machine."
+    ),
     "dry_run": Option(bool, False, "Say what would be done and what it costs, then stop."),
     "json": Option(bool, False, "Print the results as JSON."),
 }

@@ -18,7 +18,25 @@ from mechpaint.visible import visible
 
 if TYPE_CHECKING:
     from mechpaint.comparing import Compared
+    from mechpaint.runs.finished import Finished, Unfinished
+
+
+def print_made(made: Finished | Unfinished, as_json: bool) -> None:
+    """Print what a run, or a share of one, comes to.
+
+    Args:
+        made: The run.
+        as_json: Whether to print JSON.
+    """
     from mechpaint.runs.finished import Finished
+
+    if isinstance(made, Finished):
+        print_finished(made, as_json)
+    elif as_json:
+        shown = {"run": str(made.folder), "shard": str(made.shard), "cells": made.cells, "missing": made.missing}
+        print(json.dumps(shown, indent=2))  # noqa: T201
+    else:
+        print(f"shard {made.shard}: {made.done}\n{made.left}")  # noqa: T201
 
 
 def print_finished(finished: Finished, as_json: bool) -> None:

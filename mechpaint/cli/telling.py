@@ -16,7 +16,7 @@ from rich.text import Text
 from mechpaint.errors import InputError
 from mechpaint.files import CannotWrite
 from mechpaint.packaged import WeightsError
-from mechpaint.runs.damage import CellError, IncompleteRun
+from mechpaint.runs.damage import CellError, IncompleteRun, WorkersLost
 from mechpaint.visible import visible
 
 EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
@@ -35,16 +35,26 @@ def told(interrupted: str) -> Generator[None]:
         _fail(error, 2)
     except CellError as error:
         _fail(CellError(f"{error}. Give the same command again: it computes what is missing"), 1)
-    except (CannotWrite, IncompleteRun, WeightsError) as error:
+    except (CannotWrite, IncompleteRun, WeightsError, WorkersLost) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         _say(f"[red]interrupted[/red]: {interrupted}")
         raise typer.Exit(130) from None
 
 
-def given_command() -> str:
-    """The command that is running, to be given again."""
-    return shlex.join(["mechpaint", *sys.argv[1:]])
+def given_command(without: str | None = None) -> str:
+    """The command that is running, to be given again.
+
+    Args:
+        without: An option that has a value, to be left out with it.
+    """
+    words = ["mechpaint", *sys.argv[1:]]
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if without is None or not (without in (before, word) or word.startswith(f"{without}="))
+    ]
+    return shlex.join(kept)
 
 
 def tell(error: Exception) -> None:

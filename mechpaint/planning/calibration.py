@@ -142,7 +142,12 @@ def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
     a_route = max(0.0, asking.seconds(PrefixTree(beginnings), 3) - alone) / (steps - 1)
     a_call = max(alone - a_route, 0.1 * alone) / steps
     some = _some(tree, int(BUDGET / (a_route + a_call * tree.layer_calls / len(tree.routes))))
-    seconds = asking.seconds(some, 1 if len(some.routes) < len(tree.routes) else 3)
+    seconds = asking.seconds(some)
+    while seconds < BUDGET / 4 and len(some.routes) < len(tree.routes):  # visits of several routes may share calls
+        some = _some(tree, 2 * len(some.routes))
+        seconds = asking.seconds(some)
+    if seconds < BUDGET:  # the first time is slower
+        seconds = asking.seconds(some, 3)
     more_calls, more_routes = some.layer_calls - steps, len(some.routes) - 1
     if more_calls > 0:
         a_call = max(0.5 * a_call, (seconds - alone - more_routes * a_route) / more_calls)

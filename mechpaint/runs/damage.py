@@ -17,3 +17,7 @@ class DamagedCell(CellError):
 
 class IncompleteRun(RuntimeError):
     """A run with cells that are missing or damaged, of which nothing is told: which, and what computes them."""
+
+
+class WorkersLost(RuntimeError):
+    """Workers that ended without a word, one after the other: at which cell, the last of them how, and what to do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 from mechpaint.analysis import Advance, Experiment, Record
 from mechpaint.runs.account import Account
 from mechpaint.runs.cells import labelled
+from mechpaint.runs.engines import processors
 from mechpaint.runs.plan import Cell, Plan, cell_name, settings_details
 from mechpaint.runs.provenance import plugin_versions
 from mechpaint.runs.versions import digest, versions
@@ -35,7 +35,7 @@ class ExperimentPlan(Plan):
         Args:
             analysis: What to run.
         """
-        here = _processors()
+        here = processors()
         return cls(analysis, min(here, analysis.at_once or here))
 
     def config(self) -> dict[str, Any]:
@@ -73,10 +73,3 @@ class ExperimentPlan(Plan):
 
     def _measure(self, label: str, advance: Advance) -> Iterable[Record]:
         return labelled(label, self.analysis.measure(label, advance))
-
-
-def _processors() -> int:
-    """How many this process may use."""
-    # not on every system
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -31,7 +31,8 @@ from mechpaint.runs.account import ACCOUNT, Account
 from mechpaint.runs.cells import Cells
 from mechpaint.runs.inventory import PLAN
 from mechpaint.runs.others import CONTENTS, contents
-from mechpaint.runs.plan import Cell
+from mechpaint.runs.plan import Cell, Plan
+from mechpaint.runs.provenance import plugin_versions
 from mechpaint.runs.versions import NO_PLUGINS, VERSIONS_THAT_MATTER, fingerprint, plain, versions
 
 
@@ -53,6 +54,16 @@ class RunFolder(Cells):
         self.versions = versions(plugins)
         super().__init__(out / analysis / fingerprint(config, plugins), schema)
         self._plugins = plugins
+
+    @classmethod
+    def of(cls, plan: Plan, out: Path) -> RunFolder:
+        """The folder of a plan.
+
+        Args:
+            plan: What is run.
+            out: The folder of all runs.
+        """
+        return cls(out, plan.analysis.name, plan.config(), plan.schema(), plugin_versions(plan.made_of()))
 
     def begin(self, account: Account, command: str, cells: Sequence[Cell]) -> None:
         """Make the folder, and write down what it is for. What a killed process left half written goes.

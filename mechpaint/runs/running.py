@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
-import torch
 from rich.progress import Progress, TaskID
 
-from mechpaint.analysis import Advance, Record
 from mechpaint.progress import progress
 from mechpaint.report import write_report
+from mechpaint.runs.account import Account
 from mechpaint.runs.damage import DamagedCell, MissingCell
-from mechpaint.runs.finished import Finished, Taken
+from mechpaint.runs.engines import Engine, Here, Threads
+from mechpaint.runs.finished import Finished, Taken, Unfinished
 from mechpaint.runs.folder import RunFolder
-from mechpaint.runs.others import Held, Others
-from mechpaint.runs.plan import Cell, ItemsCell, Plan
-from mechpaint.runs.provenance import plugin_versions
+from mechpaint.runs.others import Others
+from mechpaint.runs.plan import Cell, Plan
+from mechpaint.runs.shard import Shard
+from mechpaint.runs.working import Work
 
 
 def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=4)  # the line that called `run`
 
 
-def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn) -> Finished:
+def run(
+    plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn, engine: Engine | None = None
+) -> Finished:
     """Compute what is missing or damaged, then draw the report.
 
     What other runs in the folder hold of it is taken over. The run is whole without them.
@@ -40,33 +41,54 @@ def run(plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn
         out: The folder of all runs.
         command: How to run it again, for the report.
         warn: Called with a line for each cell that is damaged; by default it becomes a Python warning.
+        engine: What computes the cells; by default this process, as the plan says.
 
     Raises:
         CannotWrite: The disk is full or cannot be written.
         CellError: A cell was removed or damaged after it was computed or checked.
+        EngineError: The engine cannot be had, or its workers see another run.
+        WorkersLost: A cell has ended all workers that computed it.
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
-    began = time.monotonic()
-    folder = _folder(plan, out)
-    cells = plan.cells()
-    account = plan.account().telling(_provenance(folder))
-    folder.begin(account, command, cells)
-    missing = _missing(folder, cells, warn)
-    with progress() as bar:
-        shown = bar.add_task("", total=sum(cell.ticks for cell in missing), visible=bool(missing))
-        work = _Work(folder, Others(folder.path, plan.schema(), missing), bar, shown)
-        at_once = plan.at_once()
-        if at_once is None:
-            for cell in missing:
-                work.do(cell)
-        else:
-            _do_at_once(work, missing, at_once)
-    report = account.report(folder.collect([cell.name for cell in cells]))
-    page = write_report(report, folder.path, account.details, command)
-    return Finished(folder.path, page, report, work.computed, time.monotonic() - began, work.taken())
+    begun = _Begun.of(plan, out, command)
+    kept = begun.compute(_missing(begun.folder, begun.cells, warn), engine)
+    return begun.finished(kept)
 
 
-def remaining(plan: Plan, out: Path) -> dict[str, int]:
+def run_shard(
+    plan: Plan,
+    out: Path,
+    command: str,
+    shard: Shard,
+    warn: Callable[[str], None] = _warn,
+    engine: Engine | None = None,
+) -> Finished | Unfinished:
+    """Compute a share of what is missing or damaged. Draw the report if then nothing is missing any more.
+
+    For processes that something else starts, on one machine or many, with one folder of all runs.
+
+    Args:
+        plan: What to do, the same for all of them.
+        out: The folder of all runs.
+        command: How to run all of it again, for the report.
+        shard: Which share.
+        warn: Called with a line for each cell of the share that is damaged; by default it becomes a Python warning.
+        engine: What computes the cells; by default this process, as the plan says.
+
+    Raises:
+        CannotWrite: The disk is full or cannot be written.
+        CellError: A cell was removed or damaged after it was computed or checked.
+        EngineError: The engine cannot be had, or its workers see another run.
+        WorkersLost: A cell has ended all workers that computed it.
+        KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
+    """
+    begun = _Begun.of(plan, out, command)
+    kept = begun.compute(_missing(begun.folder, shard.of(begun.cells), warn), engine)
+    missing = len(_missing(begun.folder, begun.cells, lambda message: None))
+    return begun.unfinished(kept, shard, missing) if missing else begun.finished(kept)
+
+
+def remaining(plan: Plan, out: Path, shard: Shard | None = None) -> dict[str, int]:
     """How much of a plan is to be computed, as it stands now: numbers of cells by what there is of them.
 
     Nothing is written. Cells that are damaged count as those that are missing.
@@ -74,8 +96,11 @@ def remaining(plan: Plan, out: Path) -> dict[str, int]:
     Args:
         plan: What to do.
         out: The folder of all runs.
+        shard: The share whose cells are counted; by default all are.
     """
-    folder, cells = _folder(plan, out), plan.cells()
+    folder, cells = RunFolder.of(plan, out), plan.cells()
+    if shard is not None:
+        cells = shard.of(cells)
     missing = _missing(folder, cells, lambda message: None)
     others = Others(folder.path, plan.schema(), missing)
     held = [others.held(cell) for cell in missing]
@@ -87,8 +112,68 @@ def remaining(plan: Plan, out: Path) -> dict[str, int]:
     }
 
 
-def _folder(plan: Plan, out: Path) -> RunFolder:
-    return RunFolder(out, plan.analysis.name, plan.config(), plan.schema(), plugin_versions(plan.made_of()))
+@dataclass(frozen=True)
+class _Begun:
+    """A run whose folder is there, and says what it is for."""
+
+    plan: Plan
+    folder: RunFolder
+    cells: Sequence[Cell]
+    account: Account
+    command: str
+    since: float
+
+    @classmethod
+    def of(cls, plan: Plan, out: Path, command: str) -> _Begun:
+        since = time.monotonic()
+        folder, cells = RunFolder.of(plan, out), plan.cells()
+        account = plan.account().telling(_provenance(folder))
+        folder.begin(account, command, cells)
+        return cls(plan, folder, cells, account, command, since)
+
+    def compute(self, cells: Sequence[Cell], engine: Engine | None) -> list[Taken]:
+        work = Work(self.folder, Others(self.folder.path, self.plan.schema(), cells))
+        with progress() as bar:
+            shown = bar.add_task("", total=sum(cell.ticks for cell in cells), visible=bool(cells))
+            return (engine or _engine(self.plan)).do(work, cells, _Shown(bar, shown))
+
+    def finished(self, kept: Sequence[Taken]) -> Finished:
+        folder, account = self.folder, self.account
+        report = account.report(folder.collect([cell.name for cell in self.cells]))
+        page = write_report(report, folder.path, account.details, self.command)
+        return Finished(folder.path, page, report, _computed(kept), self._seconds(), Taken.all_of(kept))
+
+    def unfinished(self, kept: Sequence[Taken], shard: Shard, missing: int) -> Unfinished:
+        taken = Taken.all_of(kept)
+        return Unfinished(self.folder.path, shard, len(self.cells), missing, _computed(kept), self._seconds(), taken)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self.since
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A bar on the terminal, for engines."""
+
+    bar: Progress
+    task: TaskID
+
+    def show(self, label: str) -> None:
+        self.bar.update(self.task, description=label)
+
+    def advance(self, ticks: int) -> None:
+        self.bar.advance(self.task, ticks)
+
+
+def _engine(plan: Plan) -> Engine:
+    """This process, in the way that the plan allows."""
+    at_once = plan.at_once()
+    return Here() if at_once is None else Threads(at_once)
+
+
+def _computed(kept: Sequence[Taken]) -> int:
+    """How many of the cells that were kept were computed, whole or in part."""
+    return sum(not taken.cells for taken in kept)
 
 
 def _missing(folder: RunFolder, cells: Sequence[Cell], warn: Callable[[str], None]) -> list[Cell]:
@@ -107,89 +192,3 @@ def _missing(folder: RunFolder, cells: Sequence[Cell], warn: Callable[[str], Non
 def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
     named = ", ".join(f"{name} {version}" for name, version in folder.versions.items())
     return [("versions", named), ("fingerprint", folder.path.name)]
-
-
-class _Stopped(BaseException):
-    """Raised in a cell that is to stop. No `Exception`, so that nothing in the cell takes it for its own."""
-
-
-class _Work:
-    """Computes cells and keeps them, until one fails or all are told to stop."""
-
-    def __init__(self, folder: RunFolder, others: Others, bar: Progress, shown: TaskID) -> None:
-        self._folder = folder
-        self._others = others
-        self._bar = bar
-        self._shown = shown
-        self._stop = Event()
-        self._kept: list[Held] = []
-
-    @property
-    def computed(self) -> int:
-        """How many cells were computed and kept, whole or in part."""
-        return sum(not held.whole for held in self._kept)
-
-    def taken(self) -> Taken:
-        """What was taken over from other runs."""
-        runs = sorted({run for held in self._kept for run in held.runs})
-        in_part = sum(bool(held.records) and not held.whole for held in self._kept)
-        return Taken(sum(held.whole for held in self._kept), in_part, tuple(runs))
-
-    def do(self, cell: Cell) -> None:
-        """Compute a cell and put it in its place, unless another process has done so, before or meanwhile."""
-        told = 0
-
-        def advance(ticks: int) -> None:
-            nonlocal told
-            if self._stop.is_set():
-                raise _Stopped
-            told += ticks
-            self._bar.advance(self._shown, ticks)
-
-        try:
-            advance(0)
-            self._bar.update(self._shown, description=cell.label)
-            if not self._folder.has(cell.name, cell.rows):
-                held = self._others.held(cell)
-                records = _all_records(cell, held, advance)
-                if not self._folder.has(cell.name, cell.rows):
-                    self._folder.write(cell.name, records)
-                    self._kept.append(held)
-            self._bar.advance(self._shown, cell.ticks - told)
-        except BaseException:
-            self.stop()  # here and not where it is noticed: this thread would begin another cell before
-            raise
-
-    def stop(self) -> None:
-        """Make all cells stop where they next advance."""
-        self._stop.set()
-
-
-def _all_records(cell: Cell, held: Held, advance: Advance) -> list[Record]:
-    """A cell's records: those that other runs hold, and the others computed."""
-    if isinstance(cell, ItemsCell):
-        return list(cell.complete(advance, held.records))
-    return list(held.records if held.whole else cell.compute(advance))
-
-
-def _do_at_once(work: _Work, cells: Sequence[Cell], at_once: int) -> None:
-    """Compute cells in threads. Small tensor operations leave Python to the others, and gain nothing from more."""
-    with _one_thread_of_torch(), ThreadPoolExecutor(at_once) as pool:
-        try:
-            for done in as_completed([pool.submit(work.do, cell) for cell in cells]):
-                error = done.exception()
-                if error is not None and not isinstance(error, _Stopped):
-                    raise error
-        except BaseException:
-            work.stop()
-            raise
-
-
-@contextmanager
-def _one_thread_of_torch() -> Generator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

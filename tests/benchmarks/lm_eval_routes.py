@@ -27,7 +27,8 @@ from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
 from mechpaint.scoring import score_items
 from mechpaint.tasks import LmEval
-from tests.benchmarks.__main__ import paper_suite, seconds
+from tests.benchmarks.__main__ import seconds
+from tests.benchmarks.paper_suite import paper_suite
 
 NAMES = ("lambada_openai", "arc_easy", "arc_challenge", "hellaswag", "winogrande")
 ROWS_AT_ONCE = 32

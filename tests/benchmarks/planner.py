@@ -113,7 +113,7 @@ def compare(table: Table, name: str, source: str, folder: Path) -> None:
         cost = with_weights.costs[0]
         table.add_row(
             name,
-            f"{with_weights.items[str(size.task)]} x {str(size.task).partition(":")[0]}",
+            f"{with_weights.items[str(size.task)]} x {str(size.task).partition(':')[0]}",
             f"{cost.layer_calls:,}",
             f"{measured:.2f}",
             f"{with_weights.seconds:.2f}",

@@ -6,6 +6,7 @@
     python FILE      for real, with the same stand-in
     python examples/export.py NAME   the notebook is there; the notebooks' own tests execute it
     mechpaint-lm-eval …   for real, with the same stand-in; lm-eval's own tasks, which take long to find, are unknown
+    sbatch FILE      the commands in the file, as SLURM starts them for the first of its array
     git, cd          for real, with a small repository in the place of this one
     make TARGET      `make -n`: the target and all it needs are there
     pip install …    the extras are this project's, and files that are named are there; another package's modules and
@@ -143,6 +144,14 @@ def _lm_eval(words: list[str], place: Place) -> None:
         lm_eval_command()
 
 
+def _sbatch(words: list[str], place: Place) -> None:
+    text = place.file(words[1]).read_text()
+    first = re.search(r"^#SBATCH --array=(\d+)-\d+$", text, re.M)[1]
+    for line in text.replace("$SLURM_ARRAY_TASK_ID", first).splitlines():
+        if not line.startswith(("#", "export ")):
+            carry_out(shlex.split(line), place)
+
+
 def _python(words: list[str], place: Place) -> None:
     if words[1] == "-m":
         assert importlib.util.find_spec(words[2]), words[2]
@@ -217,6 +226,7 @@ KINDS: dict[str, Callable[[list[str], Place], None]] = {
     "mechpaint": _mechpaint,
     "mechpaint-lm-eval": _lm_eval,
     "python": _python,
+    "sbatch": _sbatch,
     "git": _git,
     "cd": _cd,
     "make": _make,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import os
@@ -218,9 +219,46 @@ def test_what_is_taken_over_is_told_before_and_after(mechpaint, made_up, tmp_pat
     assert (plan["cells there"], plan["cells that other runs hold"]) == (2, 0)
 
 
+def test_shards_say_what_is_missing_and_the_last_draws_the_report(mechpaint, made_up, tmp_path):
+    given = ("analyze", "walks", "--out", "runs")
+    plan = json.loads(mechpaint(*given, "--shard", "2/3", "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert (plan["cells"], plan["cells there"]) == (1, 0)
+    assert not list(tmp_path.iterdir())
+    done = mechpaint(*given, "--shard", "1/3")
+    (run,) = Path("runs/walks").iterdir()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "shard 1/3: 2 cells computed in 0 s",
+        "of the run's 4 cells 2 are still missing: other shards, or the command without --shard, compute them. When "
+        f"all are there: mechpaint report {run}",
+    ]
+    shown = json.loads(mechpaint(*given, "--shard=2/3", "--json").stdout)
+    assert shown == {"run": str(run), "shard": "2/3", "cells": 4, "missing": 1}
+    assert json.loads((run / "plan.json").read_text())["command"] == "mechpaint analyze walks --out runs --json"
+    early = mechpaint("report", run)
+    assert early.returncode == 1
+    assert "of its 4 cells 1 missing (02-seed-2)" in early.stderr
+    assert "report: " in mechpaint(*given, "--shard", "3/3").stdout
+    assert "--shard" not in (run / "report.html").read_text()
+    assert "all was computed before" in mechpaint(*given).stdout
+
+
+def test_ray_where_it_is_missing_is_told(mechpaint, made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = mechpaint("analyze", "walks", "--engine", "ray", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Ray, which is not installed: pip install 'mechpaint[ray]'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["walks", "--shard", "0/2"], "there is no shard 0/2; expected I/N with I from 1 to N"),
+        (["walks", "--shard", "two"], "cannot read the shard 'two'; expected I/N, such as 2/8"),
+        (["walks", "--engine", "steam"], "there is no engine 'steam'; there are: here, ray"),
+        (["walks", "--workers", "2"], "--workers is of the engine ray; expected --engine ray with it"),
+        (["walks", "--ray-address", "auto"], "--ray-address is of the engine ray"),
         (["walks", "--steps", "0"], "expected 1 step or more, got 0"),
         (["walks", "--seeds", "1,x"], "expected whole numbers separated by commas, such as 1,3,5, got '1,x'"),
         (["walks", "--scales", "1,x"], "expected numbers separated by commas, such as 0.1,1,10, got '1,x'"),

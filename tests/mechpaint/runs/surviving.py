@@ -51,11 +51,14 @@ class Lesions(RouteAnalysis):
         )
 
 
+def planned(model: Path, limit: int) -> ScoredPlan:
+    """A cell for some 32 items of each of two tasks."""
+    return ScoredPlan.of(Lesions(), Subject(mp.load(model), "tiny"), Settings((Facts(), IndirectObject()), limit))
+
+
 def lesions(model: Path, out: Path, limit: int) -> Finished:
-    """Run it, in a cell for some 32 items of each of two tasks."""
-    subject = Subject(mp.load(model), "tiny")
-    plan = ScoredPlan.of(Lesions(), subject, Settings((Facts(), IndirectObject()), limit))
-    return run(plan, out, "mechpaint analyze lesions")
+    """Run it."""
+    return run(planned(model, limit), out, "mechpaint analyze lesions")
 
 
 def started(model: Path, out: Path, limit: int, first: Callable[[], object]) -> ForkServerProcess:

@@ -12,17 +12,20 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 
 from mechpaint.analysis import Experiment
 from mechpaint.files import CannotWrite
 from mechpaint.report import Report
 from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.running import run
-from tests.mechpaint.runs.surviving import PROCESSES, DieWriting, lesions, started
+from mechpaint.runs.running import run, run_shard
+from mechpaint.runs.shard import Shard
+from tests.mechpaint.runs.surviving import PROCESSES, DieWriting, lesions, planned, started
 
 LIMIT = 40
 CELLS = 4
@@ -105,6 +108,26 @@ def test_two_processes_in_one_folder_do_not_harm_each_other(folder, tmp_path, wh
     assert not _left(tmp_path)
     assert _written(run_folder) == whole
     assert lesions(folder, tmp_path, LIMIT).computed == 0
+
+
+def _shard(model: Path, out: Path, shard: Shard, together: Barrier) -> None:
+    torch.set_num_threads(1)
+    plan = planned(model, LIMIT)
+    together.wait()
+    run_shard(plan, out, "mechpaint analyze lesions", shard)
+
+
+def test_two_shards_at_the_same_moment_leave_the_same(folder, tmp_path, whole):
+    together = PROCESSES.Barrier(2)
+    shards = [PROCESSES.Process(target=_shard, args=(folder, tmp_path, Shard(i, 2), together)) for i in (1, 2)]
+    for process in shards:
+        process.start()
+    for process in shards:
+        process.join(60)
+    assert [process.exitcode for process in shards] == [0, 0]
+    (run_folder,) = tmp_path.glob("lesions/*")
+    assert not _left(tmp_path)
+    assert _written(run_folder) == whole
 
 
 @dataclass(frozen=True)

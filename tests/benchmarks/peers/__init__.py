@@ -1,0 +1,1 @@
+"""This library against what people would use in its place, on the same tokens: `make bench-peers`."""
