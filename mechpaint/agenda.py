@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
-_OPEN_A_PLACE = 16
+OPEN_A_PLACE = 16
 """How many streams may wait, for each visit of a call: with these, the suite takes hardly more calls than with any."""
 
 
@@ -60,7 +60,7 @@ class Agenda(Generic[Stream]):
 
     def _next(self) -> int:
         newest = self._open[-1].layers[0]
-        if len(self._open) > _OPEN_A_PLACE * (self.at_once - 1):
+        if len(self._open) > OPEN_A_PLACE * (self.at_once - 1):
             return newest
         waits: dict[int, int] = {newest: 0}
         for stream in self._open:

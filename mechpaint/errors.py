@@ -16,6 +16,7 @@
         NoRuns            no folder that runs could be in, no such run in it, or several
         AccountError      a run of an earlier version, or of an analysis that is not there
         ComparisonError   runs that cannot be compared: of different analyses, or with nothing in common
+        PlanError         no such accelerator or precision, a batch that does not fit, work that can only be measured
         PluginError       a plugin file that is not there, or in which something is wrong
         ParetoError       a search that cannot be: no budget, or no task that the model can do
         VariantError      an experiment that the paper does not define

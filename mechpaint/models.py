@@ -103,6 +103,50 @@ def load(
     return _bridge(module, own, str(model))
 
 
+def outline(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtype | None = None) -> TransformerBridge:
+    """A model without its weights, on torch's `meta` device: its shapes, from its configuration alone.
+
+    Args:
+        model: One of `PRESETS`; a folder with a `config.json`, whose tokenizer is taken if it has one; such a file; the
+            name of a model on the hub (which asks the network); or what is in such a file.
+        dtype: `"float32"` (the default), `"bfloat16"`, `"float16"`, or a torch dtype.
+
+    Raises:
+        LoadError: No such configuration, dtype or architecture, or that of a toy, which has its weights with it.
+        WeightsError: The preset's packages are missing or damaged.
+    """
+    import transformers
+
+    precision = _dtype(dtype or "float32")
+    if isinstance(model, Mapping):
+        config, source, name = cast(Any, transformers.AutoConfig).for_model(**model), None, str(model["model_type"])
+    else:
+        source, name = str(PRESETS[str(model)]() if str(model) in PRESETS else model), str(model)
+        if is_toy(source):
+            raise LoadError(f"{name} is a toy, which has no shape without weights: expected a model of Hugging Face's")
+        config = _configuration(source, name, trust_remote_code=False)
+    tokenizer = None if source is None or Path(source).is_file() else _tokenizer(source, False)
+    return _without_numbers(_kind(config), config, precision, tokenizer, name)
+
+
+def outline_of(model: TransformerBridge) -> TransformerBridge | None:
+    """A model's outline, made anew from its class and configuration.
+
+    Args:
+        model: A bridge.
+
+    Returns:
+        A bridge on torch's `meta` device; None for models that are not Hugging Face's.
+    """
+    from transformers import PreTrainedModel
+
+    original: Any = model.original_model
+    if not isinstance(original, PreTrainedModel):
+        return None
+    config = copy.deepcopy(original.config)
+    return _without_numbers(type(original), config, original.dtype, None, type(original).__name__)
+
+
 def digest(model: TransformerBridge) -> str:
     """A SHA-256 over the model's configuration and every parameter: what a run was computed with."""
     import torch
@@ -188,20 +232,37 @@ def _check_map(model: object, device: object, device_map: str | Mapping[str, str
 
 
 def _hugging_face(source: str, given: str, dtype: torch.dtype | None, trust_remote_code: bool, **placed: Any) -> Any:
-    import transformers
-
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **placed}
+    kind = _kind(_configuration(source, given, trust_remote_code))
     try:
-        config = cast(Any, transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code))
-        name = (config.architectures or [None])[0]
-        # custom code has no class in transformers; the automatic one finds it
-        kind = getattr(transformers, str(name), None) or transformers.AutoModelForCausalLM
         return kind.from_pretrained(source, dtype=dtype, attn_implementation="eager", **options)
     except (OSError, ValueError) as error:
-        raise LoadError(
-            f"cannot load the model {given!r}: {_first_line(error)}\n"
-            f"Expected a preset ({', '.join(PRESETS)}), a folder written by save_pretrained, or a name on the hub."
-        ) from error
+        raise _no_model(given, error) from error
+
+
+def _configuration(source: str, given: str, trust_remote_code: bool) -> Any:
+    import transformers
+
+    try:
+        return cast(Any, transformers.AutoConfig).from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise _no_model(given, error) from error
+
+
+def _kind(config: Any) -> Any:
+    """The class of a configuration's model."""
+    import transformers
+
+    name = (config.architectures or [None])[0]
+    # custom code has no class in transformers; the automatic one finds it
+    return getattr(transformers, str(name), None) or transformers.AutoModelForCausalLM
+
+
+def _no_model(given: str, error: Exception) -> LoadError:
+    return LoadError(
+        f"cannot load the model {given!r}: {_first_line(error)}\n"
+        f"Expected a preset ({', '.join(PRESETS)}), a folder written by save_pretrained, or a name on the hub."
+    )
 
 
 def _tokenizer(source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase | None:
@@ -251,6 +312,27 @@ def _bridge(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
         ) from error
     bridge.eval()
     _tell_devices(bridge, module)
+    return bridge
+
+
+def _without_numbers(kind: Any, config: Any, dtype: torch.dtype | None, tokenizer: Any, name: str) -> TransformerBridge:
+    """A bridge on the meta device.
+
+    TransformerLens divides matrices that several parts share, and refuses where it finds no numbers. So it is given
+    zeros, all of a matrix the same one in memory, which are taken away again.
+    """
+    import torch
+
+    from mechpaint.planning.filling import empty
+
+    with torch.device("meta"):
+        module: Any = kind(config) if hasattr(kind, "config_class") else kind.from_config(config)
+    state = module.to(dtype).state_dict()
+    zeros = {key: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for key, tensor in state.items()}
+    module.load_state_dict(zeros, assign=True)
+    module.tie_weights()
+    bridge = _bridge(module, tokenizer, name)
+    empty(bridge)
     return bridge
 
 

@@ -24,10 +24,10 @@ from mechpaint.showing import Showing, Shown
 
 Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
 
-_TAIL_BYTES = 2**27
+TAIL_BYTES = 2**27
 """How large a block of logits may be that is computed at once for several routes; a single route's may be larger."""
 
-_MOST_AT_ONCE = 32
+MOST_AT_ONCE = 32
 """How many visits a call has at most: more save no calls."""
 
 
@@ -158,7 +158,7 @@ class Sweep(Showing):
                     del output
 
     def _visits_at_once(self) -> int:
-        return max(1, min(_MOST_AT_ONCE, self._tokens_at_once // self._tokens.numel()))
+        return max(1, min(MOST_AT_ONCE, self._tokens_at_once // self._tokens.numel()))
 
     def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
@@ -178,7 +178,7 @@ class Sweep(Showing):
 
     def _tail_rows(self) -> int:
         vocabulary = int(getattr(self._conductor.model.cfg, "d_vocab", 0) or 0)
-        return _TAIL_BYTES // (4 * max(1, vocabulary))
+        return TAIL_BYTES // (4 * max(1, vocabulary))
 
 
 @dataclass(slots=True, eq=False)

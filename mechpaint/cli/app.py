@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,8 +24,9 @@ from mechpaint.cli.engines import engine_of, in_this_process, shard_of
 from mechpaint.cli.export import export_command
 from mechpaint.cli.kinds import kind_of
 from mechpaint.cli.options import command_for
+from mechpaint.cli.plan import plan_commands
 from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
-from mechpaint.cli.printing import print_made
+from mechpaint.cli.printing import print_made, print_plan
 from mechpaint.cli.report import report_command
 from mechpaint.cli.runs import runs_command
 from mechpaint.cli.telling import EPILOG, caution, given_command, tell, told
@@ -34,7 +35,7 @@ from mechpaint.plugins import Registry, built_in
 from mechpaint.sources import PluginError
 from mechpaint.visible import visible
 
-_WITH_PLUGINS = {"analyze", "export", "list", "report", "compare"}
+_WITH_PLUGINS = {"analyze", "plan", "export", "list", "report", "compare"}
 """The commands that use the registry: plugins are imported for them, and for no others."""
 
 
@@ -74,6 +75,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
         command = command_for(analysis, common, lambda made, options: _analyze(registry, files, made, options))
         analyze.command(name, help=escape(visible(analysis.question)), epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
+    app.add_typer(plan_commands(registry), name="plan")
     app.command("export", epilog=EPILOG)(export_command(registry))
     app.command("list")(_list_command(registry))
     app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
@@ -143,7 +145,7 @@ def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, optio
         from mechpaint.runs.running import remaining, run, run_shard
 
         if options["dry_run"]:
-            _print_plan(plan.forecast() | remaining(plan, out, shard), options["json"])
+            print_plan(plan.forecast() | remaining(plan, out, shard), options["json"])
             return
         command = given_command(without="--shard")
         if shard is None:
@@ -151,19 +153,3 @@ def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, optio
         else:
             made = run_shard(plan, out, command, shard, caution, engine)
     print_made(made, options["json"])
-
-
-def _print_plan(forecast: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(forecast, indent=2))  # noqa: T201
-        return
-    table = Table(title="plan (nothing was computed or written)", title_justify="left", show_header=False)
-    for name, value in forecast.items():
-        table.add_row(name, _shown(value))
-    Console().print(table)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {one}" for name, one in cast("dict[str, Any]", value).items())
-    return f"{value:,}"

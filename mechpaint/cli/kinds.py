@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mechpaint.runs.plan import Plan
     from mechpaint.subject import Subject
 
-_ROUTES = {
+ROUTE_OPTIONS = {
     "task": Option(list[str], [], "What to measure; may be given several times. `mechpaint list` shows them."),
     "limit": Option(int | None, None, "How many items of each task; by default all."),
     "batch_size": Option(
@@ -35,6 +35,8 @@ _ROUTES = {
         int | None, None, "Examples before each question of lm-eval's tasks; by default as they say."
     ),
 }
+"""What is asked, and how."""
+
 _SEARCH = {
     "limit": Option(int, 24, "How many items of each task the search scores."),
     "held_out": Option(int, 100, "How many more, which it does not see, what it found is scored on."),
@@ -101,7 +103,7 @@ def kind_of(analysis: type[Analysis]) -> Kind:
 
 
 def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks, rows = _tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
     subject = _subject(registry, options)
     from mechpaint.runs.scored import ScoredPlan, Settings
 
@@ -110,7 +112,7 @@ def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, A
 
 
 def _searched(analysis: SearchAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks, rows = _tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
     subject = _subject(registry, options)
     from mechpaint.runs.searched import SearchedPlan, SearchSettings
 
@@ -149,8 +151,17 @@ def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
     return Subject(model, options["model"], hooks)
 
 
-def _tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any]) -> tuple[Task[Any], ...]:
-    """The tasks that are asked for. A group of lm-eval's tasks is several."""
+def chosen_tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any]) -> tuple[Task[Any], ...]:
+    """The tasks that are asked for. A group of lm-eval's tasks is several.
+
+    Args:
+        registry: What there is.
+        texts: The tasks, each a name, or a name and an argument with a colon between them.
+        options: Those of `ROUTE_OPTIONS`.
+
+    Raises:
+        TaskError: No such task, or an argument that it has no use for.
+    """
     from mechpaint.tasks.lm_eval import LmEval, Sources, lm_eval_tasks
 
     sources = Sources.of_options(options["task_path"], options["task_data"], options["num_fewshot"])
@@ -166,10 +177,10 @@ def _tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any])
 
 
 KINDS = (
-    Kind(RouteAnalysis, lambda analysis: {**_model(analysis.model), **_ROUTES, **_EVERY}, _scored),
+    Kind(RouteAnalysis, lambda analysis: {**_model(analysis.model), **ROUTE_OPTIONS, **_EVERY}, _scored),
     Kind(
         SearchAnalysis,
-        lambda analysis: {**_bare_model(analysis.model), **_ROUTES, **_SEARCH, **_EVERY},
+        lambda analysis: {**_bare_model(analysis.model), **ROUTE_OPTIONS, **_SEARCH, **_EVERY},
         _searched,
     ),
     Kind(ModelAnalysis, lambda analysis: {**_model(analysis.model), **_EVERY}, _measured),

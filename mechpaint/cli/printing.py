@@ -6,9 +6,12 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from mechpaint.showing import Shown
 from mechpaint.visible import visible
@@ -56,10 +59,34 @@ def print_compared(compared: Compared, as_json: bool) -> None:
     _print(compared, "comparison", as_json, "\n".join(map(visible, compared.report.summary)))
 
 
-def _print(made: Finished | Compared, what: str, as_json: bool, said: str) -> None:
-    from mechpaint.report import Table
+def print_plan(forecast: Mapping[str, Any], as_json: bool) -> None:
+    """Print what a run would do and cost.
 
-    tables = [section for section in made.report.sections if isinstance(section, Table)]
+    Args:
+        forecast: Numbers, texts, or numbers and texts by name, each by its name.
+        as_json: Whether to print JSON.
+    """
+    if as_json:
+        print(json.dumps(forecast, indent=2))  # noqa: T201
+        return
+    table = Table(title="plan (nothing was computed or written)", title_justify="left", show_header=False)
+    for name, value in forecast.items():
+        table.add_row(name, Text(visible(_shown(value))))
+    Console().print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in cast("dict[str, Any]", value).items())
+    if isinstance(value, str):
+        return value
+    return f"{value:.4g}" if isinstance(value, float) and value >= 1e9 else f"{value:,}"
+
+
+def _print(made: Finished | Compared, what: str, as_json: bool, said: str) -> None:
+    from mechpaint import report
+
+    tables = [section for section in made.report.sections if isinstance(section, report.Table)]
     if as_json:
         summary = {t.name: [dict(zip(t.columns, row, strict=True)) for row in t.rows] for t in tables}
         print(json.dumps({what: str(made.folder), "report": str(made.page), **summary}, indent=2))  # noqa: T201

@@ -11,13 +11,14 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.conductor import Conductor
-from mechpaint.cost import Cost, timed
 from mechpaint.finetuning.benchmarks import Labelled
 from mechpaint.finetuning.classify import prepare
 from mechpaint.finetuning.copies import classifier
 from mechpaint.finetuning.encoding import Rows, encode
 from mechpaint.finetuning.heads import ROWS_AT_ONCE, Answer, features, head_alone, place_read, whole_model
 from mechpaint.finetuning.settings import FineTuning
+from mechpaint.planning.calibration import timed
+from mechpaint.planning.cost import Cost, Memory, weights
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
 
@@ -43,19 +44,20 @@ def of_training(model: TransformerBridge, data: Labelled, trees: Sequence[Prefix
     if place is None:
         with whole_model(copy, route) as answer:
             update, forward = timed(lambda: _update(answer, rows)), timed(lambda: _ask(answer, rows))
-        calls = sum(route.layer_calls for tree in trees for route in tree.routes)
+        by_part = [sum(route.layer_calls for route in tree.routes) for tree in trees]
         a_call = (updates * update + asked * forward) / len(route.steps)
         batches = sum(len(tree.routes) for tree in trees) * (updates + asked)
-        return Cost(batches, calls * (updates + asked), calls * (updates + asked), calls * a_call, memory)
+        calls = sum(by_part) * (updates + asked)
+        return Cost(batches, calls, calls, None, tuple(each * a_call for each in by_part), memory)
     one = PrefixTree([route])
     body = timed(lambda: features(model, rows, one, place)) / len(route.steps)
     with head_alone(copy, [(rows, features(model, rows, one, place)[route])]) as answer:
         update = timed(lambda: _update(answer, rows))
     passes = asked + -(-len(train) // ROWS_AT_ONCE)
-    calls, routes = sum(tree.layer_calls for tree in trees), sum(len(tree.routes) for tree in trees)
+    calls = sum(tree.layer_calls for tree in trees)
     unshared = sum(tree.layer_calls_unshared for tree in trees)
-    seconds = passes * calls * body + routes * updates * update
-    return Cost(passes * len(trees), passes * calls, passes * unshared, seconds, memory)
+    seconds = tuple(passes * tree.layer_calls * body + len(tree.routes) * updates * update for tree in trees)
+    return Cost(passes * len(trees), passes * calls, passes * unshared, None, seconds, memory)
 
 
 def _typical(rows: Rows, count: int) -> Rows:
@@ -80,12 +82,11 @@ def _all(rows: Rows) -> Int[Tensor, " example"]:
     return torch.arange(len(rows))
 
 
-def _memory(copy: TransformerBridge, rows: Rows, settings: FineTuning, learning: int) -> int:
-    """About how many bytes it takes at its peak."""
-    whole = sum(p.numel() * p.element_size() for p in copy.original_model.parameters())
+def _memory(copy: TransformerBridge, rows: Rows, settings: FineTuning, learning: int) -> Memory:
+    """About what it takes at its peak."""
     tokens = settings.batch * int(rows.lengths().max())
     # what layers make on the way is kept for the gradient
     kept = 1 if settings.learns == "head" else len(copy.blocks)
     activations = 4 * tokens * int(copy.cfg.d_model) * 24 * kept
     # weights of their own, gradients, and two running means of AdamW
-    return whole + 4 * learning + activations
+    return Memory(weights(copy) + 4 * learning, activations, 0)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from mechpaint.conductor import Conductor
-from mechpaint.cost import Cost, timed
 from mechpaint.lmeval.loading import instances_of
 from mechpaint.lmeval.quiet import quiet
 from mechpaint.lmeval.requests import Encoder
+from mechpaint.planning.calibration import timed
+from mechpaint.planning.cost import Cost, Memory, weights
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.tasks.items import Place, TaskError
 from mechpaint.tasks.task import Part, context
@@ -189,15 +190,18 @@ def cost(model: TransformerBridge, work: Sequence[Part[Any]], rows_at_once: int)
     reading = timed(lambda: _generate(model, route, longest, 1)) / _tokens(longest)
     more = timed(lambda: _generate(model, route, longest, 1 + _TIMED)) - reading * _tokens(longest)
     a_step = max(0.0, more) / _TIMED
-    seconds = sum(
-        (reading * _tokens(batch) + a_step * batch[0].most) * along.layer_calls / route.layer_calls
-        for along, batch in batches
-    )
+    seconds = [
+        sum(
+            (reading * _tokens(batch) + a_step * batch[0].most) * part.tree.routes[0].layer_calls / route.layer_calls
+            for batch in _batches(part.items, rows_at_once)
+        )
+        for part in work
+    ]
     calls = sum(along.layer_calls * batch[0].most for along, batch in batches)
-    parameters = sum(p.numel() * p.element_size() for p in model.original_model.parameters())
     positions = len(longest) * max(prompt.longest for prompt in longest)
     kept = 8 * positions * int(model.cfg.d_model) * max(along.layer_calls for along, _ in batches)
-    return Cost(len(batches), calls, calls, seconds, parameters + kept + 4 * int(model.cfg.d_vocab) * 3 * len(longest))
+    memory = Memory(weights(model), kept, 4 * int(model.cfg.d_vocab) * 3 * len(longest))
+    return Cost(len(batches), calls, calls, None, tuple(seconds), memory)
 
 
 def _batches(asked: Sequence[Prompt], rows_at_once: int) -> list[list[Prompt]]:

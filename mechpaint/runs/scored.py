@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mechpaint.analysis import Advance, ModelFacts, Record, RouteAnalysis, TaskFacts
 from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.planning.forecast import Forecast
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
 from mechpaint.runs.account import Account
@@ -24,6 +25,7 @@ from mechpaint.tasks.task import Part, Selection, Task
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from mechpaint.planning.accelerators import Roofline
     from mechpaint.subject import Subject
 
 BASELINE = "baseline"
@@ -164,22 +166,22 @@ class ScoredPlan(Plan):
 
     def forecast(self) -> dict[str, Any]:
         """Counts, and what they cost in time and memory by a measurement of a few seconds here and now."""
-        tree = self.tree
-        costs = [
-            task.cost(self.subject.model, parts, rows)
+        return self.foreseen().told()
+
+    def foreseen(self, on: Roofline | None = None) -> Forecast:
+        """What it will do and cost.
+
+        Args:
+            on: Where it is to run; None for here, which is measured.
+
+        Raises:
+            PlanError: A task can only be measured, and it is not to run here; or a batch does not fit there.
+        """
+        costs = tuple(
+            task.cost(self.subject.model, parts, rows, on)
             for task, parts, rows in zip(self.settings.tasks, self._parts(), self.rows_at_once, strict=True)
-        ]
-        return {
-            "routes": len(tree.routes),
-            "items": {fact.name: fact.items for fact in self.facts},
-            "layer calls a batch": tree.layer_calls,
-            "layer calls a batch, unshared": tree.layer_calls_unshared,
-            "batches": sum(cost.batches for cost in costs),
-            "layer calls": sum(cost.layer_calls for cost in costs),
-            "layer calls, unshared": sum(cost.layer_calls_unshared for cost in costs),
-            "memory, GB": round(max(cost.memory for cost in costs) / 1e9, 2),
-            "minutes": round(sum(cost.seconds for cost in costs) / 60, 1),
-        }
+        )
+        return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on)
 
     def _parts(self) -> list[list[Part[Any]]]:
         """For each task the parts of its work."""

@@ -189,7 +189,7 @@ class SearchedPlan(Plan):
             "routes, about": routes,
             "items": {fact.name: fact.items for fact in self.facts},
             "items held out": {fact.name: fact.items for fact in self.search.held_out},
-            "memory, GB": round(max(cost.memory for cost in costs) / 1e9, 2),
+            "memory, GB": round(max(cost.memory.whole for cost in costs) / 1e9, 2),
             "minutes of the rounds, about": round(seconds / 60, 1),
         }
 

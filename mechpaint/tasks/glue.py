@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.analysis import Advance, Record
-    from mechpaint.cost import Cost
     from mechpaint.finetuning.benchmarks import Example, Labelled
     from mechpaint.metrics import Metric
+    from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.cost import Cost
 
 _ROUTES_A_PART = 8
 
@@ -144,10 +145,14 @@ class Glue(Task["Example"]):
                     "metrics": "",
                 }
 
-    def cost(self, model: TransformerBridge, parts: Sequence[Part[Example]], rows_at_once: int) -> Cost:
+    def cost(
+        self, model: TransformerBridge, parts: Sequence[Part[Example]], rows_at_once: int, on: Roofline | None = None
+    ) -> Cost:
         """Of an update, timed once and scaled up."""
         from mechpaint.finetuning.forecasting import of_training
+        from mechpaint.planning.accelerators import require_here
 
+        require_here(self, on)
         data = dataclasses.replace(self.data, validation=parts[0].items)
         return of_training(model, data, [part.tree for part in parts], self.training)
 

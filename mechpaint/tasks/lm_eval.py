@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.analysis import Advance, Record, ReportedMetric
-    from mechpaint.cost import Cost
     from mechpaint.lmeval.document import Document
     from mechpaint.lmeval.generating import Prompt
     from mechpaint.lmeval.loading import Definition
     from mechpaint.lmeval.measures import Measure
     from mechpaint.metrics import Metric
+    from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.cost import Cost
     from mechpaint.prefixtree import PrefixTree
 
 _WRITTEN = "generate_until"
@@ -155,11 +156,21 @@ class LmEval(PlaceTask["Document | Prompt"]):
         whole = super().parts(items, tree)
         return parts(whole) if self.writes else whole
 
-    def cost(self, model: TransformerBridge, parts: Sequence[Part[Document | Prompt]], rows_at_once: int) -> Cost:
+    def cost(
+        self,
+        model: TransformerBridge,
+        parts: Sequence[Part[Document | Prompt]],
+        rows_at_once: int,
+        on: Roofline | None = None,
+    ) -> Cost:
         """That of sweeps; where the model writes, of writing."""
         from mechpaint.lmeval.generating import cost
+        from mechpaint.planning.accelerators import require_here
 
-        return (cost if self.writes else super().cost)(model, parts, rows_at_once)
+        if not self.writes:
+            return super().cost(model, parts, rows_at_once, on)
+        require_here(self, on)
+        return cost(model, parts, rows_at_once)
 
     def records(
         self,

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.analysis import Advance, Record, ReportedMetric
-    from mechpaint.cost import Cost
     from mechpaint.metrics import Metric
+    from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.cost import Cost
     from mechpaint.prefixtree import PrefixTree
 
 __all__ = [
@@ -137,13 +138,19 @@ class Task(ABC, Generic[Asked]):
         """
 
     @abstractmethod
-    def cost(self, model: TransformerBridge, parts: Sequence[Part[Asked]], rows_at_once: int) -> Cost:
-        """What asking will take, by a measurement of a few seconds here and now.
+    def cost(
+        self, model: TransformerBridge, parts: Sequence[Part[Asked]], rows_at_once: int, on: Roofline | None = None
+    ) -> Cost:
+        """What asking will take, by a measurement of a few seconds here and now, or on an accelerator by its rates.
 
         Args:
             model: The model to ask.
             parts: What to ask it.
             rows_at_once: How many token rows may go through the model together.
+            on: Where it is to run; None for here.
+
+        Raises:
+            PlanError: The task can only be measured.
         """
 
     def rows_at_once(self, model: TransformerBridge, items: Sequence[Asked]) -> int:
@@ -285,12 +292,13 @@ class RowTask(Task[InRows]):
 
         return rows_that_pay(model, (len(row) for item in items for row in item.rows()))
 
-    def cost(self, model: TransformerBridge, parts: Sequence[Part[InRows]], rows_at_once: int) -> Cost:
+    def cost(
+        self, model: TransformerBridge, parts: Sequence[Part[InRows]], rows_at_once: int, on: Roofline | None = None
+    ) -> Cost:
         """That of sweeps over batches of rows."""
-        from mechpaint.cost import of_sweeps
-        from mechpaint.scoring import batches
+        from mechpaint.planning.cost import of_rows
 
-        return of_sweeps(model, [(part.tree, batches(part.items, rows_at_once)) for part in parts])
+        return of_rows(model, self, parts, rows_at_once, on)
 
 
 class PlaceTask(RowTask[AtPlaces]):

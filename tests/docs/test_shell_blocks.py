@@ -40,6 +40,7 @@ import pytest
 from mechpaint import models
 from mechpaint.cli import main
 from mechpaint.cli.lm_eval import main as lm_eval_command
+from mechpaint.planning import calibration
 from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
@@ -112,6 +113,7 @@ def place(tmp_path, monkeypatch, folder, done):
     (tmp_path / "path" / "or" / "hub-name").symlink_to(folder)
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(calibration, "BUDGET", 0.02)  # what estimates of time are made from, in seconds
     made = Place(tmp_path, monkeypatch, done)
     made.enter(tmp_path)
     return made

@@ -36,6 +36,8 @@ SMALL = ["--start-layers", "1", "--seeds", "1", "--limit", "8", "--task", "facts
         ["analyze", "--help"],
         ["analyze", "painters", "--help"],
         ["export", "--help"],
+        ["plan", "--help"],
+        ["plan", "painters", "--help"],
         ["runs", "."],
         ["report", "--help"],
         ["compare", "--help"],

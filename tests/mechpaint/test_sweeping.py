@@ -148,7 +148,7 @@ def test_residuals_are_what_the_tail_gets(name):
 
 
 def test_tails_are_shared_in_blocks_without_changing_anything(llama, monkeypatch):
-    monkeypatch.setattr("mechpaint.sweeping._TAIL_BYTES", 4 * tiny.VOCABULARY * 5)
+    monkeypatch.setattr("mechpaint.sweeping.TAIL_BYTES", 4 * tiny.VOCABULARY * 5)
     tails = []
     tail = Conductor.tail
     monkeypatch.setattr(
@@ -321,7 +321,7 @@ def test_other_errors_and_a_single_stream_that_is_too_large_are_raised(llama, mo
 
 
 def test_blocks_are_the_logits_in_pieces(llama, monkeypatch):
-    monkeypatch.setattr("mechpaint.sweeping._TAIL_BYTES", 4 * tiny.VOCABULARY * 7)
+    monkeypatch.setattr("mechpaint.sweeping.TAIL_BYTES", 4 * tiny.VOCABULARY * 7)
     found: dict[Route, list[torch.Tensor]] = {}
     sweep = mp.sweep(llama, tiny.tokens(), SOME)
     for route, positions, logits in sweep.blocks():

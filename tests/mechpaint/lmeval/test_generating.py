@@ -223,4 +223,4 @@ def test_what_it_will_cost_grows_with_routes_and_tokens(speaking, tmp_path):
     assert two.layer_calls == one.layer_calls + 2 * 9 * 4
     assert longer.layer_calls == 2 * one.layer_calls
     assert one.seconds > 0
-    assert longer.memory >= one.memory > 0
+    assert longer.memory.whole >= one.memory.whole > 0

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mechpaint import cost
 from mechpaint.analyses.painters import Painters
 from mechpaint.files import CannotWrite, write_text, written
 from mechpaint.hooks import Hooks, ReadAttention, Skip
 from mechpaint.hookset import HookSet, HookSetError
+from mechpaint.planning import calibration
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route, RouteError
 from mechpaint.runs.damage import DamagedCell, MissingCell
@@ -30,7 +30,6 @@ from mechpaint.runs.folder import RunFolder
 from mechpaint.runs.running import run
 from mechpaint.runs.scored import ScoredPlan, Settings
 from mechpaint.runs.sealed import sealed
-from mechpaint.scoring import batches
 from mechpaint.subject import Subject
 from mechpaint.tasks import Facts, IndirectObject, TaskError, Text
 
@@ -276,7 +275,8 @@ def test_bad_input_is_refused_before_anything_is_written(speaking, tmp_path, cha
     assert not list(tmp_path.iterdir())
 
 
-def test_a_forecast_counts_what_will_be_run(speaking):
+def test_a_forecast_counts_what_will_be_run(speaking, monkeypatch):
+    monkeypatch.setattr(calibration, "BUDGET", 0.05)
     plan = _plan(speaking, tasks=(Facts(),))
     forecast = plan.forecast()
     ran = []
@@ -288,16 +288,22 @@ def test_a_forecast_counts_what_will_be_run(speaking):
     assert len(ran) == forecast["layer calls"]  # what a layer returns was seen before
     assert forecast["layer calls"] < forecast["layer calls, unshared"]
     assert forecast["minutes"] >= 0
-    assert 0.001 < forecast["memory, GB"] < 10
+    assert 0 < forecast["weights, GB"] < forecast["memory, GB"] < 10
 
 
-def test_more_rows_at_once_cost_memory_and_more_routes_time(speaking):
+def test_more_rows_at_once_cost_memory_and_more_routes_time(speaking, monkeypatch):
+    def cost(tree, rows_at_once):
+        return Facts().cost(speaking, Facts().parts(items, tree), rows_at_once)
+
+    monkeypatch.setattr(calibration, "BUDGET", 0.05)
     items = Facts().items(speaking, 20)
-    few, many = batches(items, 4), batches(items, 20)
     weights = sum(p.numel() * p.element_size() for p in speaking.original_model.parameters())
-    assert weights < cost.memory(speaking, few) < cost.memory(speaking, many)
-    short, long = (PrefixTree([Route.of([0] * times, 6)]) for times in (1, 500))
-    assert 0 < cost.seconds(speaking, [(short, many)]) < cost.seconds(speaking, [(long, many)])
+    short, long = (PrefixTree([Route.of([0] * times, 6)]) for times in (1, 50))
+    few, many, longer = cost(short, 4), cost(short, 40), cost(long, 40)
+    assert few.memory.weights == many.memory.weights == weights
+    assert few.memory.activations < many.memory.activations
+    assert 0 < many.seconds < longer.seconds
+    assert (longer.layer_calls, longer.batches) == (50 * many.layer_calls, many.batches)
 
 
 def test_a_cell_advances_by_its_ticks(speaking):

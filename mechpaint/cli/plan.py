@@ -1,0 +1,116 @@
+"""`mechpaint plan`: what an analysis would cost, on any model, without its weights.
+
+Nothing at the top of this file imports torch, so that `mechpaint --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+
+from mechpaint.analysis import RouteAnalysis
+from mechpaint.cli.kinds import ROUTE_OPTIONS, chosen_tasks
+from mechpaint.cli.options import Option, command_for
+from mechpaint.cli.printing import print_plan
+from mechpaint.cli.telling import EPILOG, told
+from mechpaint.errors import InputError
+from mechpaint.hooktext import parse_hook_set
+from mechpaint.planning.accelerators import ACCELERATORS, PlanError, Reached, Roofline, accelerator
+from mechpaint.plugins import Registry
+from mechpaint.visible import visible
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.tasks.task import Task
+
+ROWS = 32
+"""How many token rows go through the model together on an accelerator, whose free memory is not known here."""
+
+_REACHED = Reached()
+_OPTIONS = {
+    "on": Option(str, "here", f"Where it is to run: here, which is measured, or {', '.join(ACCELERATORS)}."),
+    "items": Option(int | None, None, "Plan for so many rows of tokens, in place of a task's items."),
+    "tokens": Option(int, 64, "How many tokens each of these has."),
+    "scored": Option(int, 1, "At how many positions each of these is scored."),
+    "reached": Option(
+        float, _REACHED.compute, "What share of its peak rate matrix products are taken to reach on an accelerator."
+    ),
+    "reached_bandwidth": Option(
+        float, _REACHED.bandwidth, "What share of its memory's bandwidth operations are taken to reach there."
+    ),
+    "launch": Option(float, _REACHED.launch, "How many seconds an operation is taken to need there at least."),
+    "json": Option(bool, False, "Print the results as JSON."),
+}
+
+
+def plan_commands(registry: Registry) -> typer.Typer:
+    """`mechpaint plan`, with one command for each analysis that scores routes on tasks.
+
+    Args:
+        registry: What there is.
+    """
+    app = typer.Typer(
+        help="Say what an analysis would take, from a model's configuration alone: layer calls, floating-point "
+        "operations, memory, hours, workers. No weights are loaded.",
+        no_args_is_help=True,
+    )
+    for name, analysis in registry.analyses.items():
+        if issubclass(analysis, RouteAnalysis):
+            model = Option(
+                str,
+                analysis.model,
+                "llama-2-7b, llama-2-13b, llama-2-70b, a preset, a folder with a config.json, such a file, or a name "
+                "on the hub.",
+            )
+            hooks = Option(str, "", "Hook sets to run everything under, such as 'skip(4, 7)'.")
+            dtype = Option(str | None, None, "float32 (the default), bfloat16, float16.")
+            common = {"model": model, "hooks": hooks, "dtype": dtype, **ROUTE_OPTIONS, **_OPTIONS}
+            command = command_for(analysis, common, lambda made, options: _plan(registry, made, options))
+            app.command(name, help=escape(visible(analysis.question)), epilog=EPILOG)(command)
+    return app
+
+
+def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any]) -> None:
+    with told("nothing was written"):
+        on = _where(options)
+        if options["batch_size"] is not None and options["batch_size"] < 1:
+            raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
+        hooks = parse_hook_set(options["hooks"], registry.hook_sets)
+        from mechpaint.planning.shapes import to_plan
+        from mechpaint.runs.scored import ScoredPlan, Settings
+        from mechpaint.subject import Subject
+
+        model = to_plan(options["model"], options["dtype"], measured=on is None)
+        tasks = _tasks(registry, analysis, model, options)
+        rows = options["batch_size"] or (None if on is None else ROWS)
+        settings = Settings(tasks, options["limit"], options["seed"], rows)
+        plan = ScoredPlan.of(analysis, Subject(model, options["model"], hooks), settings)
+        print_plan(plan.foreseen(on).told(), options["json"])
+
+
+def _where(options: Mapping[str, Any]) -> Roofline | None:
+    if options["on"] == "here":
+        return None
+    reached = Reached(options["reached"], options["reached_bandwidth"], options["launch"])
+    return Roofline(accelerator(options["on"]), options["dtype"] or "float32", reached)
+
+
+def _tasks(
+    registry: Registry, analysis: RouteAnalysis, model: TransformerBridge, options: Mapping[str, Any]
+) -> tuple[Task[Any], ...]:
+    if options["items"] is not None:
+        if options["task"]:
+            raise PlanError("--items stands in place of tasks: expected --items or --task, got both")
+        from mechpaint.planning.described import Described
+
+        return (Described(options["items"], options["tokens"], options["scored"]),)
+    if model.tokenizer is None:
+        raise PlanError(
+            f"{options['model']} comes without a tokenizer, which the items of tasks are made with: "
+            "expected --items N --tokens T"
+        )
+    return chosen_tasks(registry, options["task"] or analysis.tasks, options)

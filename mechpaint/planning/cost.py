@@ -1,0 +1,174 @@
+"""What asking a model will cost: layer calls, floating-point operations, memory, and time, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mechpaint.agenda import OPEN_A_PLACE
+from mechpaint.batchsize import tokens_that_pay
+from mechpaint.planning.accelerators import PlanError, Roofline
+from mechpaint.planning.batching import Sweeps, length_of, scored_in, tokens_of
+from mechpaint.planning.calibration import measured
+from mechpaint.planning.counting import Work, calls_by_layer
+from mechpaint.planning.filling import is_outline
+from mechpaint.prefixtree import PrefixTree
+from mechpaint.scoring import Batch, batches
+from mechpaint.sweeping import MOST_AT_ONCE, TAIL_BYTES
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.tasks.task import Part, Task
+
+_ACCELERATOR = torch.device("cuda")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How many bytes something takes at its peak.
+
+    Args:
+        weights: The model's parameters.
+        activations: Residual streams that wait, and what one layer makes on the way.
+        logits: A block of logits, and what scoring makes of it.
+    """
+
+    weights: int
+    activations: int
+    logits: int
+
+    @property
+    def whole(self) -> int:
+        """All of it."""
+        return self.weights + self.activations + self.logits
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking will take.
+
+    Attributes:
+        batches: How many batches go through the model.
+        layer_calls: How many times a layer runs on one.
+        layer_calls_unshared: How many times it would if every route ran alone.
+        flops: Floating-point operations of its matrix products, a multiplication and an addition being two; None
+            where they are not counted.
+        parts: About how many seconds each part takes that can be done on its own.
+        memory: About how much it takes.
+    """
+
+    batches: int
+    layer_calls: int
+    layer_calls_unshared: int
+    flops: int | None
+    parts: tuple[float, ...]
+    memory: Memory
+
+    @property
+    def seconds(self) -> float:
+        """About how long all of it takes, one part after the other."""
+        return sum(self.parts)
+
+
+def of_rows(
+    model: TransformerBridge, task: Task[Any], parts: Sequence[Part[Any]], rows_at_once: int, on: Roofline | None
+) -> Cost:
+    """The cost of a task whose items are rows of tokens, which sweeps take through the model.
+
+    Args:
+        model: The model to ask.
+        task: What is asked.
+        parts: Its items and routes.
+        rows_at_once: How many token rows go through the model together.
+        on: Where it is to run; None for here, which is measured.
+    """
+    sweeps = [(part.tree, batches(part.items, rows_at_once)) for part in parts]
+    work = Work(model)
+    if on is None:
+        if is_outline(model):
+            raise PlanError("a model without weights cannot be measured: expected random ones, or an accelerator")
+        pace = measured(model, task, sweeps, rows_at_once)
+        seconds = [sum(pace.seconds(tree, tokens_of(batch)) for batch in some) for tree, some in sweeps]
+    else:
+        seconds = [_on(on, work, tree, some) for tree, some in sweeps]
+    return Cost(
+        batches=sum(len(some) for _, some in sweeps),
+        layer_calls=sum(len(some) * tree.layer_calls for tree, some in sweeps),
+        layer_calls_unshared=sum(len(some) * tree.layer_calls_unshared for tree, some in sweeps),
+        flops=flops(work, sweeps),
+        parts=tuple(seconds),
+        memory=memory(model, work, sweeps, torch.device(str(model.cfg.device)) if on is None else _ACCELERATOR),
+    )
+
+
+def flops(work: Work, sweeps: Sweeps) -> int:
+    """Floating-point operations of sweeps.
+
+    Args:
+        work: What the model's modules take.
+        sweeps: Trees of routes, and the batches that are swept under each.
+    """
+    return sum(
+        int(times) * each.flops
+        for tree, some in sweeps
+        for batch in some
+        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch))
+    )
+
+
+def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.device) -> Memory:
+    """How much memory sweeps take at their peak, in the model's own precision.
+
+    Args:
+        model: A TransformerBridge.
+        work: What its modules take.
+        sweeps: What is swept.
+        device: What kind of device they run on.
+    """
+    every = [(tree, batch) for tree, some in sweeps for batch in some]
+    largest = max(every, key=lambda one: tokens_of(one[1]) * _visits(one[1], device))
+    activations = _activations(model, work, *largest, device)
+    # a block of logits, and in float32 what log-softmax makes of it
+    row = 4 * int(getattr(model.cfg, "d_vocab", 0) or 0)
+    block = max(min(TAIL_BYTES, row * len(tree.routes) * scored_in(batch)) for tree, batch in every)
+    return Memory(weights(model), activations, 2 * max(row, block) if block else 0)
+
+
+def _activations(
+    model: TransformerBridge, work: Work, tree: PrefixTree, batch: Batch[Any], device: torch.device
+) -> int:
+    """What one call makes on the way, and the residual streams that wait for theirs."""
+    dtype: Any = model.cfg.dtype
+    visits, residual = _visits(batch, device), tokens_of(batch) * int(model.cfg.d_model) * int(dtype.itemsize)
+    peaks = [
+        work.layer(layer, min(visits, times) * len(batch.rows), length_of(batch)).peak
+        for layer, times in calls_by_layer(tree).items()
+    ]
+    return max(peaks) + min(OPEN_A_PLACE * visits, len(tree.routes)) * residual
+
+
+def _visits(batch: Batch[Any], device: torch.device) -> int:
+    """How many visits of a layer share a call, as sweeps have it."""
+    return max(1, min(MOST_AT_ONCE, tokens_that_pay(device) // tokens_of(batch)))
+
+
+def weights(model: TransformerBridge) -> int:
+    """How many bytes the parameters of a model take.
+
+    Args:
+        model: A TransformerBridge.
+    """
+    return sum(p.numel() * p.element_size() for p in model.original_model.parameters())
+
+
+def _on(on: Roofline, work: Work, tree: PrefixTree, some: Sequence[Batch[Any]]) -> float:
+    return sum(
+        times * each.seconds(on)
+        for batch in some
+        for visits in [_visits(batch, _ACCELERATOR)]
+        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch), visits)
+    )
