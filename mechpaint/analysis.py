@@ -1,9 +1,10 @@
 """Analyses: what to run, what to measure, and what to say of it.
 
-An `Analysis` is a frozen, serialisable configuration. There are three kinds, and a subclass of one is all that a new
+An `Analysis` is a frozen, serialisable configuration. There are four kinds, and a subclass of one is all that a new
 analysis is:
 
     RouteAnalysis   hook sets that reroute a model, scored on tasks
+    SearchAnalysis  routes that are looked for, in rounds that follow from each other's scores
     ModelAnalysis   hook sets on a model, and a measure of its own
     Experiment      models that it makes and trains itself
 
@@ -13,6 +14,7 @@ How each is computed, kept, taken up again and shown is the same for all: see `m
 from __future__ import annotations
 
 import dataclasses
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +42,7 @@ Advance: TypeAlias = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Analysis(ABC):
-    """A question, asked by running something. Subclass one of the three kinds.
+    """A question, asked by running something. Subclass one of the four kinds.
 
     Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
     `metadata={"help": ...}` as the help text. A field of a `ModelAnalysis` or an `Experiment` that does nothing but
@@ -175,6 +177,94 @@ class RouteAnalysis(Analysis):
                 other hook sets, tasks and models.
         """
         return ()
+
+
+@dataclass(frozen=True)
+class SearchFacts:
+    """What the report of a search needs to know besides what others need.
+
+    Args:
+        held_out: For each task what it needs to know of the items that the search does not see.
+        vocabulary: From how many tokens the model chooses.
+    """
+
+    held_out: tuple[TaskFacts, ...]
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class SearchResults(Results):
+    """What a `SearchAnalysis` has measured on the items that it looks with, or on those that it holds out.
+
+    Args:
+        records: As in `Results`, with one more column, `round`, before the others: in which the route was scored.
+        routes: Every route that was scored, by itself as text, and the full model's as `"baseline"`.
+        tasks: The tasks, in the order asked for, with so many items as are meant here.
+        model: What the model is called.
+        n_layers: How many layers it has.
+        vocabulary: From how many tokens the model chooses.
+    """
+
+    vocabulary: int
+
+
+@dataclass(frozen=True)
+class SearchAnalysis(Analysis):
+    """A question about a model, asked by looking for routes: in rounds, each proposed from the scores of those before.
+
+    What it proposes depends on its settings, these scores and a generator that is seeded anew for each round, and on
+    nothing else: so a search that was stopped goes on as if it had not been. A field that does nothing but say how many
+    rounds there are has `metadata={"chooses": True}`.
+    """
+
+    tasks: ClassVar[tuple[str, ...]]
+    """Which tasks it runs where none are named."""
+    model: ClassVar[str] = "gemma-3-270m"
+    """The model that it is about where none is named."""
+
+    @abstractmethod
+    def schedule(self, n_layers: int) -> Mapping[str, int]:
+        """About how many routes each round proposes, by the round's label, in order.
+
+        Args:
+            n_layers: How many layers the model has.
+
+        Raises:
+            InputError: There is nothing to look for in a model of so many layers.
+        """
+
+    @abstractmethod
+    def propose(self, label: str, so_far: SearchResults, rng: random.Random) -> Sequence[Route]:
+        """The routes that a round scores. Those that were scored before are not scored again.
+
+        Args:
+            label: The round's.
+            so_far: The scores of all rounds before it. The first round, which has none, scores the full model too.
+            rng: What everything random comes from, the same at every call.
+
+        Raises:
+            InputError: The scores are such that nothing can be looked for.
+        """
+
+    @abstractmethod
+    def finalists(self, found: SearchResults) -> Sequence[Route]:
+        """The routes that are scored on the items held out, and timed. The full model is among them in any case.
+
+        Args:
+            found: What all rounds measured.
+        """
+
+    @abstractmethod
+    def report(
+        self, found: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
+    ) -> Report:
+        """Figures, tables and what they say.
+
+        Args:
+            found: What all rounds measured, on the items that the search saw.
+            held_out: What the finalists scored on those that it did not see.
+            milliseconds: From each finalist's route to how long it took in several passes, on the machine of the run.
+        """
 
 
 @dataclass(frozen=True)

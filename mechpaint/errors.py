@@ -18,6 +18,7 @@
         ComparisonError   runs that cannot be compared: of different analyses, or with nothing in common
         PlanError         no such accelerator or precision, a batch that does not fit, work that can only be measured
         PluginError       a plugin file that is not there, or in which something is wrong
+        ParetoError       a search that cannot be: no budget, or no task that the model can do
         VariantError      an experiment that the paper does not define
         ViewError         an interactive view that would be drawn wrongly, or too slowly
         DiagramError      a picture that nobody could read

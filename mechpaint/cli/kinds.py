@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mechpaint.analysis import Analysis, Experiment, ModelAnalysis, RouteAnalysis
+from mechpaint.analysis import Analysis, Experiment, ModelAnalysis, RouteAnalysis, SearchAnalysis
 from mechpaint.cli.options import Option
 from mechpaint.errors import InputError
 from mechpaint.hooktext import parse_hook_set
@@ -37,6 +37,11 @@ ROUTE_OPTIONS = {
 }
 """What is asked, and how."""
 
+_SEARCH = {
+    "limit": Option(int, 24, "How many items of each task the search scores."),
+    "held_out": Option(int, 100, "How many more, which it does not see, what it found is scored on."),
+    "seed": Option(int, 0, "Of the items' choice and order, and of everything random in the search."),
+}
 _EVERY = {
     "out": Option(str, "runs", "The folder of all runs."),
     "shard": Option(
@@ -55,9 +60,14 @@ _EVERY = {
 
 
 def _model(name: str) -> dict[str, Option]:
+    hooks = Option(str, "", "Hook sets to run everything under, such as 'skip(4, 7)'.")
+    return {**_bare_model(name), "hooks": hooks}
+
+
+def _bare_model(name: str) -> dict[str, Option]:
+    """Of a search: what finds routes cannot be sure that hook sets fit them."""
     return {
         "model": Option(str, name, "A preset, a local Hugging Face folder, or a name on the hub."),
-        "hooks": Option(str, "", "Hook sets to run everything under, such as 'skip(4, 7)'."),
         "device": Option(str | None, None, "cpu, cuda, mps, …; by default the fastest there is."),
         "device_map": Option(str | None, None, "In place of a device: auto spreads the model over all there are."),
         "dtype": Option(str | None, None, "float32 (the default), bfloat16, float16."),
@@ -93,14 +103,21 @@ def kind_of(analysis: type[Analysis]) -> Kind:
 
 
 def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks = chosen_tasks(registry, options["task"] or analysis.tasks, options)
-    if options["batch_size"] is not None and options["batch_size"] < 1:
-        raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
     subject = _subject(registry, options)
     from mechpaint.runs.scored import ScoredPlan, Settings
 
-    settings = Settings(tasks, options["limit"], options["seed"], options["batch_size"])
+    settings = Settings(tasks, options["limit"], options["seed"], rows)
     return ScoredPlan.of(analysis, subject, settings)
+
+
+def _searched(analysis: SearchAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
+    subject = _subject(registry, options)
+    from mechpaint.runs.searched import SearchedPlan, SearchSettings
+
+    settings = SearchSettings(tasks, options["limit"], options["held_out"], options["seed"], rows)
+    return SearchedPlan.of(analysis, subject, settings)
 
 
 def _measured(analysis: ModelAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
@@ -116,10 +133,16 @@ def _experiment(analysis: Experiment, registry: Registry, options: Mapping[str, 
     return ExperimentPlan.of(analysis)
 
 
+def _rows_at_once(options: Mapping[str, Any]) -> int | None:
+    if options["batch_size"] is not None and options["batch_size"] < 1:
+        raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
+    return options["batch_size"]
+
+
 def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
     from rich.console import Console
 
-    hooks = parse_hook_set(options["hooks"], registry.hook_sets)
+    hooks = parse_hook_set(options.get("hooks", ""), registry.hook_sets)
     with Console(stderr=True).status(f"loading {options['model']}"):
         from mechpaint.models import load
         from mechpaint.subject import Subject
@@ -155,6 +178,11 @@ def chosen_tasks(registry: Registry, texts: Sequence[str], options: Mapping[str,
 
 KINDS = (
     Kind(RouteAnalysis, lambda analysis: {**_model(analysis.model), **ROUTE_OPTIONS, **_EVERY}, _scored),
+    Kind(
+        SearchAnalysis,
+        lambda analysis: {**_bare_model(analysis.model), **ROUTE_OPTIONS, **_SEARCH, **_EVERY},
+        _searched,
+    ),
     Kind(ModelAnalysis, lambda analysis: {**_model(analysis.model), **_EVERY}, _measured),
     Kind(Experiment, lambda analysis: _EVERY, _experiment),
 )

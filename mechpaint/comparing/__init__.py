@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechpaint.analysis import RouteAnalysis
+from mechpaint.analysis import RouteAnalysis, SearchAnalysis
 from mechpaint.comparing.besides import besides
 from mechpaint.comparing.errors import ComparisonError
 from mechpaint.comparing.measured import measured_report
@@ -65,8 +65,8 @@ def compare(
         command: How to do it again, for the page.
 
     Raises:
-        ComparisonError: Less than two runs, one twice, runs of different analyses that score no routes, or runs without
-            anything in common.
+        ComparisonError: Less than two runs, one twice, a search, runs of different analyses that score no routes, or
+            runs without anything in common.
         AccountError: A folder that is no run folder, or one of an earlier mechpaint.
         IncompleteRun: A run with cells that are missing or damaged.
         CannotWrite: The disk is full or cannot be written.
@@ -84,6 +84,12 @@ def _check(sides: Sequence[Side]) -> None:
     if len(folders) < 2 or len(set(folders)) < len(folders):
         named = ", ".join(side.run_name for side in sides) or "none"
         raise ComparisonError(f"expected two runs or more, each once, got: {named}")
+    searches = [side.run_name for side in sides if isinstance(side.analysis, SearchAnalysis)]
+    if searches:
+        raise ComparisonError(
+            f"searches cannot be compared, since each scores routes of its own; got {', '.join(searches)}. To compare "
+            "routes that were found, score them with an analysis that names them"
+        )
     kinds = {type(side.analysis) for side in sides}
     if len(kinds) > 1 and not all(isinstance(side.analysis, RouteAnalysis) for side in sides):
         names = ", ".join(f"{side.run_name}" for side in sides)

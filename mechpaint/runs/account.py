@@ -14,6 +14,8 @@ from mechpaint.analysis import (
     ModelFacts,
     Results,
     RouteAnalysis,
+    SearchAnalysis,
+    SearchFacts,
     TaskFacts,
 )
 from mechpaint.errors import InputError
@@ -43,12 +45,14 @@ class Account:
         model: What it needs to know of the model; None for an `Experiment`.
         tasks: What it needs to know of the tasks; none for analyses without tasks.
         details: What the page tells of how it was run, as names and values.
+        search: What a search needs to know besides; None for all others.
     """
 
     analysis: Analysis
     model: ModelFacts | None
     tasks: tuple[TaskFacts, ...]
     details: tuple[tuple[str, str], ...]
+    search: SearchFacts | None = None
 
     def results(self, table: pd.DataFrame) -> Results:
         """Records with what is known of them.
@@ -76,6 +80,10 @@ class Account:
             return replace(drawn, sections=[*drawn.sections, *lm_eval_tables(results)])
         if isinstance(analysis, ModelAnalysis) and self.model is not None:
             return analysis.report(table, self.model)
+        if isinstance(analysis, SearchAnalysis) and self.model is not None and self.search is not None:
+            from mechpaint.runs.searched import parted
+
+            return analysis.report(*parted(table, self.model, self.tasks, self.search))
         return cast(Experiment, analysis).report(table)
 
     def telling(self, more: list[tuple[str, str]]) -> Account:
@@ -94,6 +102,7 @@ class Account:
             "model": to_json(self.model),
             "tasks": to_json(self.tasks),
             "details": to_json(self.details),
+            **({} if self.search is None else {"search": to_json(self.search)}),
         }
         return json.dumps(told, indent=1) + "\n"
 
@@ -117,7 +126,8 @@ class Account:
                     "(--plugin FILE.py)"
                 )
             model, tasks, details = (from_json(told[part]) for part in ("model", "tasks", "details"))
-            return cls(made(analyses[name], told["settings"]), model, tasks, details)
+            search = from_json(told.get("search"))
+            return cls(made(analyses[name], told["settings"]), model, tasks, details, search)
         except Unreadable as error:
             raise AccountError(f"cannot read what the run says of itself: {error}") from error
         except (ValueError, TypeError, KeyError) as error:
@@ -139,4 +149,8 @@ def schema_of(analysis: Analysis) -> Any:
         from mechpaint.runs.scored import SCHEMA
 
         return SCHEMA
+    if isinstance(analysis, SearchAnalysis):
+        from mechpaint.runs.searched import SEARCH_SCHEMA
+
+        return SEARCH_SCHEMA
     return labelled_schema(cast("ModelAnalysis | Experiment", analysis).columns)

@@ -5,7 +5,7 @@
         plan.json                               the model's name, the command, and the names of all cells
         account.json                            what its report needs to know besides the records
         contents.json                           what each cell holds, by digests: what other runs may take over
-        cells/*.parquet                         one a piece of work: items of a task, a hook set, a trial
+        cells/*.parquet                         one a piece of work: items of a task, a round, a hook set, a trial
         results.parquet                         all of them, in the plan's order
         figures/*.{svg,png}  tables/*.csv  report.md  report.html
 

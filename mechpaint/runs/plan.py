@@ -1,7 +1,7 @@
 """Plans: what a run will do, made before anything is computed or written.
 
-Each kind of analysis has a plan in a file of its own (`scored`, `measured`, `experiment`). A plan cuts the work into
-cells, and says all that `mechpaint.runs.running` needs to compute, keep and show them.
+Each kind of analysis has a plan in a file of its own (`scored`, `searched`, `measured`, `experiment`). A plan cuts the
+work into cells, and says all that `mechpaint.runs.running` needs to compute, keep and show them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mechpaint.analysis import Advance, Analysis, Record
@@ -57,6 +57,25 @@ class ItemsCell(Cell):
     items: Mapping[str, str]
     routes: Sequence[str]
     complete: Callable[[Advance, Sequence[Record]], Iterable[Record]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowingCell(Cell):
+    """A cell of which it is known what it computes only when the cells before it are there.
+
+    Args:
+        after: The names of these, all of which stand before it in its plan.
+        follow: Gives its records, out of those of the cells before it, in one table, and of those that other runs hold
+            of it, and advances as it goes.
+    """
+
+    after: tuple[str, ...]
+    follow: Callable[[Advance, pd.DataFrame, Sequence[Record]], Iterable[Record]]
+    compute: Callable[[Advance], Iterable[Record]] = field(init=False, default_factory=lambda: _by_itself)
+
+
+def _by_itself(advance: Advance) -> Iterable[Record]:
+    raise TypeError("a cell that follows others cannot be computed by itself; expected `follow` to be called")
 
 
 @dataclass(frozen=True)

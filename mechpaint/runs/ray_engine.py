@@ -35,6 +35,7 @@ _LIVES = 3
 """How many workers a cell may end, or the making of plans, before the run is given up."""
 _SECONDS_A_LOOK = 0.5
 _SECONDS_TO_STOP = 30
+_SECONDS_TO_ANSWER = 10
 _BYTES_OF_MESSAGES = 100 * 2**20
 """What a local Ray sets aside in shared memory. By default that is a third of the memory; what is sent is small."""
 
@@ -266,6 +267,13 @@ class _Worker:
 _SHARED = "expected a folder that all machines of the cluster share"
 
 
+def _require_answer(address: str) -> None:
+    """Raise an OSError where nothing answers at a host and port, at which Ray would go on trying for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
@@ -280,9 +288,10 @@ def _connected(address: str | None, cpus: int) -> Generator[Any]:
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     local = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": _BYTES_OF_MESSAGES}
     try:
+        _require_answer(where)
         with _no_usage_statistics():
             ray.init(where, log_to_driver=False, logging_level="ERROR", **(local if where == "local" else {}))
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise EngineError(f"cannot use the Ray cluster {where!r}: {_first_line(error)}") from error
     try:
         yield ray

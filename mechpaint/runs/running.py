@@ -14,11 +14,11 @@ from mechpaint.progress import progress
 from mechpaint.report import write_report
 from mechpaint.runs.account import Account
 from mechpaint.runs.damage import DamagedCell, MissingCell
-from mechpaint.runs.engines import Engine, Here, Threads
+from mechpaint.runs.engines import Engine, EngineError, Here, Threads
 from mechpaint.runs.finished import Finished, Taken, Unfinished
 from mechpaint.runs.folder import RunFolder
 from mechpaint.runs.others import Others
-from mechpaint.runs.plan import Cell, Plan
+from mechpaint.runs.plan import Cell, FollowingCell, Plan
 from mechpaint.runs.shard import Shard
 from mechpaint.runs.working import Work
 
@@ -46,10 +46,12 @@ def run(
     Raises:
         CannotWrite: The disk is full or cannot be written.
         CellError: A cell was removed or damaged after it was computed or checked.
-        EngineError: The engine cannot be had, or its workers see another run.
+        EngineError: The engine cannot be had, its workers see another run, or cells follow each other.
         WorkersLost: A cell has ended all workers that computed it.
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
+    if engine is not None:
+        _check_apart(plan)
     begun = _Begun.of(plan, out, command)
     kept = begun.compute(_missing(begun.folder, begun.cells, warn), engine)
     return begun.finished(kept)
@@ -78,10 +80,11 @@ def run_shard(
     Raises:
         CannotWrite: The disk is full or cannot be written.
         CellError: A cell was removed or damaged after it was computed or checked.
-        EngineError: The engine cannot be had, or its workers see another run.
+        EngineError: The engine cannot be had, its workers see another run, or cells follow each other.
         WorkersLost: A cell has ended all workers that computed it.
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
+    _check_apart(plan)
     begun = _Begun.of(plan, out, command)
     kept = begun.compute(_missing(begun.folder, shard.of(begun.cells), warn), engine)
     missing = len(_missing(begun.folder, begun.cells, lambda message: None))
@@ -163,6 +166,15 @@ class _Shown:
 
     def advance(self, ticks: int) -> None:
         self.bar.advance(self.task, ticks)
+
+
+def _check_apart(plan: Plan) -> None:
+    """Refuse to have cells computed apart from each other that follow each other."""
+    if any(isinstance(cell, FollowingCell) for cell in plan.cells()):
+        raise EngineError(
+            f"the rounds of {plan.analysis.name} follow from each other, so one process computes them in order: it has "
+            "no shards, and no workers"
+        )
 
 
 def _engine(plan: Plan) -> Engine:

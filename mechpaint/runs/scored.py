@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +23,8 @@ from mechpaint.tasks.items import Named, TaskError
 from mechpaint.tasks.task import Part, Selection, Task
 
 if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
     from mechpaint.planning.accelerators import Roofline
     from mechpaint.subject import Subject
 
@@ -101,7 +103,9 @@ class ScoredPlan(Plan):
             raise TaskError(f"expected one task or more, each once, got: {', '.join(names) or 'none'}")
         routes = _routes(analysis, subject)
         chosen = [task.select(subject.model, settings.limit, settings.seed) for task in settings.tasks]
-        facts = tuple(_facts(task, selection, subject) for task, selection in zip(settings.tasks, chosen, strict=True))
+        facts = tuple(
+            task_facts(task, selection, subject) for task, selection in zip(settings.tasks, chosen, strict=True)
+        )
         items = tuple(selection.items for selection in chosen)
         return cls(analysis, subject, settings, routes, PrefixTree(routes.values()), items, facts)
 
@@ -113,7 +117,7 @@ class ScoredPlan(Plan):
             "model": self.subject.weights,
             "dtype": self.subject.dtype,
             "tasks": [
-                {**task.settings(), "items": _digest(items)}
+                {**task.settings(), "items": content_digest(items)}
                 for task, items in zip(settings.tasks, self.items, strict=True)
             ],
             "limit": settings.limit,
@@ -187,7 +191,7 @@ class ScoredPlan(Plan):
         """The cell of a part of the task at a place in the list."""
         task = self.settings.tasks[place]
         rows = len(part.items) * len(part.tree.routes)
-        complete = partial(self._complete, task, part, self.rows_at_once[place])
+        complete = partial(completed, self.subject.model, task, part, self.rows_at_once[place])
         return ItemsCell(
             f"{place:02d}-{part.name}",
             f"{task}, {part.label}",
@@ -195,7 +199,7 @@ class ScoredPlan(Plan):
             basis,
             partial(complete, held=()),
             rows,
-            items={item.name: _digest(item) for item in part.items},
+            items={item.name: content_digest(item) for item in part.items},
             routes=tuple(map(str, part.tree.routes)),
             complete=complete,
         )
@@ -218,24 +222,49 @@ class ScoredPlan(Plan):
             self.settings.rows_at_once or task.rows_at_once(self.subject.model, items) for task, items in asked
         )
 
-    def _complete(
-        self, task: Task[Any], part: Part[Any], rows_at_once: int, advance: Advance, held: Sequence[Record]
-    ) -> Iterable[Record]:
-        """The records of a part, those that are known already among them. Only the others are computed."""
-        named = {route: str(route) for route in part.tree.routes}
-        found = {(record["item"], record["route"]): record for record in held}
-        advance(len(found))
-        for items, tree in _missing(part, named, found.keys()):
-            for record in task.records(self.subject.model, items, tree, rows_at_once, advance):
-                found[record["item"], record["route"]] = record
-        asked = [(item.name, name) for item in part.items for name in named.values()]
-        for item, route in asked:
-            if (item, route) not in found:
-                raise ValueError(f"the task {task} gave no record of the item {item!r} under the route {route}")
-        return map(found.__getitem__, asked)
+
+def completed(
+    model: TransformerBridge,
+    task: Task[Any],
+    part: Part[Any],
+    rows_at_once: int,
+    advance: Advance,
+    held: Sequence[Record],
+) -> list[Record]:
+    """The records of a part of a task's work, in the order of items and then of routes.
+
+    Args:
+        model: The model to ask.
+        task: What its items belong to.
+        part: The items and routes.
+        rows_at_once: How many token rows go through the model together.
+        advance: Called with the number of items that were asked under a route, those that are known already at once.
+        held: Records that are known already. Only the others are computed.
+
+    Raises:
+        ValueError: The task left one out.
+    """
+    named = {route: str(route) for route in part.tree.routes}
+    found = {(record["item"], record["route"]): record for record in held}
+    advance(len(found))
+    for items, tree in _missing(part, named, found.keys()):
+        for record in task.records(model, items, tree, rows_at_once, advance):
+            found[record["item"], record["route"]] = record
+    asked = [(item.name, name) for item in part.items for name in named.values()]
+    for item, route in asked:
+        if (item, route) not in found:
+            raise ValueError(f"the task {task} gave no record of the item {item!r} under the route {route}")
+    return list(map(found.__getitem__, asked))
 
 
-def _facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
+def task_facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
+    """What a report needs to know of a task.
+
+    Args:
+        task: The task.
+        selection: Its items.
+        subject: The model that they are for.
+    """
     items = selection.items
     chance = task.chance(subject.model, items)
     metric = task.metric(items)
@@ -279,6 +308,10 @@ def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
     return {label: hook_set.route(subject.n_layers) for label, hook_set in subject.hooked(hook_sets).items()}
 
 
-def _digest(items: Named | Sequence[Named]) -> str:
-    """So that a run is not taken up with other items: a text, or a tokenizer, may have changed."""
+def content_digest(items: Named | Sequence[Named]) -> str:
+    """A digest of what is in items. A run is not taken up with others: a text, or a tokenizer, may have changed.
+
+    Args:
+        items: An item, or several.
+    """
     return hashlib.sha256(repr(items).encode()).hexdigest()[:16]

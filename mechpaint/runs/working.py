@@ -8,7 +8,7 @@ from mechpaint.analysis import Advance, Record
 from mechpaint.runs.finished import Taken
 from mechpaint.runs.folder import RunFolder
 from mechpaint.runs.others import Held, Others
-from mechpaint.runs.plan import Cell, ItemsCell
+from mechpaint.runs.plan import Cell, FollowingCell, ItemsCell
 
 
 class Stopped(BaseException):
@@ -67,15 +67,16 @@ class Work:
         if self.folder.has(cell.name, cell.rows):
             return []
         held = self._others.held(cell)
-        records = _all_records(cell, held, advance)
+        records = self._all_records(cell, held, advance)
         if self.folder.has(cell.name, cell.rows):
             return []
         self.folder.write(cell.name, records)
         return [Taken(int(held.whole), int(bool(held.records) and not held.whole), held.runs)]
 
-
-def _all_records(cell: Cell, held: Held, advance: Advance) -> list[Record]:
-    """A cell's records: those that other runs hold, and the others computed."""
-    if isinstance(cell, ItemsCell):
-        return list(cell.complete(advance, held.records))
-    return list(held.records if held.whole else cell.compute(advance))
+    def _all_records(self, cell: Cell, held: Held, advance: Advance) -> list[Record]:
+        """A cell's records: those that other runs hold, and the others computed."""
+        if isinstance(cell, ItemsCell):
+            return list(cell.complete(advance, held.records))
+        if isinstance(cell, FollowingCell):
+            return list(cell.follow(advance, self.folder.joined(cell.after).to_pandas(), held.records))
+        return list(held.records if held.whole else cell.compute(advance))

@@ -45,7 +45,7 @@ from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-MINUTES = {"painters", "birth", "memories", "similarity", "loops"}
+MINUTES = {"painters", "birth", "memories", "similarity", "loops", "pareto"}
 LANGUAGES = {"", "sh", "python", "text", "toml"}
 
 
@@ -59,7 +59,7 @@ def _commands(block: Block) -> list[list[str]]:
 
 def _asks_gemma(words: list[str]) -> bool:
     named = any("gemma" in word for word in words)
-    by_default = "--model" not in words and not {"painters", "similarity", "loops"}.isdisjoint(words)
+    by_default = "--model" not in words and not {"painters", "similarity", "loops", "pareto"}.isdisjoint(words)
     return named or by_default or any("examples/" in word for word in words)
 
 

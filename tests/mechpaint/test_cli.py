@@ -77,6 +77,12 @@ def made_up(monkeypatch):
     ("analysis", "has", "has_not"),
     [
         ("gaze", "--model --device --dtype --hooks --rows --without", "--task --limit --batch-size --seed"),
+        (
+            "pareto",
+            "--model --device --dtype --task --limit --held-out --batch-size --seed --budget --strategies --rounds "
+            "--population",
+            "--hooks",
+        ),
         ("walks", "--seeds --steps --no-shown --loud", "--model --device --hooks --task --limit --seed "),
     ],
 )
@@ -90,13 +96,13 @@ def test_each_kind_has_its_options_and_those_of_all(mechpaint, made_up, analysis
 
 
 def test_an_analysis_of_no_kind_is_refused():
-    with pytest.raises(TypeError, match="expected a subclass of one of: RouteAnalysis, ModelAnalysis, Experiment"):
+    with pytest.raises(TypeError, match="of: RouteAnalysis, SearchAnalysis, ModelAnalysis, Experiment"):
         kinds.kind_of(type("Other", (app.Analysis,), {"name": "other"}))
 
 
 def test_list_names_everything(mechpaint):
     shown = json.loads(mechpaint("list", "--json").stdout)
-    assert set(shown["analyses"]) == {"painters", "induction", "birth", "memories", "similarity", "loops"}
+    assert set(shown["analyses"]) == {"painters", "induction", "birth", "memories", "similarity", "loops", "pareto"}
     assert set(shown["tasks"]) == {"facts", "induction", "ioi", "arithmetic", "text", "mlm", "sts", "glue", "lm_eval"}
     assert {"skip", "average", "read_attention"} <= set(shown["hook sets"])
     assert "gemma-3-270m" in shown["models"]

@@ -38,9 +38,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--turns", type=positive, default=9, help="how often a single route is timed (default: 9)")
     parser.add_argument(
         "--every", type=positive, default=6,
-        help=f"peers other than {STRONGEST!r} run every so-manieth of many routes (default: 6; 1 for all)",
+        help=f"peers other than {STRONGEST!r} run every so-manieth of many routes, 20 at least (default: 6; 1 for all)",
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="three turns, and every twelfth of many routes for all")
+    parser.add_argument("--quick", action="store_true", help="three turns, and samples of many routes for all")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args()
 
@@ -55,11 +55,11 @@ def main() -> None:
     found = {}
     for name in asked.peers:
         print(f"{name} …", file=sys.stderr)
-        found[name] = measure(name, work, 12 if asked.quick else 1 if name == STRONGEST else asked.every)
+        found[name] = measure(name, work, 1 if name == STRONGEST and not asked.quick else asked.every)
     setting = (
         f"Gemma-3-270M in float32, {ROWS} x {LENGTH} tokens, logits at the last position of each sequence for all. "
-        f"torch {torch.__version__}, transformers {version('transformers')}, CPU, {torch.get_num_threads()} threads. "
-        f"Single routes: {turns} turns."
+        f"torch {torch.__version__}, transformers {version('transformers')}, CPU, threads: {torch.get_num_threads()}. "
+        f"Turns of single routes: {turns}."
     )
     text = markdown(Findings(setting, work, found, our_peaks(work), version("mechpaint")))
     print(text)

@@ -10,6 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 import mechpaint as mp
 from mechpaint.route import Route
 from tests.benchmarks.peers.rewiring import Function, cannot, rewired
+from tests.benchmarks.peers.weights import gemma
 
 
 class HookPoints:
@@ -33,7 +34,7 @@ class HookPoints:
     @classmethod
     def load(cls, folder: Path) -> HookPoints:
         """See `Peer`."""
-        return cls(mp.load(folder))
+        return cls(mp.load(gemma(folder)))
 
     def cannot(self, route: Route) -> str | None:
         """See `rewiring`."""

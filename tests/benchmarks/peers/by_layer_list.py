@@ -11,6 +11,7 @@ from transformers import Gemma3ForCausalLM
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from mechpaint.route import Route
+from tests.benchmarks.peers.weights import gemma
 
 
 class Parallel(nn.Module):
@@ -58,7 +59,7 @@ class LayerList:
     @classmethod
     def load(cls, folder: Path) -> LayerList:
         """See `Peer`."""
-        return cls(Gemma3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
+        return cls(gemma(folder))
 
     def cannot(self, route: Route) -> str | None:
         """It can."""

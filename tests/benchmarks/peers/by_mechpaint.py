@@ -9,6 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint as mp
 from mechpaint.route import Route
+from tests.benchmarks.peers.weights import gemma
 
 
 class Mechpaint:
@@ -29,7 +30,7 @@ class Mechpaint:
     @classmethod
     def load(cls, folder: Path) -> Mechpaint:
         """See `Peer`."""
-        return cls(mp.load(folder))
+        return cls(mp.load(gemma(folder)))
 
     def cannot(self, route: Route) -> str | None:
         """It can."""

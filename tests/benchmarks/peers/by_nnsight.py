@@ -7,9 +7,10 @@ from pathlib import Path
 import nnsight
 import torch
 from torch import Tensor
-from transformers import Gemma3ForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from mechpaint.route import Route
+from tests.benchmarks.peers.weights import gemma
 
 
 class Nnsight:
@@ -33,7 +34,7 @@ class Nnsight:
     @classmethod
     def load(cls, folder: Path) -> Nnsight:
         """See `Peer`."""
-        return cls(Gemma3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
+        return cls(gemma(folder))
 
     def cannot(self, route: Route) -> str | None:
         """It can."""

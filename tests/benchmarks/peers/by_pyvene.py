@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyvene
-import torch
 from torch import Tensor
-from transformers import Gemma3ForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from mechpaint.route import Route
 from tests.benchmarks.peers.rewiring import Function, cannot, rewired
+from tests.benchmarks.peers.weights import gemma
 
 
 class Pyvene:
@@ -34,7 +34,7 @@ class Pyvene:
     @classmethod
     def load(cls, folder: Path) -> Pyvene:
         """See `Peer`."""
-        return cls(Gemma3ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval())
+        return cls(gemma(folder))
 
     def cannot(self, route: Route) -> str | None:
         """See `rewiring`."""

@@ -46,7 +46,12 @@ def together() -> tuple[Many, ...]:
     return Many("the paper's suite", tuple(paper_suite(N_LAYERS))), Many("the grid of loops", grid)
 
 
+FEWEST = 20
+"""How many routes a sample has at least, if there are so many."""
+
+
 def every(routes: list[Route], step: int) -> list[Route]:
     """Every so-manieth route in the order of their layer calls: a sample in which all lengths are present alike."""
+    step = max(1, min(step, len(routes) // FEWEST))
     ordered = sorted(routes, key=lambda route: (route.layer_calls, str(route)))
-    return ordered[min(step // 2, len(ordered) - 1) :: step]
+    return ordered[step // 2 :: step]

@@ -14,8 +14,8 @@ from tests.benchmarks.peers.by_mechpaint import Mechpaint
 from tests.benchmarks.peers.counting import LayerCalls
 from tests.benchmarks.peers.peer import Peer
 
-TOLERANCE = 1e-3
-"""How far logits in float32 may be apart that are the same but for rounding."""
+TOLERANCE = 3e-3
+"""How far logits in float32 may be apart that are the same but for rounding, after up to 239 layer calls."""
 
 
 @dataclass(frozen=True)

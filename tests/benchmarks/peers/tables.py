@@ -96,8 +96,8 @@ def _single(one: Single) -> str:
 
 
 def _together(found: Findings) -> str:
-    head = ["routes", "peer", "can run", "layer calls", "mechpaint's", "seconds", "mechpaint's", "over mechpaint's",
-            "as listed"]  # fmt: skip
+    head = ["routes", "peer", "can run", "its layer calls", "mechpaint's", "its seconds", "mechpaint's",
+            "over mechpaint's", "as listed"]  # fmt: skip
     rows = []
     for many in found.work.together:
         label = f"{many.name}: {len(many.distinct)}, listed {len(many.listed)} times"
@@ -132,7 +132,7 @@ def _checked(found: Findings) -> str:
             rows.append([name, "", f"could not be measured: {peer.why}", "", "", ""])
         else:
             apart = f"{largest(peer):.1g}"
-            rows.append([name, peer.version, kind(name).settings, apart, *_memory(peer.peak)])
+            rows.append([name, f"{kind(name).package} {peer.version}", kind(name).settings, apart, *_memory(peer.peak)])
     return _table(["", "version", "how it was run", "largest difference", "memory, GB", "at its peak, GB"], rows)
 
 
