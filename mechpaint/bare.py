@@ -8,6 +8,7 @@ themselves. They have the bridge's parameters, and differ from it by rounding at
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, cast
@@ -44,9 +45,15 @@ class BareLayers:
         return any(isinstance(part, MLAAttentionBridge) for part in self._parts)
 
     @cached_property
-    def _is_spread(self) -> bool:
-        """Whether accelerate has put a forward of its own into a module, which a copy would not have."""
-        return any("_hf_hook" in vars(part) for part in self._parts)
+    def _is_patched(self) -> bool:
+        """Whether a module has a forward of its own, as accelerate gives it; a copy's would be the original's."""
+        return any("forward" in vars(part) for part in self._parts)
+
+    @cached_property
+    def _is_divided(self) -> bool:
+        """Whether the bridge has weights that the bare layers have not: copies of parts, which may have been edited."""
+        own = {_storage(p) for layer in self._layers for p in layer.parameters()}
+        return any(_storage(p) not in own for layer in self._wrapped for p in layer.parameters())
 
     @cached_property
     def _layers(self) -> list[nn.Module]:
@@ -56,16 +63,16 @@ class BareLayers:
         """The bare layers, if running them in place of the bridge's can make no difference to anyone.
 
         None with a hook anywhere in a layer, with gradients or in training, after TransformerLens has processed the
-        weights, for latent attention, of which a bridge caches something else, and for a model that accelerate has
-        spread over devices: then the bridge's layers have to run.
+        weights or copied parts of them, for latent attention, of which a bridge caches something else, and for a model
+        that accelerate has spread over devices: then the bridge's layers have to run.
         """
         if torch.is_grad_enabled() or self._model.training or self._is_processed() or self._is_latent:
             return None
-        return None if self._is_spread or self.heard() else self._layers
+        return None if self._is_patched or self._is_divided or any(self._listeners()) else self._layers
 
     def heard(self) -> bool:
-        """Whether anybody has a hook in a layer."""
-        return any(self._listeners())
+        """Whether anybody but TransformerLens itself has a hook in a layer."""
+        return any(_is_foreign(_asked_for(hook)) for hook in self._listeners())
 
     def _is_processed(self) -> bool:
         settings, state = self._model.cfg, vars(self._model)
@@ -81,8 +88,17 @@ class BareLayers:
 
 
 def _is_foreign(hook: object) -> bool:
-    """Whether a pre-hook is somebody else's than TransformerLens's, which has some on its components."""
+    """Whether a hook is somebody else's than TransformerLens's, which has some on its components."""
     return not str(getattr(hook, "__module__", "")).startswith("transformer_lens.")
+
+
+def _asked_for(hook: object) -> object:
+    """What was given to `HookPoint.add_hook`, if it has made a hook of it; there is no public way to it."""
+    return inspect.getclosurevars(hook).nonlocals.get("hook", hook) if inspect.isfunction(hook) else hook
+
+
+def _storage(parameter: nn.Parameter) -> int:
+    return parameter.untyped_storage().data_ptr()
 
 
 def _bare(module: nn.Module) -> nn.Module:

@@ -134,7 +134,7 @@ class Conductor:
         return self.fastest()
 
     def heard(self) -> bool:
-        """Whether anybody has a hook in a layer."""
+        """Whether anybody but TransformerLens itself has a hook in a layer."""
         return self._bare.heard()
 
     def fastest(self) -> Sequence[nn.Module]:

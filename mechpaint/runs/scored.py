@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from mechpaint.analysis import Advance, ModelFacts, Record, RouteAnalysis, TaskFacts
 from mechpaint.hookset import HookSet, HookSetError
-from mechpaint.planning.forecast import Forecast
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.route import Route
 from mechpaint.runs.account import Account
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.forecast import Forecast
     from mechpaint.subject import Subject
 
 BASELINE = "baseline"
@@ -177,6 +177,8 @@ class ScoredPlan(Plan):
         Raises:
             PlanError: A task can only be measured, and it is not to run here; or a batch does not fit there.
         """
+        from mechpaint.planning.forecast import Forecast
+
         costs = tuple(
             task.cost(self.subject.model, parts, rows, on)
             for task, parts, rows in zip(self.settings.tasks, self._parts(), self.rows_at_once, strict=True)

@@ -290,6 +290,26 @@ def test_who_listens_gets_the_batch_as_it_is(llama, monkeypatch):
     assert set(shapes) == {(*tiny.tokens().shape, 32)}
 
 
+@pytest.mark.parametrize("name", ["bert", "bloom"])
+def test_layers_of_the_bridge_share_calls_too(name, monkeypatch):
+    """BERT's bridge has hooks of TransformerLens's own, and Bloom's has copies of weights, which may be edited."""
+    model, calls = tiny.bridge(name), _calls(monkeypatch)
+    expected = dict(mp.sweep(model, tiny.tokens(), SOME, tokens_at_once=1))
+    assert {own for _, _, own in calls} == {True}
+    calls.clear()
+    found = dict(mp.sweep(model, tiny.tokens(), SOME))
+    assert {own for _, _, own in calls} == {True}
+    assert max(count for _, count, _ in calls) > len(tiny.tokens())
+    for route, logits in expected.items():
+        assert (found[route] - logits).abs().max() < 1e-5 * logits.abs().max()
+    if name == "bloom":
+        with torch.no_grad():
+            model.blocks[4].attn.q.original_component.weight.mul_(9)
+        edited = dict(mp.sweep(model, tiny.tokens(), SOME[:1]))
+        assert (edited[SOME[0]] - _alone(model, tiny.tokens(), SOME[0])).abs().max() < 1e-4
+        assert (edited[SOME[0]] - expected[SOME[0]]).abs().max() > 0.01
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
 def test_fewer_share_a_call_where_memory_is_short(llama, monkeypatch, error):
     expected = dict(mp.sweep(llama, tiny.tokens(), SOME, positions="last"))
