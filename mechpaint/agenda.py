@@ -9,6 +9,7 @@ Pure Python; `mechpaint.sweeping` runs what is chosen here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -59,14 +60,11 @@ class Agenda(Generic[Stream]):
         return layer, found
 
     def _next(self) -> int:
-        newest = self._open[-1].layers[0]
         if len(self._open) > OPEN_A_PLACE * (self.at_once - 1):
-            return newest
-        waits: dict[int, int] = {newest: 0}
-        for stream in self._open:
-            for layer in stream.layers:
-                waits[layer] = waits.get(layer, 0) + 1
-        return max(waits, key=lambda layer: min(waits[layer], self.at_once))
+            return self._open[-1].layers[0]
+        waits: Counter[int] = Counter(layer for stream in self._open for layer in stream.layers)
+        # of equals the lowest: most routes go upwards, so that those behind catch up with what they can share
+        return max(waits, key=lambda layer: (min(waits[layer], self.at_once), -layer))
 
     def _readers(self, layer: int) -> Iterator[Stream]:
         """The newest that wait for it: their streams are the first to be done with."""

@@ -24,7 +24,7 @@ def tokens_that_pay(device: torch.device) -> int:
     Args:
         device: Where the model is.
     """
-    return 512 if device.type == "cpu" else 16_384
+    return 1024 if device.type == "cpu" else 16_384
 
 
 def rows_that_pay(model: TransformerBridge, lengths: Iterable[int]) -> int:

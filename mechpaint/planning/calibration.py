@@ -8,7 +8,9 @@ of a batch:
     that route and all its beginnings: as many layer calls, more routes to be scored
     as many of the routes that will be run as a second or so allows, evenly chosen; often all
 
-From these come what a layer call, and what a further route, takes. Batches of other sizes are interpolated.
+From the first two come what a layer call, and what a further route, takes. Which visits share a call is walked without
+running anything, and calls with more visits are timed against those with one. The third says by how much what comes of
+this is wrong, and all else is corrected by that. Batches of other sizes are interpolated.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from mechpaint.conductor import Conductor
 from mechpaint.planning.batching import Sweeps, tokens_of
+from mechpaint.planning.calls import calls_of, visits_at_once
 from mechpaint.prefixtree import PrefixTree
+from mechpaint.recording import Recording
 from mechpaint.route import Route
 from mechpaint.scoring import Batch
 
@@ -42,28 +49,36 @@ class Sample:
 
     Args:
         tokens: How many tokens it has, padding included.
-        seconds: How long it took under some routes.
-        layer_calls: How many layer calls these are.
-        routes: How many routes.
-        a_call: How long a further layer call takes.
+        a_call: How long a layer call takes, in seconds.
         a_route: How long a further route takes, without its layer calls.
+        at_once: How many visits share a call at most.
+        longer: How many times as long calls of 1, 2, 4, … visits take, up to `at_once` or more.
+        correction: What all of it has to be multiplied by.
     """
 
     tokens: int
-    seconds: float
-    layer_calls: int
-    routes: int
     a_call: float
     a_route: float
+    at_once: int = 1
+    longer: tuple[float, ...] = (1.0,)
+    correction: float = 1.0
 
     def under(self, tree: PrefixTree) -> float:
-        """How long it takes under other routes, in seconds.
+        """How long it takes under some routes, in seconds.
 
         Args:
             tree: The routes.
         """
-        calls, routes = tree.layer_calls - self.layer_calls, len(tree.routes) - self.routes
-        return max(0.0, self.seconds + calls * self.a_call + routes * self.a_route)
+        calls = sum(times * self._longer(visits) for (_, visits), times in calls_of(tree, self.at_once).items())
+        return self.correction * (calls * self.a_call + len(tree.routes) * self.a_route)
+
+    def _longer(self, visits: int) -> float:
+        """On lines between the powers of two."""
+        below = visits.bit_length() - 1
+        if 2**below == visits:
+            return self.longer[below]
+        share = visits / 2**below - 1
+        return (1 - share) * self.longer[below] + share * self.longer[below + 1]
 
 
 @dataclass(frozen=True)
@@ -124,10 +139,29 @@ class _Asking:
         if fewer < len(batch.items):
             self.batch = Batch[Any].of(batch.items[: max(1, fewer)])
             self.at_least *= len(self.batch.items) / len(batch.items)
+        self.at_once = visits_at_once(tokens_of(self.batch), torch.device(str(model.cfg.device)))
 
     def seconds(self, tree: PrefixTree, times: int = 1) -> float:
         """How long it takes under some routes, the median of some times."""
         return statistics.median(_once(lambda: self._ask(tree)) for _ in range(times))
+
+    def longer(self) -> tuple[float, ...]:
+        """How many times as long calls of 1, 2, 4, … visits take, up to as many as share one: by three layers."""
+        conductor, found = Conductor(self._model), list[float]()
+        tokens, mask = self.batch.padded(self._model.cfg.device)
+        layers = sorted({0, self.n_layers // 2, self.n_layers - 1})
+        with torch.no_grad():
+            real = conductor.fastest()
+            for power in range((self.at_once - 1).bit_length() + 1):
+                recording = conductor.record(tokens.repeat(2**power, 1), mask.repeat(2**power, 1))
+
+                def call(recording: Recording = recording) -> None:
+                    for layer in layers:
+                        conductor.call(layer, recording.embeddings, recording.layers[layer], real[layer])
+
+                call()  # the first time is slower
+                found.append(statistics.median(_once(call) for _ in range(5)))
+        return tuple(seconds / found[0] for seconds in found)
 
     def _ask(self, tree: PrefixTree) -> None:
         for _ in self._task.records(self._model, self.batch.items, tree, self._rows_at_once, lambda ticks: None):
@@ -141,17 +175,12 @@ def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
     alone = asking.seconds(PrefixTree(beginnings[-1:]), 3)
     a_route = max(0.0, asking.seconds(PrefixTree(beginnings), 3) - alone) / (steps - 1)
     a_call = max(alone - a_route, 0.1 * alone) / steps
-    some = _some(tree, int(BUDGET / (a_route + a_call * tree.layer_calls / len(tree.routes))))
+    guess = Sample(tokens_of(asking.batch), a_call, a_route, asking.at_once, asking.longer())
+    some = _some(tree, int(len(tree.routes) * BUDGET / guess.under(tree)))
     seconds = asking.seconds(some)
-    while seconds < BUDGET / 4 and len(some.routes) < len(tree.routes):  # visits of several routes may share calls
-        some = _some(tree, 2 * len(some.routes))
-        seconds = asking.seconds(some)
     if seconds < BUDGET:  # the first time is slower
         seconds = asking.seconds(some, 3)
-    more_calls, more_routes = some.layer_calls - steps, len(some.routes) - 1
-    if more_calls > 0:
-        a_call = max(0.5 * a_call, (seconds - alone - more_routes * a_route) / more_calls)
-    return Sample(tokens_of(asking.batch), seconds, some.layer_calls, len(some.routes), a_call, a_route)
+    return replace(guess, correction=seconds / guess.under(some))
 
 
 def _some(tree: PrefixTree, count: int) -> PrefixTree:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mechpaint.agenda import OPEN_A_PLACE
-from mechpaint.batchsize import tokens_that_pay
 from mechpaint.planning.accelerators import PlanError, Roofline
 from mechpaint.planning.batching import Sweeps, length_of, scored_in, tokens_of
 from mechpaint.planning.calibration import measured
-from mechpaint.planning.counting import Work, calls_by_layer
+from mechpaint.planning.calls import calls_of, visits_at_once
+from mechpaint.planning.counting import Work
 from mechpaint.planning.filling import is_outline
 from mechpaint.prefixtree import PrefixTree
 from mechpaint.scoring import Batch, batches
-from mechpaint.sweeping import MOST_AT_ONCE, TAIL_BYTES
+from mechpaint.sweeping import TAIL_BYTES
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -113,7 +113,7 @@ def flops(work: Work, sweeps: Sweeps) -> int:
         sweeps: Trees of routes, and the batches that are swept under each.
     """
     return sum(
-        int(times) * each.flops
+        times * each.flops
         for tree, some in sweeps
         for batch in some
         for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch))
@@ -130,7 +130,7 @@ def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.d
         device: What kind of device they run on.
     """
     every = [(tree, batch) for tree, some in sweeps for batch in some]
-    largest = max(every, key=lambda one: tokens_of(one[1]) * _visits(one[1], device))
+    largest = max(every, key=lambda one: tokens_of(one[1]) * visits_at_once(tokens_of(one[1]), device))
     activations = _activations(model, work, *largest, device)
     # a block of logits, and in float32 what log-softmax makes of it
     row = 4 * int(getattr(model.cfg, "d_vocab", 0) or 0)
@@ -143,17 +143,13 @@ def _activations(
 ) -> int:
     """What one call makes on the way, and the residual streams that wait for theirs."""
     dtype: Any = model.cfg.dtype
-    visits, residual = _visits(batch, device), tokens_of(batch) * int(model.cfg.d_model) * int(dtype.itemsize)
+    visits = visits_at_once(tokens_of(batch), device)
+    residual = tokens_of(batch) * int(model.cfg.d_model) * int(dtype.itemsize)
     peaks = [
-        work.layer(layer, min(visits, times) * len(batch.rows), length_of(batch)).peak
-        for layer, times in calls_by_layer(tree).items()
+        work.layer(layer, together * len(batch.rows), length_of(batch)).peak
+        for layer, together in calls_of(tree, visits)
     ]
     return max(peaks) + min(OPEN_A_PLACE * visits, len(tree.routes)) * residual
-
-
-def _visits(batch: Batch[Any], device: torch.device) -> int:
-    """How many visits of a layer share a call, as sweeps have it."""
-    return max(1, min(MOST_AT_ONCE, tokens_that_pay(device) // tokens_of(batch)))
 
 
 def weights(model: TransformerBridge) -> int:
@@ -169,6 +165,6 @@ def _on(on: Roofline, work: Work, tree: PrefixTree, some: Sequence[Batch[Any]]) 
     return sum(
         times * each.seconds(on)
         for batch in some
-        for visits in [_visits(batch, _ACCELERATOR)]
+        for visits in [visits_at_once(tokens_of(batch), _ACCELERATOR)]
         for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch), visits)
     )

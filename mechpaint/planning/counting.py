@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from mechpaint.conductor import Conductor
 from mechpaint.models import outline_of
+from mechpaint.planning.calls import calls_of
 from mechpaint.planning.filling import is_outline
 from mechpaint.planning.operations import Counted, counted
 from mechpaint.prefixtree import PrefixTree
@@ -75,7 +75,7 @@ class Work:
 
     def sweep(
         self, tree: PrefixTree, rows: int, tokens: int, scored: int, visits: int = 1
-    ) -> Iterator[tuple[float, Counted]]:
+    ) -> Iterator[tuple[int, Counted]]:
         """All that a sweep of one batch does: how often, and what it takes each time.
 
         Args:
@@ -83,11 +83,10 @@ class Work:
             rows: How many rows the batch has.
             tokens: How many tokens each has, padding included.
             scored: At how many positions there are logits; 0 for none at all.
-            visits: How many visits of a layer on several routes share a call, where there are as many.
+            visits: How many visits of a layer on several routes share a call at most.
         """
-        for layer, times in calls_by_layer(tree).items():
-            together = min(visits, times)
-            yield times / together, self.layer(layer, together * rows, tokens)
+        for (layer, together), times in calls_of(tree, visits).items():
+            yield times, self.layer(layer, together * rows, tokens)
         if scored:
             yield len(tree.routes), self.tail(scored)
 
@@ -97,20 +96,6 @@ class Work:
             with torch.no_grad():
                 self._recorded = (rows, tokens), self._conductor.record(ids)
         return self._recorded[1]
-
-
-def calls_by_layer(tree: PrefixTree) -> dict[int, int]:
-    """How often each layer runs: once for every residual stream that it reads.
-
-    Args:
-        tree: The routes.
-    """
-    found: Counter[int] = Counter()
-    nodes = [tree.root]
-    for node in nodes:
-        nodes.extend(node.children.values())
-        found.update({layer for step in node.children for layer in step.layers})
-    return dict(found)
 
 
 def _kind(layer: nn.Module) -> tuple[object, ...]:

@@ -49,6 +49,7 @@ MODULES = (
     "mechpaint.planning.accelerators",
     "mechpaint.planning.batching",
     "mechpaint.planning.calibration",
+    "mechpaint.planning.calls",
     "mechpaint.planning.cost",
     "mechpaint.planning.counting",
     "mechpaint.planning.described",

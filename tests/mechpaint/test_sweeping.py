@@ -240,7 +240,7 @@ def _calls(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize(("rows", "length", "most"), [(2, 8, 205), (4, 64, 1040)])
+@pytest.mark.parametrize(("rows", "length", "most"), [(2, 8, 177), (4, 64, 517)])
 def test_visits_of_a_layer_share_calls_where_rows_are_short(monkeypatch, rows, length, most):
     """However they are shared, every distinct pair of residual stream and layer runs once."""
     model = mp.load(hf.LlamaForCausalLM(_EIGHTEEN))
@@ -249,7 +249,7 @@ def test_visits_of_a_layer_share_calls_where_rows_are_short(monkeypatch, rows, l
     assert len(list(sweep)) == len(sweep)
     assert sum(count for _, count, _ in calls) == sweep.layer_calls * rows
     assert len(calls) <= most
-    assert max(count for _, count, _ in calls) * length <= max(512, rows * length)
+    assert max(count for _, count, _ in calls) * length <= max(1024, rows * length)
 
 
 @pytest.mark.parametrize("name", tiny.MAKERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -10,7 +12,8 @@ import mechpaint as mp
 from mechpaint.analyses.painters import suite
 from mechpaint.conductor import Conductor
 from mechpaint.models import LoadError, outline, outline_of
-from mechpaint.planning.counting import Work, calls_by_layer
+from mechpaint.planning.calls import calls_of
+from mechpaint.planning.counting import Work
 from mechpaint.planning.filling import fill, is_outline
 from mechpaint.planning.operations import Operation, counted
 from mechpaint.planning.shapes import SHAPES
@@ -60,21 +63,23 @@ def test_a_layer_takes_what_torch_counts_on_a_real_call(name):
             assert work.layer(layer, ROWS, TOKENS).flops == counter.get_total_flops() > 0
 
 
-def test_routes_take_as_many_calls_of_each_layer_as_run(llama):
+@pytest.mark.parametrize("at_once", [1, 3, 32])
+def test_routes_take_the_calls_that_a_sweep_makes(llama, monkeypatch, at_once):
+    """Each of as many visits of its layer."""
     tree = PrefixTree(variant.hook_set(6).route(6) for variant in suite(6))
-    Conductor(llama)  # looks once at what a layer returns
-    ran = [0] * 6
-    handles = [
-        block.register_forward_hook(lambda *_, i=i: ran.__setitem__(i, ran[i] + 1))
-        for i, block in enumerate(llama.blocks)
-    ]
-    for _ in mp.sweep(llama, tiny.tokens(), tree).residuals():
+    tokens, ran = tiny.tokens(), Counter()
+    call = Conductor.call
+
+    def counted_call(self, layer, residual, arguments, block=None):
+        ran[layer, len(residual) // len(tokens)] += 1
+        return call(self, layer, residual, arguments, block)
+
+    monkeypatch.setattr(Conductor, "call", counted_call)
+    for _ in mp.sweep(llama, tokens, tree, tokens_at_once=at_once * tokens.numel()).residuals():
         pass
-    for handle in handles:
-        handle.remove()
-    found = calls_by_layer(tree)
-    assert sum(found.values()) == tree.layer_calls
-    assert [found[i] for i in range(6)] == ran
+    found = calls_of(tree, at_once)
+    assert found == ran
+    assert sum(visits * times for (_, visits), times in found.items()) == tree.layer_calls
 
 
 def test_what_a_sweep_takes_is_that_of_its_calls_and_its_logits(llama):

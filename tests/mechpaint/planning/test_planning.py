@@ -6,11 +6,14 @@ import dataclasses
 import itertools
 
 import pytest
+import torch
 
+from mechpaint.hooks import Skip
 from mechpaint.planning import calibration
 from mechpaint.planning.accelerators import ACCELERATORS, PlanError, Reached, Roofline, accelerator
 from mechpaint.planning.batching import tokens_of
 from mechpaint.planning.calibration import Measured, Sample, measured
+from mechpaint.planning.calls import calls_of, visits_at_once
 from mechpaint.planning.cost import Cost, Memory
 from mechpaint.planning.described import Described
 from mechpaint.planning.forecast import Forecast
@@ -88,11 +91,24 @@ def test_worth_having_is_the_most_that_keep_busy_by_trying_all():
 
 def test_batches_between_two_that_were_measured_are_on_a_line():
     tree = PrefixTree([Route.identity(4), Route.of([0, 2], 4)])  # 6 layer calls less the shared one, 2 routes
-    small, large = Sample(100, 1.0, 3, 1, 0.25, 0.5), Sample(300, 3.0, 3, 1, 0.5, 1.0)
+    small, large = Sample(100, 0.2, 0.5), Sample(300, 0.6, 1.0)
     assert (small.under(tree), large.under(tree)) == (2.0, 5.0)
     both = Measured((small, large))
     found = [both.seconds(tree, tokens) for tokens in (50, 100, 200, 300, 600)]
     assert found == pytest.approx([1.0, 2.0, 3.5, 5.0, 10.0])
+
+
+def test_visits_that_share_a_call_take_what_such_calls_take():
+    """Layer 2 on two streams: one call of two visits, or where three may share one still two."""
+    tree = PrefixTree([Route.of([0, 2, 3], 4), Route.of([1, 2, 3], 4)])
+    assert calls_of(tree, 1) == {(0, 1): 1, (1, 1): 1, (2, 1): 2, (3, 1): 2}
+    assert calls_of(tree, 3) == {(0, 1): 1, (1, 1): 1, (2, 2): 1, (3, 2): 1}
+    skips = PrefixTree(Skip(layer, layer).route(18) for layer in range(18))
+    assert calls_of(skips, 32) == {(layer, layer + 1): 1 for layer in range(17)} | {(0, 1): 1, (17, 17): 1}
+    assert Sample(10, 1.0, 0.0, 1, (1.0,), 2.0).under(tree) == 12.0
+    assert Sample(10, 1.0, 0.0, 3, (1.0, 1.5, 2.0), 2.0).under(tree) == 10.0
+    short = PrefixTree(Skip(layer, layer).route(4) for layer in range(4))  # calls of 1, 2, 3 and 3 visits
+    assert Sample(10, 1.0, 0.0, 3, (1.0, 1.5, 2.0)).under(short) == 1 + 1.5 + 1.75 + 1.75
 
 
 class Clock:
@@ -119,15 +135,28 @@ class Taking(Facts):
 
 def truth(tokens, tree):
     """With something that a batch, a call and a route take however short they are."""
-    return 0.03 + (0.002 + 1e-4 * tokens) * tree.layer_calls + (0.01 + 1e-5 * tokens) * len(tree.routes)
+    calls = calls_of(tree, visits_at_once(tokens, torch.device("cpu"))).items()
+    layers = sum(times * a_call(visits * tokens) for (_, visits), times in calls)
+    return 0.03 + layers + (0.01 + 1e-5 * tokens) * len(tree.routes)
 
 
-@pytest.mark.parametrize(("budget", "within"), [(0.1, 0.35), (10.0, 0.03), (1e6, 0.001)])
+def a_call(tokens):
+    """However many visits these are of."""
+    return 0.002 + 1e-4 * tokens
+
+
+@pytest.mark.parametrize(("budget", "within"), [(0.1, 0.35), (10.0, 0.03), (1e6, 0.005)])
 def test_what_a_call_and_a_route_take_is_found_from_a_few(speaking, monkeypatch, budget, within):
     """With little time only some items can be asked, and what a batch takes anyway is taken for theirs."""
     clock = Clock()
     monkeypatch.setattr(calibration.time, "perf_counter", clock)
     monkeypatch.setattr(calibration, "BUDGET", budget)
+
+    def call(self, layer, residual, arguments, block=None):
+        clock.now += a_call(residual.shape[0] * residual.shape[1])
+        return residual
+
+    monkeypatch.setattr(calibration.Conductor, "call", call)
     tree = PrefixTree(Route.of([i, j, k], 6) for i in range(6) for j in range(6) for k in range(6))
     some = batches(Facts().items(speaking, 24), 8)
     assert len({tokens_of(batch) for batch in some}) > 3

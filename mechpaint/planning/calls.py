@@ -1,0 +1,69 @@
+"""Which layer calls a sweep makes, and of how many visits: walked with the sweep's own agenda, without tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from mechpaint.agenda import Agenda
+from mechpaint.batchsize import tokens_that_pay
+from mechpaint.prefixtree import Node, PrefixTree
+from mechpaint.route import Step
+from mechpaint.sweeping import MOST_AT_ONCE
+
+
+def visits_at_once(tokens: int, device: torch.device) -> int:
+    """How many visits of a layer share a call at most, as sweeps have it.
+
+    Args:
+        tokens: How many tokens a batch has, padding included.
+        device: What kind of device it runs on.
+    """
+    return max(1, min(MOST_AT_ONCE, tokens_that_pay(device) // tokens))
+
+
+def calls_of(tree: PrefixTree, at_once: int) -> Mapping[tuple[int, int], int]:
+    """From layers and numbers of visits to how many calls a sweep makes of that layer with so many.
+
+    Args:
+        tree: The routes.
+        at_once: How many visits a call has at most.
+    """
+    found: Counter[tuple[int, int]] = Counter()
+    agenda = Agenda[_Stream](at_once)
+    done = [tree.root]
+    while done or agenda:
+        while done:
+            agenda.add(_Stream.of(done.pop()))
+        if agenda:
+            layer, streams = agenda.take()
+            found[layer, len(streams)] += 1
+            for stream in streams:
+                done.extend(stream.read(layer))
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """A node, the layers that have yet to read its stream, and those that its steps wait for."""
+
+    node: Node
+    layers: list[int]
+    waiting: dict[Step, set[int]]
+
+    @classmethod
+    def of(cls, node: Node) -> _Stream:
+        return cls(node, node.layers(), {step: set(step.layers) for step in node.children})
+
+    def read(self, layer: int) -> list[Node]:
+        """The nodes whose steps are complete now, groups first, as in a sweep."""
+        complete: list[Node] = []
+        for step in sorted((step for step in self.waiting if layer in step.layers), key=lambda step: -len(step.layers)):
+            self.waiting[step].discard(layer)
+            if not self.waiting[step]:
+                del self.waiting[step]
+                complete.append(self.node.children[step])
+        return complete
