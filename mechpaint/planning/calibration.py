@@ -177,9 +177,8 @@ def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
     a_call = max(alone - a_route, 0.1 * alone) / steps
     guess = Sample(tokens_of(asking.batch), a_call, a_route, asking.at_once, asking.longer())
     some = _some(tree, int(len(tree.routes) * BUDGET / guess.under(tree)))
-    seconds = asking.seconds(some)
-    if seconds < BUDGET:  # the first time is slower
-        seconds = asking.seconds(some, 3)
+    first = asking.seconds(some)  # slower: memory is asked for, and kernels are made for new shapes
+    seconds = min(first, asking.seconds(some, 3 if first < BUDGET else 1))
     return replace(guess, correction=seconds / guess.under(some))
 
 
