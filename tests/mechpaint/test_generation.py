@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from unittest import mock
 
 import pytest
 import torch
@@ -539,15 +540,15 @@ def test_attention_weights_are_read_by_hook_sets_not_by_hugging_face(llama):
 def _bridged_layers_that_ran(model, hook_set, **options):
     """How often each of the bridge's own layers runs while three tokens are generated, told by their forward."""
     ran = [0] * len(model.blocks)
-    for i, block in enumerate(model.blocks):
-        real = type(block).forward
+    number = {id(block): i for i, block in enumerate(model.blocks)}
+    kind = type(model.blocks[0])
+    real = kind.forward
 
-        def counted(*args, i=i, block=block, real=real, **kwargs):
-            ran[i] += 1
-            return real(block, *args, **kwargs)
+    def counted(block, *args, **kwargs):
+        ran[number[id(block)]] += 1
+        return real(block, *args, **kwargs)
 
-        vars(block)["forward"] = counted
-    with mp.attach(model, hook_set):
+    with mock.patch.object(kind, "forward", counted), mp.attach(model, hook_set):
         ran[0] -= 1  # the probe
         model.generate(tiny.tokens(), **{**OPTIONS, "max_new_tokens": 3, **options})
     return ran
@@ -571,10 +572,17 @@ def test_the_bridges_layers_run_where_somebody_listens():
     assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_hook(_listen)) == heard
     assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_pre_hook(_listen)) == heard
     assert ran(prepare=lambda model: model.enable_compatibility_mode(disable_warnings=True)) == heard
+    assert ran(prepare=_with_a_forward_of_its_own) == heard
 
 
 def _listen(*_, **__):
     """A hook that listens."""
+
+
+def _with_a_forward_of_its_own(model):
+    """As accelerate does it, and whoever changes a module without a hook."""
+    mlp = model.blocks[3].mlp
+    vars(mlp)["forward"] = mlp.forward
 
 
 def test_bare_layers_share_parameters_and_hooks_of_what_they_are_made_of():
