@@ -36,6 +36,16 @@ class Node:
         size = {step.layers[0]: node.layer_calls for step, node in self.children.items() if len(step.layers) == 1}
         return sorted(grouped | size.keys(), key=lambda layer: (layer in grouped, size.get(layer, -1), layer))
 
+    def reading(self, layer: int) -> list[Step]:
+        """The steps from here that have a layer in them, groups first.
+
+        What is complete last is read first: the larger subtree of the single layer, so that nothing waits for it.
+
+        Args:
+            layer: Which.
+        """
+        return sorted((step for step in self.children if layer in step.layers), key=lambda step: -len(step.layers))
+
 
 class PrefixTree:
     """The tree of the beginnings of some routes.

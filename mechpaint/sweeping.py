@@ -178,7 +178,7 @@ class Sweep(Showing):
 
     def _tail_rows(self) -> int:
         vocabulary = int(getattr(self._conductor.model.cfg, "d_vocab", 0) or 0)
-        return TAIL_BYTES // (4 * max(1, vocabulary))
+        return max(1, TAIL_BYTES // (4 * max(1, vocabulary)))
 
 
 @dataclass(slots=True, eq=False)
@@ -198,8 +198,7 @@ class _Stream:
         """Take in what a layer made of the stream: the nodes whose steps are complete now, with their streams."""
         if not self.layers:
             self.residual = None  # let it go, though its node's subtree is yet to run
-        # groups first: what is done last is read last, the larger subtree of a single layer, and nothing waits for it
-        for step in sorted((step for step in self.mergers if layer in step.layers), key=lambda step: -len(step.layers)):
+        for step in self.node.reading(layer):
             self.mergers[step].add(output)
             if self.mergers[step].complete:
                 yield self.node.children[step], self.mergers.pop(step).merged()

@@ -103,7 +103,7 @@ def kind_of(analysis: type[Analysis]) -> Kind:
 
 
 def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), rows_at_once(options)
     subject = _subject(registry, options)
     from mechpaint.runs.scored import ScoredPlan, Settings
 
@@ -112,7 +112,7 @@ def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, A
 
 
 def _searched(analysis: SearchAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), _rows_at_once(options)
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), rows_at_once(options)
     subject = _subject(registry, options)
     from mechpaint.runs.searched import SearchedPlan, SearchSettings
 
@@ -133,7 +133,15 @@ def _experiment(analysis: Experiment, registry: Registry, options: Mapping[str, 
     return ExperimentPlan.of(analysis)
 
 
-def _rows_at_once(options: Mapping[str, Any]) -> int | None:
+def rows_at_once(options: Mapping[str, Any]) -> int | None:
+    """How many token rows are to go through the model together; None where nobody says.
+
+    Args:
+        options: Those of `ROUTE_OPTIONS`.
+
+    Raises:
+        InputError: Less than one.
+    """
     if options["batch_size"] is not None and options["batch_size"] < 1:
         raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
     return options["batch_size"]

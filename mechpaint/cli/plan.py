@@ -12,11 +12,10 @@ import typer
 from rich.markup import escape
 
 from mechpaint.analysis import RouteAnalysis
-from mechpaint.cli.kinds import ROUTE_OPTIONS, chosen_tasks
+from mechpaint.cli.kinds import ROUTE_OPTIONS, chosen_tasks, rows_at_once
 from mechpaint.cli.options import Option, command_for
 from mechpaint.cli.printing import print_plan
 from mechpaint.cli.telling import EPILOG, told
-from mechpaint.errors import InputError
 from mechpaint.hooktext import parse_hook_set
 from mechpaint.planning.accelerators import ACCELERATORS, PlanError, Reached, Roofline, accelerator
 from mechpaint.plugins import Registry
@@ -77,8 +76,7 @@ def plan_commands(registry: Registry) -> typer.Typer:
 def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any]) -> None:
     with told("nothing was written"):
         on = _where(options)
-        if options["batch_size"] is not None and options["batch_size"] < 1:
-            raise InputError(f"--batch-size must be 1 or more, got {options['batch_size']}")
+        asked = rows_at_once(options)
         hooks = parse_hook_set(options["hooks"], registry.hook_sets)
         from mechpaint.planning.shapes import to_plan
         from mechpaint.runs.scored import ScoredPlan, Settings
@@ -86,7 +84,7 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
 
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)
-        rows = options["batch_size"] or (None if on is None else ROWS)
+        rows = asked or (None if on is None else ROWS)
         settings = Settings(tasks, options["limit"], options["seed"], rows)
         plan = ScoredPlan.of(analysis, Subject(model, options["model"], hooks), settings)
         print_plan(plan.foreseen(on).told(), options["json"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 import torch
 
@@ -25,6 +27,7 @@ def visits_at_once(tokens: int, device: torch.device) -> int:
     return max(1, min(MOST_AT_ONCE, tokens_that_pay(device) // tokens))
 
 
+@lru_cache(maxsize=8)  # asked again for every batch of a plan, under the same few trees
 def calls_of(tree: PrefixTree, at_once: int) -> Mapping[tuple[int, int], int]:
     """From layers and numbers of visits to how many calls a sweep makes of that layer with so many.
 
@@ -43,7 +46,7 @@ def calls_of(tree: PrefixTree, at_once: int) -> Mapping[tuple[int, int], int]:
             found[layer, len(streams)] += 1
             for stream in streams:
                 done.extend(stream.read(layer))
-    return found
+    return MappingProxyType(found)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +64,7 @@ class _Stream:
     def read(self, layer: int) -> list[Node]:
         """The nodes whose steps are complete now, groups first, as in a sweep."""
         complete: list[Node] = []
-        for step in sorted((step for step in self.waiting if layer in step.layers), key=lambda step: -len(step.layers)):
+        for step in self.node.reading(layer):
             self.waiting[step].discard(layer)
             if not self.waiting[step]:
                 del self.waiting[step]

@@ -6,8 +6,6 @@ The most memory that a process has had never goes down, so each sweep has a proc
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -18,10 +16,10 @@ from rich.table import Table
 import mechpaint as mp
 from mechpaint.analyses.painters import suite
 from mechpaint.route import Route
+from tests.benchmarks.most_memory import most_memory
 
 ROWS, LENGTH = 32, 32
 FEW = ("0-17", "0-3 14-17", "0-3 (4-13)x3 14-17", "0-3 13-4 14-17", "0-3 9x10 14-17")
-_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True)
@@ -42,18 +40,14 @@ def peak_of_a_sweep(texts: tuple[str, ...]) -> Peak:
     n_layers = len(model.blocks)
     tokens = torch.randint(10, 200_000, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     _sweep(model, tokens, [Route.identity(n_layers)])
-    before = _peak()
+    before = most_memory()
     _sweep(model, tokens, [Route.parse(text, n_layers) for text in texts])
-    return Peak(before, _peak())
+    return Peak(before, most_memory())
 
 
 def _sweep(model: object, tokens: torch.Tensor, routes: list[Route]) -> None:
     for _ in mp.sweep(model, tokens, routes, positions="last"):
         pass
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
 
 
 def many() -> tuple[str, ...]:

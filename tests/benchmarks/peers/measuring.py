@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import torch
 from torch import nn
 
 from mechpaint.route import Route
+from tests.benchmarks.most_memory import most_memory
 from tests.benchmarks.peers import singly, wholly
 from tests.benchmarks.peers.by_mechpaint import Mechpaint
 from tests.benchmarks.peers.counting import LayerCalls
@@ -23,8 +22,6 @@ from tests.benchmarks.peers.peer import Peer, kind
 from tests.benchmarks.peers.routes import Many
 from tests.benchmarks.peers.singly import Single
 from tests.benchmarks.peers.wholly import Whole
-
-_UNIT = 1 if sys.platform == "darwin" else 1024
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,10 +123,10 @@ def _peak(name: str, work: Work) -> Peak:
 def _peak_of(peer: Peer, work: Work) -> Peak:
     able = [route for route in work.single.values() if peer.cannot(route) is None]
     peer.last_logits(able[0], work.tokens)
-    before = _most()
+    before = most_memory()
     for route in able:
         peer.last_logits(route, work.tokens)
-    return Peak(before, _most())
+    return Peak(before, most_memory())
 
 
 def our_peaks(work: Work) -> dict[str, Peak]:
@@ -146,16 +143,7 @@ def _our_peak(work: Work) -> Peak:
 def _our_sweeps_peak(work: Work, many: Many) -> Peak:
     ours = Mechpaint.load(work.folder)
     ours.last_logits(many.listed[0], work.tokens)
-    before = _most()
+    before = most_memory()
     for _ in ours.sweep(many.distinct, work.tokens):
         pass
-    return Peak(before, _most())
-
-
-def _most() -> int:
-    """The most memory that this process has had. What `getrusage` says begins with what its parent had."""
-    try:
-        told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return int(told["VmHWM"].split()[0]) * 1024
-    except OSError:  # not on every system
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
+    return Peak(before, most_memory())
