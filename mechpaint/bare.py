@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -19,6 +20,10 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformer_lens.model_bridge.generalized_components.mla_attention import MLAAttentionBridge
+
+Hooks: TypeAlias = dict[int, object]
+
+_HOOKABLE = (HookPoint, GeneralizedComponent)
 
 
 class BareLayers:
@@ -33,27 +38,16 @@ class BareLayers:
         self._wrapped = list(model.blocks)
 
     @cached_property
-    def _parts(self) -> list[nn.Module]:
-        return [part for layer in self._wrapped for part in layer.modules()]
-
-    @cached_property
-    def _hookable(self) -> list[nn.Module]:
-        return [part for part in self._parts if isinstance(part, HookPoint | GeneralizedComponent)]
-
-    @cached_property
-    def _is_latent(self) -> bool:
-        return any(isinstance(part, MLAAttentionBridge) for part in self._parts)
-
-    @cached_property
-    def _is_patched(self) -> bool:
-        """Whether a module has a forward of its own, as accelerate gives it; a copy's would be the original's."""
-        return any("forward" in vars(part) for part in self._parts)
+    def _parts(self) -> _Parts:
+        return _Parts.of(self._wrapped)
 
     @cached_property
     def _is_divided(self) -> bool:
         """Whether the bridge has weights that the bare layers have not: copies of parts, which may have been edited."""
-        own = {_storage(p) for layer in self._layers for p in layer.parameters()}
-        return any(_storage(p) not in own for layer in self._wrapped for p in layer.parameters())
+        bare = _Parts.of(self._layers).parameters
+        known = set(map(id, bare))
+        others = [parameter for parameter in self._parts.parameters if id(parameter) not in known]
+        return bool(others) and not set(map(_storage, others)) <= set(map(_storage, bare))
 
     @cached_property
     def _layers(self) -> list[nn.Module]:
@@ -66,9 +60,11 @@ class BareLayers:
         weights or copied parts of them, for latent attention, of which a bridge caches something else, and for a model
         that accelerate has spread over devices: then the bridge's layers have to run.
         """
-        if torch.is_grad_enabled() or self._model.training or self._is_processed() or self._is_latent:
+        if torch.is_grad_enabled() or self._model.training or self._is_processed():
             return None
-        return None if self._is_patched or self._is_divided or any(self._listeners()) else self._layers
+        if self._parts.latent or self._parts.patched or self._is_divided or any(self._listeners()):
+            return None
+        return self._layers
 
     def heard(self) -> bool:
         """Whether anybody but TransformerLens itself has a hook in a layer."""
@@ -82,9 +78,47 @@ class BareLayers:
 
     def _listeners(self) -> Iterator[object]:
         """Hooks on what bare layers leave out: nothing else of theirs is another object than the bridge's."""
-        for part in map(vars, self._hookable):
-            yield from cast(dict[int, object], part["_forward_hooks"]).values()
-            yield from filter(_is_foreign, cast(dict[int, object], part["_forward_pre_hooks"]).values())
+        for hooks, pre_hooks in self._parts.hooks:
+            if hooks:
+                yield from hooks.values()
+            if pre_hooks:
+                yield from filter(_is_foreign, pre_hooks.values())
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What there is to know of layers and all their parts, found in one walk: they are more than a thousand.
+
+    torch's own walks build names too, and several of them would take as long as a layer call on few tokens.
+    """
+
+    hooks: list[tuple[Hooks, Hooks]] = field(default_factory=list[tuple[Hooks, Hooks]])
+    """After and before what bare layers leave out. They are torch's own, so they hold what is hooked later, too."""
+    parameters: list[nn.Parameter] = field(default_factory=list[nn.Parameter])
+    latent: bool = False
+    """Whether there is a latent attention."""
+    patched: bool = False
+    """Whether a module has a forward of its own, as accelerate gives it; a copy's would be the original's."""
+
+    @classmethod
+    def of(cls, layers: list[nn.Module]) -> _Parts:
+        parts, seen, waiting = cls(), set[int](), [*layers]
+        while waiting:
+            module = waiting.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                parts._add(module)
+                waiting.extend(part for part in vars(module)["_modules"].values() if part is not None)
+        return parts
+
+    def _add(self, module: nn.Module) -> None:
+        state = vars(module)
+        if isinstance(module, _HOOKABLE):
+            self.hooks.append((state["_forward_hooks"], state["_forward_pre_hooks"]))
+        if state["_parameters"]:
+            self.parameters.extend(p for p in state["_parameters"].values() if p is not None)
+        self.latent = self.latent or isinstance(module, MLAAttentionBridge)
+        self.patched = self.patched or "forward" in state
 
 
 def _is_foreign(hook: object) -> bool:
@@ -101,10 +135,16 @@ def _storage(parameter: nn.Parameter) -> int:
     return parameter.untyped_storage().data_ptr()
 
 
-def _bare(module: nn.Module) -> nn.Module:
-    """A module in which nothing is wrapped. Its parameters, buffers and hooks are those of what was wrapped."""
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Hugging Face's own module, in which parts may still be wrapped."""
     while isinstance(module, GeneralizedComponent) and module.original_component is not None:
         module = module.original_component
+    return module
+
+
+def _bare(module: nn.Module) -> nn.Module:
+    """A module in which nothing is wrapped. Its parameters, buffers and hooks are those of what was wrapped."""
+    module = unwrapped(module)
     children = cast(dict[str, Any], vars(module)["_modules"])
     if not children:
         return module

@@ -9,6 +9,7 @@ is copied, and a layer that moves keeps its own mask and positions.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.bare import BareLayers
+from mechpaint.bare import BareLayers, unwrapped
 from mechpaint.kvcache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
 from mechpaint.merge import Merger
 from mechpaint.positions import PositionCheck
@@ -187,7 +188,11 @@ class Conductor:
         self._harmless.add(layer)
 
     def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> Recording:
-        """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed."""
+        """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed.
+
+        Layers are to keep nothing, neither in a key-value cache nor in themselves as recurrent ones do: the next call
+        of a layer may be of another batch.
+        """
         recordings: list[Recording] = []
 
         def stop(recording: Recording) -> Tensor:
@@ -196,7 +201,8 @@ class Conductor:
 
         with self.conducting(stop), suppress(_Recorded):
             self.model(tokens, attention_mask=attention_mask, return_type=None, **inputs)
-        return recordings[0].without_cache()
+        _, *names = inspect.signature(unwrapped(self.layers[0]).forward).parameters
+        return recordings[0].keeping_nothing(names)
 
     @cached_property
     def by_position(self) -> bool:
@@ -210,11 +216,11 @@ class Conductor:
         weight = next(self.model.parameters())
         rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
         with silenced(self.model), torch.no_grad():
-            return self._tail(rows).shape[:-1].numel() == len(rows)
+            return self._tail(rows[None]).shape[:-1].numel() == len(rows)
 
     def tail(self, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
         """The logits that the model's own final norm and unembedding make of residual streams, position by position."""
-        logits = self._tail(rows)
+        logits = self._tail(rows[:, None])
         if logits.shape[:-1].numel() != len(rows):
             raise CannotReroute(
                 f"{type(self.model.original_model).__name__} does not turn residual streams into logits position "
@@ -222,10 +228,9 @@ class Conductor:
             )
         return logits.reshape(len(rows), -1)
 
-    def _tail(self, rows: Tensor) -> Tensor:
-        token = torch.zeros((1, 1), dtype=torch.long, device=rows.device)
-        with self.conducting(lambda recording: rows[None]):
-            return self.model(token)
+    def _tail(self, residual: Residual) -> Tensor:
+        tokens = torch.zeros(residual.shape[:2], dtype=torch.long, device=residual.device)
+        return self.output(residual, tokens)
 
     def output(
         self, residual: Residual, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any

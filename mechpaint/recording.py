@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, TypeAlias, cast
 
 from jaxtyping import Float, Int
@@ -15,6 +16,9 @@ Tokens: TypeAlias = Int[Tensor, "batch position"]
 
 State: TypeAlias = Mapping[str, list[tuple[int, int]]]
 """For each argument which objects it holds, and how often each was written into."""
+
+_KEEP = "use_cache"
+"""The argument by which Hugging Face's recurrent layers are told to keep their state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,16 @@ class LayerArguments:
             return cache if isinstance(value, Cache) else value
 
         return LayerArguments(tuple(map(swap, self.args)), {k: swap(v) for k, v in self.kwargs.items()})
+
+    def keeping_nothing(self, names: Sequence[str]) -> LayerArguments:
+        """The same arguments for a call that leaves nothing behind, neither in a cache nor in the layer itself.
+
+        Args:
+            names: What the layer calls the arguments that it is handed by their place.
+        """
+        rest = self.with_cache(None)
+        args = [False if name == _KEEP else value for name, value in zip_longest(names[: len(rest.args)], rest.args)]
+        return LayerArguments(tuple(args), {k: False if k == _KEEP else v for k, v in rest.kwargs.items()})
 
     @property
     def cache(self) -> Cache | None:
@@ -70,6 +84,6 @@ class Recording:
     embeddings: Residual
     layers: list[LayerArguments] = field(default_factory=list[LayerArguments])
 
-    def without_cache(self) -> Recording:
-        """The same, for runs that must not touch the key-value cache."""
-        return Recording(self.embeddings, [layer.with_cache(None) for layer in self.layers])
+    def keeping_nothing(self, names: Sequence[str]) -> Recording:
+        """The same for calls that leave nothing behind; `names` as for `LayerArguments.keeping_nothing`."""
+        return Recording(self.embeddings, [layer.keeping_nothing(names) for layer in self.layers])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.agenda import Agenda
 from mechpaint.batchsize import tokens_that_pay
 from mechpaint.conductor import Conductor
+from mechpaint.fused import can_fuse, fused_attention
 from mechpaint.merge import Merger
 from mechpaint.outofmemory import is_out_of_memory, let_go_of_memory
 from mechpaint.prefixtree import Node, PrefixTree
@@ -221,11 +223,13 @@ class _Calls:
         self._inputs = {"tokens": tokens, "attention_mask": attention_mask, **inputs}
         self._rows = len(tokens)
         self._recordings: dict[int, Recording] = {}
-        self.embeddings = self._recording(1).embeddings
         with torch.no_grad():
             self._layers = conductor.fastest()
-        self.heard = self._layers is conductor.layers and conductor.heard()
+            bare = self._layers is not conductor.layers
+            self._fused = bare and can_fuse(conductor, self._layers)
+        self.heard = not bare and conductor.heard()
         """Whether somebody listens in the layers, who expects the batch as it is."""
+        self.embeddings = self._recording(1).embeddings
 
     def outputs(self, layer: int, streams: list[_Stream], agenda: Agenda[_Stream]) -> list[Residual]:
         """What a layer makes of each stream. Where memory does not suffice for so many, the agenda gives fewer."""
@@ -243,7 +247,7 @@ class _Calls:
         residuals = [stream.residual for stream in streams if stream.residual is not None]
         together = _joined(residuals)
         arguments = self._recording(len(residuals)).layers[layer]
-        with torch.no_grad():
+        with torch.no_grad(), self._attention():
             output = self._conductor.call(layer, together, arguments, self._layers[layer])
         if len(residuals) == 1:
             return [output]
@@ -251,11 +255,14 @@ class _Calls:
         parts: tuple[Tensor, ...] = torch.split(output, self._rows)
         return [rows.clone() for rows in parts]
 
+    def _attention(self) -> AbstractContextManager[None]:
+        return fused_attention(self._conductor.model) if self._fused else nullcontext()
+
     def _recording(self, copies: int) -> Recording:
         """What layers are handed for the batch so many times over: Hugging Face says so itself."""
         found = self._recordings.get(copies)
         if found is None:
-            with torch.no_grad():
+            with torch.no_grad(), self._attention():
                 found = self._conductor.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
             self._recordings[copies] = found
         return found

@@ -18,6 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint as mp
 from mechpaint.hooks import Reroute
+from mechpaint.route import Route
 from tests import plain, tiny
 from tests.architectures.recipes import OWN_RECIPES, RECIPES
 
@@ -41,6 +42,9 @@ UNVISITED = 4
 
 BOUND = 5e-5
 """Of differences that are rounding in float32. Wrong orders differ by more than `CONTROL`."""
+
+SWEPT_BOUND = 2e-4
+"""Of the same in a sweep: fused attention rounds in every layer, and a layer that runs nine times lets that grow."""
 
 CONTROL = 0.05
 
@@ -72,6 +76,8 @@ class Found:
         identity: Whether the identity route has the same bits as the model, and leaves it as it was.
         orders: From the plain loop, over the routes that only order layers.
         groups: The same over those that average or add.
+        swept: The same over all of them in one sweep, in which visits share calls, and layers run bare and with fused
+            attention if they can.
         control: The smallest difference that the wrong order makes: between two routes, or from no route.
         rows: Between a batch and its rows, one at a time.
         left: Between a row padded on the left and the same unpadded; None if that differs without a route as well,
@@ -92,6 +98,7 @@ class Found:
     identity: bool
     orders: float
     groups: float
+    swept: float
     control: float
     rows: float
     left: float | None
@@ -119,6 +126,7 @@ def examine(name: str) -> Found:
             "identity": _identity(model, tokens, bare),
             "orders": max(_apart(found[text], expected[text]) for text in ROUTES if "(" not in text),
             "groups": max(_apart(found[text], expected[text]) for text in ROUTES if "(" in text),
+            "swept": _swept(model, tokens, expected),
             "control": min(_apart(a, b) for a, b in pairs),
             "rows": _apart(
                 torch.cat([_routed(model, LOOPED, row[None]) for row in tokens]), _routed(model, LOOPED, tokens)
@@ -137,6 +145,11 @@ def examine(name: str) -> Found:
         unvisited=unvisited,
         compatibility=_compatibility(model, tokens),
     )
+
+
+def _swept(model: TransformerBridge, tokens: Tensor, expected: dict[str, Tensor]) -> float:
+    routes = {Route.parse(text, len(model.blocks)): text for text in ROUTES}
+    return max(_apart(found, expected[routes[route]]) for route, found in mp.sweep(model, tokens, list(routes)))
 
 
 def loop_of(name: str, module: Any, tokens: Tensor) -> plain.Loop:

@@ -11,7 +11,7 @@ from mechpaint.conductor import Conductor
 from mechpaint.hooks import Reroute, Skip
 from tests import plain, tiny
 from tests.architectures import table
-from tests.architectures.checks import BFLOAT16_BOUND, BOUND, CONTROL, Compatibility, examine, refusal
+from tests.architectures.checks import BFLOAT16_BOUND, BOUND, CONTROL, SWEPT_BOUND, Compatibility, examine, refusal
 from tests.architectures.recipes import LLAMA, OWN_RECIPES, RECIPES, REFUSED
 
 QUICK = (
@@ -38,6 +38,7 @@ def test_routes_are_exact(name):
     assert found.identity
     assert found.orders < BOUND
     assert found.groups < BOUND
+    assert found.swept < SWEPT_BOUND
     assert found.control > CONTROL
     assert found.rows < BOUND
     for side in ("left", "right"):
@@ -76,7 +77,9 @@ def test_a_wrong_route_would_be_noticed(monkeypatch):
     monkeypatch.setattr(Conductor, "call", neighbour)
     found = examine("llama")
     assert not found.identity
-    assert min(found.orders, found.groups, found.watched, found.gradients, found.bfloat16_averaged) > CONTROL
+    assert (
+        min(found.orders, found.groups, found.swept, found.watched, found.gradients, found.bfloat16_averaged) > CONTROL
+    )
     assert not found.unvisited
 
 

@@ -245,6 +245,7 @@ def test_visits_of_a_layer_share_calls_where_rows_are_short(monkeypatch, rows, l
     """However they are shared, every distinct pair of residual stream and layer runs once."""
     model = mp.load(hf.LlamaForCausalLM(_EIGHTEEN))
     sweep = mp.sweep(model, torch.zeros((rows, length), dtype=torch.long), _paper_suite(18), positions="last")
+    list(mp.sweep(model, torch.zeros((1, 1), dtype=torch.long), [Route.identity(18)]))  # the first compares layers
     calls = _calls(monkeypatch)
     assert len(list(sweep)) == len(sweep)
     assert sum(count for _, count, _ in calls) == sweep.layer_calls * rows
