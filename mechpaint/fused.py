@@ -8,8 +8,8 @@ kernels leave out, so every model's layers are compared once.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,6 +32,18 @@ def fused_attention(model: TransformerBridge) -> Generator[None]:
         yield
     finally:
         config._attn_implementation = "eager"
+
+
+def fastest_attention(conductor: Conductor, layers: Sequence[nn.Module]) -> Callable[[], AbstractContextManager[None]]:
+    """Makes contexts for recording and for running layers: with fused attention if they can have it.
+
+    Args:
+        conductor: Of the model.
+        layers: What `conductor.fastest()` gave.
+    """
+    if layers is conductor.layers or not can_fuse(conductor, layers):
+        return nullcontext
+    return lambda: fused_attention(conductor.model)
 
 
 def can_fuse(conductor: Conductor, layers: Sequence[nn.Module]) -> bool:

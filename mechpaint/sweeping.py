@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -15,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.agenda import Agenda
 from mechpaint.batchsize import tokens_that_pay
 from mechpaint.conductor import Conductor
-from mechpaint.fused import can_fuse, fused_attention
+from mechpaint.fused import fastest_attention
 from mechpaint.merge import Merger
 from mechpaint.outofmemory import is_out_of_memory, let_go_of_memory
 from mechpaint.prefixtree import Node, PrefixTree
@@ -225,9 +224,8 @@ class _Calls:
         self._recordings: dict[int, Recording] = {}
         with torch.no_grad():
             self._layers = conductor.fastest()
-            bare = self._layers is not conductor.layers
-            self._fused = bare and can_fuse(conductor, self._layers)
-        self.heard = not bare and conductor.heard()
+            self._attention = fastest_attention(conductor, self._layers)
+        self.heard = self._layers is conductor.layers and conductor.heard()
         """Whether somebody listens in the layers, who expects the batch as it is."""
         self.embeddings = self._recording(1).embeddings
 
@@ -254,9 +252,6 @@ class _Calls:
         # copies: a view would keep all rows in memory for as long as one waits
         parts: tuple[Tensor, ...] = torch.split(output, self._rows)
         return [rows.clone() for rows in parts]
-
-    def _attention(self) -> AbstractContextManager[None]:
-        return fused_attention(self._conductor.model) if self._fused else nullcontext()
 
     def _recording(self, copies: int) -> Recording:
         """What layers are handed for the batch so many times over: Hugging Face says so itself."""

@@ -1,16 +1,16 @@
 """How long sweeps take here, from running a little of them.
 
-What is timed is the task's own asking, on real batches and under real routes, so that whatever the engine does is in
-it: making the batch, the layers, the logits and their log-probabilities, the records. Three trees of routes are asked
-of a batch:
+A batch is taken to last as long as its layer calls, so much for each route, and so much once. Calls are timed by
+themselves, with as many visits as sweeps have them share; which calls a sweep makes is walked without running any.
+All else is timed in the task's own asking, on real batches, so that whatever the engine does is in it: making the
+batch, the logits and their log-probabilities, the records. Three trees of routes are asked of a batch:
 
     one route of some steps, a layer a step
     that route and all its beginnings: as many layer calls, more routes to be scored
     as many of the routes that will be run as a second or so allows, evenly chosen; often all
 
-From the first two come what a layer call, and what a further route, takes. Which visits share a call is walked without
-running anything, and calls with more visits are timed against those with one. The third says by how much what comes of
-this is wrong, and all else is corrected by that. Batches of other sizes are interpolated.
+From the first two come what a route takes, and what is left for once. The third says by how much what comes of this is
+wrong, and all else is corrected by that. Batches of other sizes are interpolated.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mechpaint.conductor import Conductor
+from mechpaint.fused import fastest_attention
 from mechpaint.planning.batching import Sweeps, tokens_of
 from mechpaint.planning.calls import calls_of, visits_at_once
 from mechpaint.prefixtree import PrefixTree
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from mechpaint.tasks.task import Task
 
-BUDGET = 0.8
+BUDGET = 1.2
 """About how many seconds the routes of one batch are timed for."""
 
 _ALIKE = 1.1
@@ -49,18 +50,18 @@ class Sample:
 
     Args:
         tokens: How many tokens it has, padding included.
-        a_call: How long a layer call takes, in seconds.
-        a_route: How long a further route takes, without its layer calls.
+        calls: How long layer calls of 1, 2, 4, … visits take, up to `at_once` or more, in seconds.
+        a_route: How long a route takes without its layer calls.
         at_once: How many visits share a call at most.
-        longer: How many times as long calls of 1, 2, 4, … visits take, up to `at_once` or more.
+        once: How long all else takes, whatever the routes.
         correction: What all of it has to be multiplied by.
     """
 
     tokens: int
-    a_call: float
+    calls: tuple[float, ...]
     a_route: float
     at_once: int = 1
-    longer: tuple[float, ...] = (1.0,)
+    once: float = 0.0
     correction: float = 1.0
 
     def under(self, tree: PrefixTree) -> float:
@@ -69,16 +70,16 @@ class Sample:
         Args:
             tree: The routes.
         """
-        calls = sum(times * self._longer(visits) for (_, visits), times in calls_of(tree, self.at_once).items())
-        return self.correction * (calls * self.a_call + len(tree.routes) * self.a_route)
+        calls = sum(times * self._call(visits) for (_, visits), times in calls_of(tree, self.at_once).items())
+        return self.correction * (self.once + calls + len(tree.routes) * self.a_route)
 
-    def _longer(self, visits: int) -> float:
+    def _call(self, visits: int) -> float:
         """On lines between the powers of two."""
         below = visits.bit_length() - 1
         if 2**below == visits:
-            return self.longer[below]
+            return self.calls[below]
         share = visits / 2**below - 1
-        return (1 - share) * self.longer[below] + share * self.longer[below + 1]
+        return (1 - share) * self.calls[below] + share * self.calls[below + 1]
 
 
 @dataclass(frozen=True)
@@ -145,23 +146,26 @@ class _Asking:
         """How long it takes under some routes, the median of some times."""
         return statistics.median(_once(lambda: self._ask(tree)) for _ in range(times))
 
-    def longer(self) -> tuple[float, ...]:
-        """How many times as long calls of 1, 2, 4, … visits take, up to as many as share one: by three layers."""
+    def calls(self) -> tuple[float, ...]:
+        """How long calls of 1, 2, 4, … visits take, up to as many as share one: the mean of three layers."""
         conductor, found = Conductor(self._model), list[float]()
         tokens, mask = self.batch.padded(self._model.cfg.device)
         layers = sorted({0, self.n_layers // 2, self.n_layers - 1})
         with torch.no_grad():
             real = conductor.fastest()
+            attention = fastest_attention(conductor, real)
             for power in range((self.at_once - 1).bit_length() + 1):
-                recording = conductor.record(tokens.repeat(2**power, 1), mask.repeat(2**power, 1))
+                with attention():
+                    recording = conductor.record(tokens.repeat(2**power, 1), mask.repeat(2**power, 1))
 
                 def call(recording: Recording = recording) -> None:
-                    for layer in layers:
-                        conductor.call(layer, recording.embeddings, recording.layers[layer], real[layer])
+                    with attention():
+                        for layer in layers:
+                            conductor.call(layer, recording.embeddings, recording.layers[layer], real[layer])
 
                 call()  # the first time is slower
-                found.append(statistics.median(_once(call) for _ in range(5)))
-        return tuple(seconds / found[0] for seconds in found)
+                found.append(statistics.median(_once(call) for _ in range(3)) / len(layers))
+        return tuple(found)
 
     def _ask(self, tree: PrefixTree) -> None:
         for _ in self._task.records(self._model, self.batch.items, tree, self._rows_at_once, lambda ticks: None):
@@ -169,17 +173,16 @@ class _Asking:
 
 
 def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
-    steps = min(32, max(2, int(BUDGET / 4 / asking.at_least)))
+    calls = asking.calls()
+    steps = min(32, max(2, int((BUDGET / 4 - asking.at_least) / calls[0])))
     long = [step % asking.n_layers for step in range(steps)]
     beginnings = [Route.of(long[: i + 1], asking.n_layers) for i in range(steps)]
     alone = asking.seconds(PrefixTree(beginnings[-1:]), 3)
     a_route = max(0.0, asking.seconds(PrefixTree(beginnings), 3) - alone) / (steps - 1)
-    a_call = max(alone - a_route, 0.1 * alone) / steps
-    guess = Sample(tokens_of(asking.batch), a_call, a_route, asking.at_once, asking.longer())
+    once = max(0.0, alone - steps * calls[0] - a_route)
+    guess = Sample(tokens_of(asking.batch), calls, a_route, asking.at_once, once)
     some = _some(tree, int(len(tree.routes) * BUDGET / guess.under(tree)))
-    first = asking.seconds(some)  # slower: memory is asked for, and kernels are made for new shapes
-    seconds = min(first, asking.seconds(some, 3 if first < BUDGET else 1))
-    return replace(guess, correction=seconds / guess.under(some))
+    return replace(guess, correction=asking.seconds(some, 3) / guess.under(some))
 
 
 def _some(tree: PrefixTree, count: int) -> PrefixTree:

@@ -91,7 +91,7 @@ def test_worth_having_is_the_most_that_keep_busy_by_trying_all():
 
 def test_batches_between_two_that_were_measured_are_on_a_line():
     tree = PrefixTree([Route.identity(4), Route.of([0, 2], 4)])  # 6 layer calls less the shared one, 2 routes
-    small, large = Sample(100, 0.2, 0.5), Sample(300, 0.6, 1.0)
+    small, large = Sample(100, (0.2,), 0.4, once=0.2), Sample(300, (0.6,), 0.5, once=1.0)
     assert (small.under(tree), large.under(tree)) == (2.0, 5.0)
     both = Measured((small, large))
     found = [both.seconds(tree, tokens) for tokens in (50, 100, 200, 300, 600)]
@@ -105,10 +105,10 @@ def test_visits_that_share_a_call_take_what_such_calls_take():
     assert calls_of(tree, 3) == {(0, 1): 1, (1, 1): 1, (2, 2): 1, (3, 2): 1}
     skips = PrefixTree(Skip(layer, layer).route(18) for layer in range(18))
     assert calls_of(skips, 32) == {(layer, layer + 1): 1 for layer in range(17)} | {(0, 1): 1, (17, 17): 1}
-    assert Sample(10, 1.0, 0.0, 1, (1.0,), 2.0).under(tree) == 12.0
-    assert Sample(10, 1.0, 0.0, 3, (1.0, 1.5, 2.0), 2.0).under(tree) == 10.0
+    assert Sample(10, (1.0,), 0.0, correction=2.0).under(tree) == 12.0
+    assert Sample(10, (1.0, 1.5, 2.0), 0.0, 3, correction=2.0).under(tree) == 10.0
     short = PrefixTree(Skip(layer, layer).route(4) for layer in range(4))  # calls of 1, 2, 3 and 3 visits
-    assert Sample(10, 1.0, 0.0, 3, (1.0, 1.5, 2.0)).under(short) == 1 + 1.5 + 1.75 + 1.75
+    assert Sample(10, (1.0, 1.5, 2.0), 0.0, 3).under(short) == 1 + 1.5 + 1.75 + 1.75
 
 
 class Clock:
