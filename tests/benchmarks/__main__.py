@@ -17,6 +17,7 @@ from rich.table import Table
 
 import mechpaint as mp
 from mechpaint.conductor import Conductor
+from mechpaint.fused import fastest_attention
 from mechpaint.hooks import Reroute, Skip
 from mechpaint.route import Route
 from tests.benchmarks import generation, report_page, short_prompts, toy_data, toy_training
@@ -63,13 +64,16 @@ class Bench:
         meet the machine in the same mood.
         """
         conductor = Conductor(self.model)
-        recording = conductor.record(self.tokens)
         layers_ = conductor.fastest()
+        attention = fastest_attention(conductor, layers_)
+        with attention():
+            recording = conductor.record(self.tokens)
 
         def every_layer() -> None:
             residual = recording.embeddings
-            for layer, block in enumerate(layers_):
-                residual = conductor.call(layer, residual, recording.layers[layer], block)
+            with attention():
+                for layer, block in enumerate(layers_):
+                    residual = conductor.call(layer, residual, recording.layers[layer], block)
 
         rows = recording.embeddings[:, -1].repeat(32, 1)
         every_layer()

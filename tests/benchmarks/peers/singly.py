@@ -72,6 +72,7 @@ def run(ours: Mechpaint, peer: Peer, route: Route, tokens: Tensor, turns: int, c
     why = peer.cannot(route)
     if why is not None:
         return Unable(why)
+    ours.last_logits(route, tokens)  # a model's first sweep calls its layers to compare them
     calls.taken()
     expected = ours.last_logits(route, tokens)
     our_calls = calls.taken()
