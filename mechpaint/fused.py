@@ -25,7 +25,7 @@ _ALIKE: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 @contextmanager
 def fused_attention(model: TransformerBridge) -> Generator[None]:
-    """Within this context Hugging Face makes masks for fused attention, and its layers use it."""
+    """Within this context Hugging Face makes masks for fused attention, and its layers use it; before it, eager one."""
     config: Any = model.original_model.config
     config._attn_implementation = "sdpa"
     try:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -92,7 +92,7 @@ class Threads(Engine):
         found: list[Taken] = []
         with _one_thread_of_torch(), ThreadPoolExecutor(self.at_once) as pool:
             try:
-                for done in as_completed([pool.submit(_shown, work, cell, bar) for cell in cells]):
+                for done in _as_completed([pool.submit(_shown, work, cell, bar) for cell in cells]):
                     error = done.exception()
                     if error is None:
                         found += done.result()
@@ -109,6 +109,17 @@ def processors() -> int:
     # not on every system
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _as_completed(futures: Iterable[Future[list[Taken]]]) -> Iterator[Future[list[Taken]]]:
+    """Like the standard library's, but never waits long: the system may hand Ctrl-C to a thread that computes.
+
+    Python raises it in the main thread, and not before that runs again.
+    """
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        yield from done
 
 
 def _shown(work: Work, cell: Cell, bar: Bar) -> list[Taken]:

@@ -62,7 +62,7 @@ def test_a_checkpoint_has_the_routed_models_logits(name, text, tmp_path):
     assert (found - _plainly(tmp_path / "out", tokens)).abs().max() < 5e-5
     assert (found - unrouted).abs().max() > 0.05  # so that the route mattered
     assert exported.order == tuple(ROUTES[text])
-    assert exported.difference < 1e-5
+    assert exported.difference < 5e-5  # attention of the sweep it was compared with is fused
     assert exported.tokens == 62 + 2 * (name == "bloom")  # Bloom has as many positions as are asked for
 
 

@@ -158,14 +158,19 @@ def _raise(error):
     raise error
 
 
-@pytest.mark.parametrize("how", ["a signal to the main thread", "a trial that raises it"])
+@pytest.mark.parametrize("how", ["a signal to the process", "a signal to a trial's thread", "a trial that raises it"])
 def test_ctrl_c_stops_all_trials_promptly_and_keeps_what_is_done(tmp_path, monkeypatch, kept, how):
     started = []
-    if how.startswith("a signal"):
+    sent = {
+        "a signal to the process": lambda: os.kill(os.getpid(), signal.SIGINT),
+        "a signal to a trial's thread": lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT),
+    }
+    if send := sent.get(how):
         # from a trial that goes on, while the main thread waits; Python hands the signal to the main thread
         def interrupt(advance):
             assert kept.wait(30)
-            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)  # the main thread has taken in the first trial and waits again
+            send()
             _for_ever(advance)
     else:
         interrupt = _then(kept, lambda: _raise(KeyboardInterrupt()))
