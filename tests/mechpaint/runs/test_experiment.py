@@ -158,6 +158,15 @@ def _raise(error):
     raise error
 
 
+@pytest.fixture
+def interruptible():
+    """As in a terminal: what a shell starts in the background ignores Ctrl-C, and its children do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", ["a signal to the process", "a signal to a trial's thread", "a trial that raises it"])
 def test_ctrl_c_stops_all_trials_promptly_and_keeps_what_is_done(tmp_path, monkeypatch, kept, how):
     started = []
