@@ -256,7 +256,9 @@ def register(registry):
 '''
 
 
-def _two_processors() -> None:
+def _as_in_a_terminal_with_two_processors() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and its children do."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 
 
@@ -266,7 +268,7 @@ def _started(*arguments, cwd):
         [*MAIN, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        preexec_fn=_two_processors,
+        preexec_fn=_as_in_a_terminal_with_two_processors,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
