@@ -316,11 +316,3 @@ def test_the_command_line_prints_the_same_from_two_workers(folder, tmp_path):
     assert tables[0] == tables[1]
     assert "2 cells computed in" in there
     assert not [line for line in told.splitlines() if line and not line.startswith("Loading weights")]
-
-
-@with_ray
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:6379"])
-def test_a_cluster_that_does_not_answer_is_told(tmp_path, address):
-    work, cells = _begun(AskedWaiting(tmp_path / "seen")(), tmp_path / "runs")
-    with pytest.raises(EngineError, match=f"cannot use the Ray cluster '{address}': "):
-        Ray(AskedWaiting(tmp_path / "seen"), address=address).do(work, cells, Seen())
