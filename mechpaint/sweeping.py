@@ -143,7 +143,8 @@ class Sweep(Showing):
             same tensor, so copy it before writing to it.
         """
         calls = _Calls(self._conductor, self._tokens, self._attention_mask, self._inputs)
-        agenda = Agenda[_Stream](1 if calls.heard else self._visits_at_once())
+        visits = visits_at_once(self._tokens.numel(), self._tokens_at_once)
+        agenda = Agenda[_Stream](1 if calls.heard else visits)
         done = [(self._tree.root, calls.embeddings)]
         while done or agenda:
             while done:
@@ -157,9 +158,6 @@ class Sweep(Showing):
                 for stream, output in zip(streams, calls.outputs(layer, streams, agenda), strict=True):
                     done.extend(stream.read(layer, output))
                     del output
-
-    def _visits_at_once(self) -> int:
-        return max(1, min(MOST_AT_ONCE, self._tokens_at_once // self._tokens.numel()))
 
     def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
@@ -308,6 +306,16 @@ def sweep(
 def _joined(streams: list[Tensor]) -> Tensor:
     """One batch; where layers are on several devices, on the first one's."""
     return streams[0] if len(streams) == 1 else torch.cat([stream.to(streams[0].device) for stream in streams])
+
+
+def visits_at_once(tokens: int, tokens_at_once: int) -> int:
+    """How many visits of a layer share a call at most.
+
+    Args:
+        tokens: How many tokens a batch has, padding included.
+        tokens_at_once: How many a call may have.
+    """
+    return max(1, min(MOST_AT_ONCE, tokens_at_once // tokens))
 
 
 def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:

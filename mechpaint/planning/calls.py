@@ -10,11 +10,11 @@ from types import MappingProxyType
 
 import torch
 
+from mechpaint import sweeping
 from mechpaint.agenda import Agenda
 from mechpaint.batchsize import tokens_that_pay
 from mechpaint.prefixtree import Node, PrefixTree
 from mechpaint.route import Step
-from mechpaint.sweeping import MOST_AT_ONCE
 
 
 def visits_at_once(tokens: int, device: torch.device) -> int:
@@ -24,7 +24,7 @@ def visits_at_once(tokens: int, device: torch.device) -> int:
         tokens: How many tokens a batch has, padding included.
         device: What kind of device it runs on.
     """
-    return max(1, min(MOST_AT_ONCE, tokens_that_pay(device) // tokens))
+    return sweeping.visits_at_once(tokens, tokens_that_pay(device))
 
 
 @lru_cache(maxsize=8)  # asked again for every batch of a plan, under the same few trees
