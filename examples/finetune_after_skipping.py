@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 import mechpaint as mp
+from mechpaint.data import read_text
 from mechpaint.finetuning import FineTuning, finetune_text, text_losses, windows
 from mechpaint.hooks import Skip
-from mechpaint.hookset import HookSet
-from mechpaint.prefixtree import PrefixTree
-from mechpaint.scoring import score_items
-from mechpaint.statistics import RESAMPLES, Estimate, estimate
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.scoring.score import score_items
+from mechpaint.statistics.bootstrap import RESAMPLES, Estimate, estimate
 from mechpaint.tasks import Facts, IndirectObject
-from mechpaint.tasks.text import read_text
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 
 import mechpaint as mp
 from mechpaint.finetuning import FineTuned, FineTuning, finetune_routes, labelled
-from mechpaint.hookset import HookSet
-from mechpaint.hooktext import parse_hook_set
 from mechpaint.plugins import built_in
-from mechpaint.statistics import Estimate, estimate, resampled
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.hookset_text import parse_hook_set
+from mechpaint.statistics.bootstrap import Estimate, estimate, resampled
 
 ROUTES = ("skip(2, 3)", "skip(1, 4)", "reverse(1, 4)", "average(1, 4)")
 

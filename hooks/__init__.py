@@ -14,7 +14,6 @@ from mechpaint.hooks.reverse import Reverse
 from mechpaint.hooks.shuffle import Shuffle
 from mechpaint.hooks.skip import Skip
 from mechpaint.hooks.swap import Swap
-from mechpaint.plugins import Registry
 
 __all__ = [
     "Average",
@@ -33,22 +32,19 @@ __all__ = [
     "Swap",
 ]
 
-
-def register(registry: Registry) -> None:
-    """Make the built-in hook sets known by their text names."""
-    for hook_set in (
-        Average,
-        Duplicate,
-        Fill,
-        Loop,
-        Pair,
-        Read,
-        ReadAttention,
-        ReadResidual,
-        Reroute,
-        Reverse,
-        Shuffle,
-        Skip,
-        Swap,
-    ):
-        registry.add_hook_set(hook_set)
+BUILT_IN = (
+    Average,
+    Duplicate,
+    Fill,
+    Loop,
+    Pair,
+    Read,
+    ReadAttention,
+    ReadResidual,
+    Reroute,
+    Reverse,
+    Shuffle,
+    Skip,
+    Swap,
+)
+"""Those with a text form: `Hooks` takes functions, which have none."""

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from mechpaint.hookset import HookSet, HookSetError
-from mechpaint.route import Route, Step
+from mechpaint.errors import HookSetError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Step
 
 
 @dataclass(frozen=True)

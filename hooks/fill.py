@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from mechpaint.hookset import HookSet
-from mechpaint.route import Route, Step
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Step
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mechpaint.hookset import Hook, HookFunction, HookSet
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.readings import Hook, HookFunction
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mechpaint.hookset import HookSet, Reading
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.readings import Reading
 
 
 @dataclass(frozen=True)

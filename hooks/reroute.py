@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from mechpaint.hookset import HookSet, HookSetError
-from mechpaint.route import Route
+from mechpaint.errors import HookSetError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.route import Route
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from mechpaint.hookset import HookSet
-from mechpaint.route import Route
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.route import Route
 
 
 @dataclass(frozen=True)

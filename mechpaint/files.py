@@ -10,13 +10,11 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mechpaint.errors import CannotWrite
+
 _SCRATCH = ".unfinished-"
 """How temporary names begin; the rest of each is free when it is taken, by whichever process."""
 _SECONDS_LEFT_ALONE = 3600
-
-
-class CannotWrite(OSError):
-    """A file could not be written: which, and why."""
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Whatever a report says stays text. The page escapes it; `report.md` keeps it from becoming markup or a link; a cell that
 a spreadsheet would take for a formula has an apostrophe before it in `tables/*.csv`; characters that would act instead
-of being seen are pictures (`mechpaint.visible`). `results.parquet` has the data as they are.
+of being seen are pictures (`mechpaint.display.sanitize`). `results.parquet` has the data as they are.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from mechpaint.circuits.diagram import Diagram
-from mechpaint.circuits.view import Script, View
-from mechpaint.drawing import png_of, svg_of
+from mechpaint.display.figures import png_of, svg_of
+from mechpaint.display.sanitize import visible
+from mechpaint.display.svg import Diagram
+from mechpaint.display.views import Script, View
 from mechpaint.files import write_text, written
-from mechpaint.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -143,7 +143,7 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
     views = [section for section in report.sections if isinstance(section, View)]
     write_text(folder / "report.md", _markdown(report, command))
     template = jinja2.Environment(
-        loader=jinja2.PackageLoader("mechpaint", "."),
+        loader=jinja2.PackageLoader("mechpaint.display", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_shown,

@@ -1,6 +1,6 @@
 """What a token, a head, a task or a model may be called by someone who wants more than to be read.
 
-Each text with what a reader shall see of it: itself, or with pictures in place of what would act (`mechpaint.visible`).
+Each text with what a reader shall see of it: itself, or with pictures in place of what would act.
 Each that is run as script sets the page's title to "broken"; each that is loaded asks 127.0.0.1.
 """
 

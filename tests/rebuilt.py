@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mechpaint.runs.reporting import rebuild
+from mechpaint.runs.run_folder import rebuild
 
 _DRAWN = ("figures", "tables", "report.md", "report.html", "results.parquet")
 

@@ -11,9 +11,9 @@ from PIL import Image
 import mechpaint as mp
 from examples import export
 from mechpaint.analyses.induction import Induction
-from mechpaint.runs.measured import MeasuredPlan
-from mechpaint.runs.running import run
-from mechpaint.subject import Subject
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.routed_model import Subject
 from tests.browser import DESK, PHONE, Chromium, Opened, started
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"

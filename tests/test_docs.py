@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import mechpaint.hooks
-from mechpaint.prefixtree import PrefixTree
-from mechpaint.route import Route
-from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.measured import MeasuredPlan
-from mechpaint.runs.running import run
-from mechpaint.runs.scored import ScoredPlan, Settings
-from mechpaint.subject import Subject
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.experiment_plan import ExperimentPlan
+from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.routed_model import Subject
 from mechpaint.tasks import Facts
 from tests.docs.fences import PAGES, ROOT
 

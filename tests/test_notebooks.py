@@ -70,7 +70,7 @@ FOUND = {
 def _ran(name):
     """An executed notebook, and values in its kernel at the end; executed once for all tests."""
     if any(mark.name == "gemma" for mark in MARKS[name]):
-        from mechpaint.gemma import gemma_folder
+        from mechpaint.models.gemma import gemma_folder
 
         gemma_folder()  # unpacks the weights if nobody has; the notebooks' own time is without it
     notebook = nbformat.read(export.FOLDER / f"{name}.ipynb", as_version=4)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mechpaint.analysis import Advance, Columns, Experiment, Record
-from mechpaint.errors import InputError
+from mechpaint.analysis import Experiment
+from mechpaint.errors import BirthError
+from mechpaint.statistics.results import Advance, Columns, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     from mechpaint.report import Report
 
 __all__ = ["Birth", "BirthError"]
-
-
-class BirthError(InputError):
-    """Settings with which nothing can be trained."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,6 @@ class Birth(Experiment):
 
     def report(self, table: pd.DataFrame) -> Report:
         """Figures 3 and 4, one against two layers, and which of the paper's claims held."""
-        from mechpaint.analyses.birth.pages import report
+        from mechpaint.analyses.birth.report import report
 
         return report(self, table)

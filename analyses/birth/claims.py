@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
 from mechpaint.analyses.birth.curves import Curve, Curves, passage, shown, spread
-from mechpaint.claims import Claim, over_seeds
+from mechpaint.analyses.claims import Claim, over_seeds
 
 _RECALLS = {"W_O^2": "recall_output", "W_K^2": "recall_triggers", "W_K^1": "recall_positions"}
 _USUAL = "5 fixed triggers"

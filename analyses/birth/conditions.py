@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mechpaint.analysis import Advance, Record
+from mechpaint.statistics.results import Advance, Record
 from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.chains import Chain
 from mechpaint.toy.freezing import Freeze

@@ -9,7 +9,7 @@ import numpy as np
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
 from mechpaint.analyses.birth.curves import Curve, Curves, shown, spread
-from mechpaint.drawing import axes, legend, shared_legend, style
+from mechpaint.display.figures import axes, legend, shared_legend, style
 from mechpaint.report import Figure
 
 if TYPE_CHECKING:

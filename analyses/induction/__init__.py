@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
-from mechpaint.analysis import Columns, ModelAnalysis, ModelFacts, Record
-from mechpaint.errors import InputError
+from mechpaint.analyses.induction.measures import FULL, TWICE, WITHOUT
+from mechpaint.analysis import ModelAnalysis
+from mechpaint.errors import InductionError
 from mechpaint.hooks import Duplicate, Skip
-from mechpaint.hookset import HookSet
+from mechpaint.routes.hookset import HookSet
+from mechpaint.statistics.results import Columns, ModelFacts, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from mechpaint.report import Report
 
 __all__ = ["Induction", "InductionError"]
-
-
-class InductionError(InputError):
-    """Settings with which nothing can be measured."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,6 @@ class Induction(ModelAnalysis):
 
     def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
         """Head scores, attention patterns (figure 2 of arXiv 2306.00802), and what each layer is needed for."""
-        from mechpaint.analyses.induction.pages import report
+        from mechpaint.analyses.induction.report import report
 
         return report(self, table, facts)

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
-from mechpaint.analyses.induction.measures import SCORES
+from mechpaint.analyses.induction.measures import FULL, SCORES, TWICE, WITHOUT
 from mechpaint.circuits import View, attention_view, induction_diagram
-from mechpaint.drawing import axes, heatmap, literal, shared_legend, style
+from mechpaint.display.figures import axes, heatmap, literal, shared_legend, style
+from mechpaint.models.token_text import seen
 from mechpaint.report import Figure
-from mechpaint.tokentexts import seen
 
 if TYPE_CHECKING:
     from mechpaint.analyses.induction.findings import Findings

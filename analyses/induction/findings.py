@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
-from mechpaint.analyses.induction.measures import SCORES
-from mechpaint.headscores import HeadScore, head_name
-from mechpaint.route import Visit
-from mechpaint.statistics import RESAMPLES, Estimate, estimate
+from mechpaint.analyses.induction.measures import FULL, SCORES, TWICE, WITHOUT
+from mechpaint.circuits.head_scores import HeadScore, head_name
+from mechpaint.routes.steps import Visit
+from mechpaint.statistics.bootstrap import RESAMPLES, Estimate, estimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mechpaint.analysis import ModelFacts
+    from mechpaint.statistics.results import ModelFacts
 
 
 class Findings:

@@ -10,15 +10,14 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn import functional
 
-from mechpaint.analysis import Record
-from mechpaint.circuits.heads import MOST_TOKENS
-from mechpaint.headscores import HeadScore, Repeated, head_scores, repeated_tokens
-from mechpaint.hookset import HookSet
-from mechpaint.patterns import ATTENTION, Patterns
-from mechpaint.session import attach
-from mechpaint.sweeping import sweep
-from mechpaint.tokentexts import token_texts
-from mechpaint.toy.bridging import task_of
+from mechpaint.circuits.attention import MOST_TOKENS
+from mechpaint.circuits.head_scores import HeadScore, Repeated, head_scores, repeated_tokens
+from mechpaint.engine.attach import attach
+from mechpaint.engine.sweep import sweep
+from mechpaint.models.token_text import token_texts
+from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
+from mechpaint.statistics.results import Record
+from mechpaint.toy.bridge import task_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -116,3 +115,8 @@ def _attention(
             for key, value in enumerate(row[: query + 1]):
                 at = {"layer": score.visit.layer, "head": score.head, "query": query, "key": key}
                 yield _record("attention", "", value, **at)
+
+
+FULL = "full model"
+WITHOUT = "without layer {}"
+TWICE = "layer {} twice"

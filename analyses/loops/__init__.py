@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.analyses.painters.variants import Variant, VariantError
-from mechpaint.analysis import Results, RouteAnalysis
-from mechpaint.hookset import HookSet
+from mechpaint.analyses.painters.variants import Variant
+from mechpaint.analysis import RouteAnalysis
+from mechpaint.errors import VariantError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.statistics.results import Results
 
 if TYPE_CHECKING:
     from mechpaint.report import Report
@@ -63,6 +65,6 @@ class Loops(RouteAnalysis):
 
     def report(self, results: Results) -> Report:
         """Figure 10, the best number of iterations of each size, and its linear fit."""
-        from mechpaint.analyses.loops.pages import report
+        from mechpaint.analyses.loops.report import report
 
         return report(self, results)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mechpaint.analyses.loops.grid import Grid
-from mechpaint.drawing import axes, heatmap, legend, style
+from mechpaint.display.figures import axes, heatmap, legend, style
 from mechpaint.report import Figure
-from mechpaint.statistics import estimate
+from mechpaint.statistics.bootstrap import estimate
 
 _BOX = "#D55E00"
 _OFTEN = 0.05

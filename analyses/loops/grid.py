@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mechpaint.analyses.painters.variants import Variant
-from mechpaint.analysis import Results
-from mechpaint.statistics import Estimate, Scores, estimate
+from mechpaint.statistics.bootstrap import Estimate, Scores, estimate
+from mechpaint.statistics.results import Results
 
 if TYPE_CHECKING:
     from mechpaint.analyses.loops import Loops

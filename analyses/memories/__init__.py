@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mechpaint.analysis import Advance, Columns, Experiment, Record
-from mechpaint.errors import InputError
+from mechpaint.analysis import Experiment
+from mechpaint.errors import MemoriesError
+from mechpaint.statistics.results import Advance, Columns, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from mechpaint.report import Report
 
 __all__ = ["Memories", "MemoriesError"]
-
-
-class MemoriesError(InputError):
-    """Settings with which nothing can be constructed or measured."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +104,6 @@ class Memories(Experiment):
 
     def report(self, table: pd.DataFrame) -> Report:
         """What was written down and what was found, the paper's claims first."""
-        from mechpaint.analyses.memories.pages import report
+        from mechpaint.analyses.memories.report import report
 
         return report(self, table)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mechpaint.analyses.memories.measuring import accuracies, recalls
 from mechpaint.analyses.memories.records import Setting, cost
 from mechpaint.analyses.memories.sources import batches
-from mechpaint.analysis import Advance, Record
+from mechpaint.statistics.results import Advance, Record
 from mechpaint.toy.construction import construct, mend_first_position
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, MENDED
-from mechpaint.analyses.memories.found import (
+from mechpaint.analyses.memories.findings import (
     HEADS,
     NAMES,
     STAGES,
@@ -24,7 +24,7 @@ from mechpaint.analyses.memories.measuring import CHANGED
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import SOURCES, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import ALONE, SHARPENED
-from mechpaint.drawing import axes, legend, shared_legend, style
+from mechpaint.display.figures import axes, legend, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.toy.gradients import TOP_DOWN
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mechpaint.toy.bigram_task import ToyBatch
 from mechpaint.toy.gradients import TOP_DOWN
-from mechpaint.toy.memories import Learned, memory_scores
+from mechpaint.toy.probes import Learned, memory_scores
 from mechpaint.toy.simplified import SimplifiedTransformer
 
 ACCURACY, CHANGED, REPEATS = "accuracy", "accuracy where the output differs", "repeats"

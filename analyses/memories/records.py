@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from mechpaint.analyses.memories.sources import Source
-from mechpaint.analysis import Advance, Record
+from mechpaint.statistics.results import Advance, Record
 
 
 @runtime_checkable

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from mechpaint.analyses.memories.associations import keep_associations, own_token_margin, sharpen
-from mechpaint.analyses.memories.limit import limit_model
 from mechpaint.analyses.memories.measuring import ACCURACY, CHANGED, RECALLS, REPEATS, accuracies, recalls
 from mechpaint.analyses.memories.records import Setting, cost
 from mechpaint.analyses.memories.sources import batches
-from mechpaint.analysis import Advance, Record
+from mechpaint.statistics.results import Advance, Record
+from mechpaint.toy.construction import mean_square, outer_products
 from mechpaint.toy.gradients import TOP_DOWN, FirstStep, step, zero
-from mechpaint.toy.memories import Learned, learned, memory_scores, recall
+from mechpaint.toy.probes import Learned, learned, memory_scores, recall
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 
 FIRST_STEP, STEPS = "first step", "steps"
 DOWN, UP, LARGER, MORE = "top-down", "bottom-up", "ten times larger steps", "four times the sequences"
+
 VARIANTS: Mapping[str, tuple[tuple[Learned, ...], float, int]] = {
     # in which order, how much larger, over how many times the sequences
     DOWN: (TOP_DOWN, 1.0, 1),
@@ -26,6 +29,7 @@ VARIANTS: Mapping[str, tuple[tuple[Learned, ...], float, int]] = {
     LARGER: (TOP_DOWN, 10.0, 1),
     MORE: (TOP_DOWN, 1.0, 4),
 }
+
 SMALL: Mapping[Learned, float] = {"W_O^2": 0.3, "W_K^2": 0.03, "W_K^1": 0.03}
 """How sharp each step makes its memory: the next gradient is what theory says it is only while predictions and
 attention are close to uniform. Of what a step on keys stores, the right answers are a small part, so theirs is less."""
@@ -144,3 +148,67 @@ class ThreeSteps:
 
     def _record(self, sharpness: float, stage: str, probe: str, value: float) -> Record:
         return self.setting.record(STEPS, self.variant, sharpness, stage, probe, value)
+
+
+def margin(scores: Float[Tensor, "query answer"]) -> float:
+    """By how much right answers, on the diagonal, score above the average."""
+    return float((scores.diagonal() - scores.mean(1)).mean())
+
+
+@torch.no_grad()
+def own_token_margin(model: SimplifiedTransformer, matrix: Learned) -> float:
+    """By how much a token's query, in a key matrix, scores keys of the same token above those of others.
+
+    No induction head needs this: it is what else a gradient step stores.
+    """
+    embed, key = model.tok_embed.weight, learned(model, matrix)
+    return margin(embed @ key @ embed.T / math.sqrt(model.config.dim))
+
+
+@torch.no_grad()
+def sharpen(model: SimplifiedTransformer, sharpness: float) -> None:
+    """Scale every memory so that its right answers score this much above the average, as constructed ones do."""
+    for matrix in TOP_DOWN:
+        own = abs(margin(memory_scores(model, matrix)))
+        if own:
+            learned(model, matrix).mul_(sharpness / own)
+
+
+@torch.no_grad()
+def keep_associations(model: SimplifiedTransformer) -> None:
+    """Write every memory anew from its own scores: what it answers to what it may be asked, and nothing else."""
+    embed, scale = model.tok_embed.weight, math.sqrt(model.config.dim)
+    values = model.last.attn.v(embed)
+    again = model.first.attn.o(model.first.attn.v(embed))
+    sides = {"W_O^2": (model.head.weight, values), "W_K^2": (embed, again)}
+    if model.pos is not None:
+        sides["W_K^1"] = (model.pos.weight[1:], model.pos.weight[:-1])
+    for matrix in TOP_DOWN:
+        scores = memory_scores(model, matrix)
+        left, right = sides[matrix]
+        between = scores.T if matrix == "W_O^2" else scale * scores
+        learned(model, matrix).copy_(outer_products(left, between @ right) / (mean_square(left) * mean_square(right)))
+
+
+@torch.no_grad()
+def limit_model(vocabulary: int, length: int) -> SimplifiedTransformer:
+    """A model without cross-talk.
+
+    Embeddings, positions, and both as layer 1 writes them anew, are orthogonal to one another and to all unembeddings.
+    Lengths are those that the random model's vectors have on average: |w_E|² = |p|² = d, |w_U|² = 1/3, and each random
+    matrix shortens by √3. The residual stream itself says nothing through the unembedding, as in the theory; in the
+    random model it does, in any dimension.
+    """
+    span = vocabulary + length
+    model = SimplifiedTransformer(SimplifiedConfig(vocabulary, 2 * span + vocabulary, length))
+    dim = model.config.dim
+    basis = torch.eye(dim)
+    model.tok_embed.weight.copy_(math.sqrt(dim) * basis[:vocabulary])
+    if model.pos is not None:
+        model.pos.weight.copy_(math.sqrt(dim) * basis[vocabulary:span])
+    model.head.weight.copy_(basis[2 * span :] / math.sqrt(3))
+    # W_V² need not turn anything: what it gives is read by W_O² alone
+    model.last.attn.v.weight.copy_(basis / math.sqrt(3))
+    model.first.attn.o.weight.copy_(basis / math.sqrt(3))
+    model.first.attn.v.weight.copy_(basis.roll(span, 0) / math.sqrt(3))
+    return model

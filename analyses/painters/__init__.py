@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.analyses.painters.variants import METHODS, Variant, VariantError, suite, variant
-from mechpaint.analysis import Results, RouteAnalysis
-from mechpaint.hookset import HookSet
+from mechpaint.analyses.painters.variants import METHODS, Variant, suite, variant
+from mechpaint.analysis import RouteAnalysis
+from mechpaint.errors import VariantError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.statistics.results import Results
 
 if TYPE_CHECKING:
     from mechpaint.report import Report, Section
@@ -50,12 +52,12 @@ class Painters(RouteAnalysis):
 
     def report(self, results: Results) -> Report:
         """Figures 2, 4 to 9, 11 and 17, and which of the paper's claims held."""
-        from mechpaint.analyses.painters.pages import report
+        from mechpaint.analyses.painters.report import report
 
         return report(self, results)
 
     def beside(self, results: Sequence[Results]) -> Sequence[Section]:
         """Figure 12: each variant against the percentage of layers affected, a line a model."""
-        from mechpaint.analyses.painters.beside import beside
+        from mechpaint.analyses.painters.comparison import beside
 
         return beside(results)

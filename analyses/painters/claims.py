@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mechpaint.analyses.claims import Claim
 from mechpaint.analyses.painters.curves import Curves, Draws, count
-from mechpaint.claims import Claim
-from mechpaint.statistics import combine, estimate, verdict
+from mechpaint.statistics.bootstrap import combine, estimate, verdict
 
 REORDERING = ("reverse", "random order")
 _REASONING = ("arithmetic",)

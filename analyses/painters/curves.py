@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.painters.variants import Variant
-from mechpaint.analysis import Results, TaskFacts
-from mechpaint.randomeffects import Drawn
-from mechpaint.route import Route
-from mechpaint.statistics import HookSets, Scores
+from mechpaint.routes.route import Route
+from mechpaint.statistics.bootstrap import HookSets, Scores
+from mechpaint.statistics.random_effects import Drawn
+from mechpaint.statistics.results import Results, TaskFacts
 
 Draws = Float[np.ndarray, " draw"]
 

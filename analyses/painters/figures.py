@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, count
-from mechpaint.analysis import TaskFacts
 from mechpaint.circuits import routes_diagram
-from mechpaint.drawing import axes, banded, legend, log_scale, shared_legend, style
+from mechpaint.display.figures import axes, banded, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
-from mechpaint.statistics import Estimate, combine, estimate
+from mechpaint.statistics.bootstrap import Estimate, combine, estimate
+from mechpaint.statistics.results import TaskFacts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from itertools import combinations
 import numpy as np
 
 from mechpaint.analyses.painters.curves import CURVES, Curves, count
-from mechpaint.comparisons import adjusted
-from mechpaint.metrics import Mean
-from mechpaint.randomeffects import Components, components
 from mechpaint.report import Table
-from mechpaint.statistics import RESAMPLES, estimate
+from mechpaint.statistics.bootstrap import RESAMPLES, estimate
+from mechpaint.statistics.metrics import Mean
+from mechpaint.statistics.multiple_comparisons import adjusted
+from mechpaint.statistics.random_effects import Components, components
 
 _RANDOM = "random order"
 _LEAST_AFFECTED = 3

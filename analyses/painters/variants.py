@@ -10,14 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mechpaint.errors import InputError
+from mechpaint.errors import VariantError
 from mechpaint.hooks import Average, Fill, Loop, Pair, Reverse, Shuffle, Skip, Swap
-from mechpaint.hookset import HookSet
-from mechpaint.route import Route
-
-
-class VariantError(InputError):
-    """A variant that the paper does not define: an unknown method, a start layer out of range, no repeat or seed."""
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.route import Route
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.analyses.pareto.edits import contiguous_skips
-from mechpaint.analyses.pareto.errors import ParetoError
-from mechpaint.analysis import SearchAnalysis, SearchResults
-from mechpaint.route import Route
+from mechpaint.analysis import SearchAnalysis
+from mechpaint.errors import ParetoError
+from mechpaint.routes.route import Route
+from mechpaint.statistics.results import SearchResults
 
 if TYPE_CHECKING:
     from mechpaint.analyses.pareto.strategies import Strategy
@@ -110,7 +111,7 @@ class Pareto(SearchAnalysis):
         self, found: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
     ) -> Report:
         """Score against layer calls, the front with its latencies, and whether it beats the contiguous skips."""
-        from mechpaint.analyses.pareto.pages import report
+        from mechpaint.analyses.pareto.report import report
 
         return report(self, found, held_out, milliseconds)
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mechpaint.analyses.pareto.errors import ParetoError
 from mechpaint.analyses.pareto.objective import graded
-from mechpaint.analysis import SearchResults
-from mechpaint.route import Route
-from mechpaint.statistics import Scores
+from mechpaint.errors import ParetoError
+from mechpaint.routes.route import Route
+from mechpaint.statistics.bootstrap import Scores
+from mechpaint.statistics.results import SearchResults
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mechpaint.analyses.claims import Claim
 from mechpaint.analyses.pareto.findings import Draws, Findings
-from mechpaint.claims import Claim
-from mechpaint.route import Route
-from mechpaint.statistics import combine, estimate, verdict
+from mechpaint.routes.route import Route
+from mechpaint.statistics.bootstrap import combine, estimate, verdict
 
 ITEMS = "items held out"
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from mechpaint.route import Merge, Route, Step
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Merge, Step
 
 _MERGES: Sequence[Merge] = ("mean", "sum")
 _MOST_STEPS = 4

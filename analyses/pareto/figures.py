@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mechpaint.analyses.pareto.findings import Findings
-from mechpaint.circuits.routes import MOST_BOXES, routes_diagram
-from mechpaint.drawing import COLOURS, axes, banded, legend, style
+from mechpaint.display.figures import COLOURS, axes, banded, legend, style
 from mechpaint.report import Figure
+from mechpaint.routes.diagram import MOST_BOXES, routes_diagram
 
 
 def front_figure(found: Findings) -> Figure:

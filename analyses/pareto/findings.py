@@ -13,9 +13,9 @@ from jaxtyping import Float
 from mechpaint.analyses.pareto.archive import Archive
 from mechpaint.analyses.pareto.edits import contiguous_skips
 from mechpaint.analyses.pareto.objective import graded, mean_score
-from mechpaint.analysis import SearchResults
-from mechpaint.route import Route
-from mechpaint.statistics import Estimate, Scores, estimate
+from mechpaint.routes.route import Route
+from mechpaint.statistics.bootstrap import Estimate, Scores, estimate
+from mechpaint.statistics.results import SearchResults
 
 if TYPE_CHECKING:
     from mechpaint.analyses.pareto import Pareto

@@ -15,9 +15,9 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float
 
-from mechpaint.analysis import SearchResults, TaskFacts
-from mechpaint.metrics import Mean
-from mechpaint.statistics import RESAMPLES, Scores, combine
+from mechpaint.statistics.bootstrap import RESAMPLES, Scores, combine
+from mechpaint.statistics.metrics import Mean
+from mechpaint.statistics.results import SearchResults, TaskFacts
 
 MEASURE = "log-probability of the right answer, nats per token"
 

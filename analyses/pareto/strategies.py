@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from mechpaint.analyses.pareto.archive import Archive
 from mechpaint.analyses.pareto.edits import alike, mutated, shorter
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 
 _TRIES = 100
 """How many mutants are drawn, at most, for each that is new."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.analyses.painters.variants import Variant
 from mechpaint.analyses.similarity.labels import FULL, REPEAT, SKIP, usual_start
-from mechpaint.analysis import Columns, ModelAnalysis, ModelFacts, Record
-from mechpaint.errors import InputError
-from mechpaint.hookset import HookSet
+from mechpaint.analysis import ModelAnalysis
+from mechpaint.errors import SimilarityError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.statistics.results import Columns, ModelFacts, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from mechpaint.report import Report, Section
 
 __all__ = ["Similarity", "SimilarityError"]
-
-
-class SimilarityError(InputError):
-    """Settings with which nothing can be measured."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +82,12 @@ class Similarity(ModelAnalysis):
 
     def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
         """Figures 3 and 15, angular distances, and which of the painters' claims held."""
-        from mechpaint.analyses.similarity.pages import report
+        from mechpaint.analyses.similarity.report import report
 
         return report(self, table, facts)
 
     def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
         """Figure 14: the matrices of several models, and the three spaces of each."""
-        from mechpaint.analyses.similarity.beside import beside
+        from mechpaint.analyses.similarity.comparison import beside
 
         return beside(tables)

@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
+from mechpaint.analyses.claims import Claim
 from mechpaint.analyses.similarity.findings import Draws, Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import SIMILARITY
 from mechpaint.analyses.similarity.spaces import Spaces
-from mechpaint.claims import Claim
-from mechpaint.statistics import combine, estimate, verdict
+from mechpaint.statistics.bootstrap import combine, estimate, verdict
 
 PATTERN = 0.9
 """Above this correlation two patterns of similarities count as the same."""

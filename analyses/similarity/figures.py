@@ -9,9 +9,9 @@ import numpy as np
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
-from mechpaint.drawing import axes, banded, heatmap, legend, style
+from mechpaint.display.figures import axes, banded, heatmap, legend, style
 from mechpaint.report import Figure
-from mechpaint.statistics import CENTRAL, estimate
+from mechpaint.statistics.bootstrap import CENTRAL, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from mechpaint.analyses.similarity.labels import FULL, REPEAT, SKIP
 from mechpaint.analyses.similarity.measures import SIMILARITY, VARIANCE
 from mechpaint.analyses.similarity.spaces import FEWEST_STATES, Spaces, spaces
-from mechpaint.statistics import RESAMPLES, combine
+from mechpaint.statistics.bootstrap import RESAMPLES, combine
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mechpaint.analysis import ModelFacts
+    from mechpaint.statistics.results import ModelFacts
 
 Draws = Float[np.ndarray, " draw"]
 """A value of all windows first, then of each bootstrap resample of them."""

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechpaint.analyses.similarity.states import states, windows
-from mechpaint.analysis import Record
-from mechpaint.hookset import HookSet
+from mechpaint.routes.hookset import HookSet
+from mechpaint.statistics.results import Record
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mechpaint.conductor import Conductor
-from mechpaint.route import Route
-from mechpaint.sweeping import sweep
-from mechpaint.tasks.items import TaskError
-from mechpaint.tasks.task import context
-from mechpaint.tasks.text import Text
+from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.sweep import sweep
+from mechpaint.errors import TaskError
+from mechpaint.routes.route import Route
+from mechpaint.scoring.encoding import context
+from mechpaint.tasks.builtin.text import Text
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -7,37 +7,13 @@ circuits.token_losses(model, "The cat sat. The cat")
 circuits.route_diagram(mp.Route.parse("0-3 (4-13)x3 14-17", n_layers=18))
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from mechpaint.lazy import on_first_use
-
-if TYPE_CHECKING:
-    from mechpaint.circuits.diagram import Diagram
-    from mechpaint.circuits.frame import Views
-    from mechpaint.circuits.heads import attention, attention_heatmap, attention_view
-    from mechpaint.circuits.induction import induction_diagram
-    from mechpaint.circuits.routes import DiagramError, route_diagram, routes_diagram
-    from mechpaint.circuits.tokens import Tokens, token_losses, token_probabilities
-    from mechpaint.circuits.view import View, ViewError
-
-_HOME = {
-    "Diagram": "diagram",
-    "DiagramError": "routes",
-    "Tokens": "tokens",
-    "View": "view",
-    "ViewError": "view",
-    "Views": "frame",
-    "attention": "heads",
-    "attention_heatmap": "heads",
-    "attention_view": "heads",
-    "induction_diagram": "induction",
-    "route_diagram": "routes",
-    "routes_diagram": "routes",
-    "token_losses": "tokens",
-    "token_probabilities": "tokens",
-}
+from mechpaint.circuits.attention import attention, attention_heatmap, attention_view
+from mechpaint.circuits.induction import induction_diagram
+from mechpaint.circuits.tokens import Tokens, token_losses, token_probabilities
+from mechpaint.display.svg import Diagram
+from mechpaint.display.views import View, Views
+from mechpaint.errors import DiagramError, ViewError
+from mechpaint.routes.diagram import route_diagram, routes_diagram
 
 __all__ = [
     "Diagram",
@@ -55,5 +31,3 @@ __all__ = [
     "token_losses",
     "token_probabilities",
 ]
-
-__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mechpaint.circuits.view import ViewError
-from mechpaint.hookset import HookSet
-from mechpaint.models import require_language_model
-from mechpaint.session import attach
-from mechpaint.showing import safe
-from mechpaint.tokentexts import one_row, seen, token_texts
+from mechpaint.display.sanitize import safe
+from mechpaint.engine.attach import attach
+from mechpaint.errors import ViewError
+from mechpaint.models.loading import require_language_model
+from mechpaint.models.token_text import one_row, seen, token_texts
+from mechpaint.routes.hookset import HookSet
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -19,21 +19,17 @@ from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
-from mechpaint.cli.compare import compare_command
-from mechpaint.cli.engines import engine_of, in_this_process, shard_of
+from mechpaint.cli.errors import EPILOG, caution, given_command, tell, told
+from mechpaint.cli.executors import engine_of, in_this_process, shard_of
 from mechpaint.cli.export import export_command
-from mechpaint.cli.kinds import kind_of
-from mechpaint.cli.options import command_for
+from mechpaint.cli.options import command_for, kind_of
+from mechpaint.cli.output import print_made, print_plan
 from mechpaint.cli.plan import plan_commands
-from mechpaint.cli.plugging import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
-from mechpaint.cli.printing import print_made, print_plan
-from mechpaint.cli.report import report_command
-from mechpaint.cli.runs import runs_command
-from mechpaint.cli.telling import EPILOG, caution, given_command, tell, told
-from mechpaint.discovery import require_files
-from mechpaint.plugins import Registry, built_in
-from mechpaint.sources import PluginError
-from mechpaint.visible import visible
+from mechpaint.cli.plugins import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
+from mechpaint.cli.runs import compare_command, report_command, runs_command
+from mechpaint.display.sanitize import visible
+from mechpaint.errors import PluginError
+from mechpaint.plugins import Registry, built_in, require_files
 
 _WITH_PLUGINS = {"analyze", "plan", "export", "list", "report", "compare"}
 """The commands that use the registry: plugins are imported for them, and for no others."""
@@ -114,7 +110,7 @@ def _list_command(registry: Registry) -> Any:
 
 
 def _list(registry: Registry, as_json: bool) -> None:
-    from mechpaint.models import PRESETS
+    from mechpaint.models.loading import PRESETS
 
     found = {
         "analyses": {name: visible(analysis.question) for name, analysis in registry.analyses.items()},
@@ -142,7 +138,7 @@ def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, optio
         shard, out = shard_of(options), Path(options["out"])
         engine = None if options["dry_run"] else engine_of(analysis, options, files)
         plan = kind_of(type(analysis)).plan(analysis, registry, in_this_process(options))
-        from mechpaint.runs.running import remaining, run, run_shard
+        from mechpaint.runs.execute import remaining, run, run_shard
 
         if options["dry_run"]:
             print_plan(plan.forecast() | remaining(plan, out, shard), options["json"])

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mechpaint.cli.telling import given_command, told
+from mechpaint.cli.errors import given_command, told
 from mechpaint.errors import InputError
-from mechpaint.hooktext import parse_hook_set
 from mechpaint.plugins import Registry
-from mechpaint.route import Route
+from mechpaint.routes.hookset_text import parse_hook_set
+from mechpaint.routes.route import Route
 
 if TYPE_CHECKING:
-    from mechpaint.exporting import Exported
-    from mechpaint.hookset import HookSet
+    from mechpaint.models.export import Exported
+    from mechpaint.routes.hookset import HookSet
 
 
 def export_command(registry: Registry) -> Callable[..., None]:
@@ -58,9 +58,9 @@ def _export(name: str, what: str | HookSet, out: str, device: str | None, dtype:
     from rich.console import Console
 
     with Console(stderr=True).status(f"loading {name}"):
-        from mechpaint.conductor import Conductor
-        from mechpaint.exporting import export, free_folder
-        from mechpaint.models import load
+        from mechpaint.engine.route_runner import Conductor
+        from mechpaint.models.export import export, free_folder
+        from mechpaint.models.loading import load
 
     free_folder(out)  # before minutes are spent on the model
     model = load(name, device=device, dtype=dtype)

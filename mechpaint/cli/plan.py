@@ -12,14 +12,14 @@ import typer
 from rich.markup import escape
 
 from mechpaint.analysis import RouteAnalysis
-from mechpaint.cli.kinds import ROUTE_OPTIONS, chosen_tasks, rows_at_once
-from mechpaint.cli.options import Option, command_for
-from mechpaint.cli.printing import print_plan
-from mechpaint.cli.telling import EPILOG, told
-from mechpaint.hooktext import parse_hook_set
-from mechpaint.planning.accelerators import ACCELERATORS, PlanError, Reached, Roofline, accelerator
+from mechpaint.cli.errors import EPILOG, told
+from mechpaint.cli.options import ROUTE_OPTIONS, Option, chosen_tasks, command_for, rows_at_once
+from mechpaint.cli.output import print_plan
+from mechpaint.display.sanitize import visible
+from mechpaint.errors import PlanError
+from mechpaint.planning.accelerators import ACCELERATORS, Reached, Roofline, accelerator
 from mechpaint.plugins import Registry
-from mechpaint.visible import visible
+from mechpaint.routes.hookset_text import parse_hook_set
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -78,9 +78,9 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
         on = _where(options)
         asked = rows_at_once(options)
         hooks = parse_hook_set(options["hooks"], registry.hook_sets)
-        from mechpaint.planning.shapes import to_plan
-        from mechpaint.runs.scored import ScoredPlan, Settings
-        from mechpaint.subject import Subject
+        from mechpaint.planning.flops import to_plan
+        from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+        from mechpaint.runs.routed_model import Subject
 
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)
@@ -103,7 +103,7 @@ def _tasks(
     if options["items"] is not None:
         if options["task"]:
             raise PlanError("--items stands in place of tasks: expected --items or --task, got both")
-        from mechpaint.planning.described import Described
+        from mechpaint.tasks.synthetic import Described
 
         return (Described(options["items"], options["tokens"], options["scored"]),)
     if model.tokenizer is None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from mechpaint.finetuning.settings import FineTuningError
-from mechpaint.metrics import F1, Accuracy, Matthews, Metric, Pearson, Spearman
+from mechpaint.errors import FineTuningError
+from mechpaint.statistics.metrics import F1, Accuracy, Matthews, Metric, Pearson, Spearman
 
 METRICS: Mapping[str, Callable[[Mapping[str, float]], Metric]] = MappingProxyType(
     {"accuracy": Accuracy, "F1": F1, "Matthews": Matthews, "Pearson": Pearson, "Spearman": Spearman}

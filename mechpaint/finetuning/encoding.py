@@ -12,10 +12,10 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.errors import FineTuningError
 from mechpaint.finetuning.benchmarks import Example
-from mechpaint.finetuning.copies import padding
-from mechpaint.finetuning.settings import FineTuningError
-from mechpaint.models import require_tokenizer, stored_tokenizer
+from mechpaint.finetuning.model_copies import padding
+from mechpaint.models.loading import require_tokenizer, stored_tokenizer
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mechpaint.errors import InputError
-
-
-class PlanError(InputError):
-    """What cannot be planned: no such accelerator, a precision that it lacks, a task that has to be measured."""
+from mechpaint.errors import PlanError
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ _H100 = Accelerator(
     80e9,
     "NVIDIA H100 Tensor Core GPU, data sheet and architecture white paper: SXM5, without sparsity",
 )
+
 _A100 = Accelerator(
     "a100", _rates(312.0, 19.5, 9.7), 2.039e12, 80e9, "NVIDIA A100 Tensor Core GPU, data sheet: 80 GB, SXM"
 )

@@ -23,19 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mechpaint.conductor import Conductor
-from mechpaint.fused import fastest_attention
-from mechpaint.planning.batching import Sweeps, tokens_of
-from mechpaint.planning.calls import calls_of, visits_at_once
-from mechpaint.prefixtree import PrefixTree
-from mechpaint.recording import Recording
-from mechpaint.route import Route
-from mechpaint.scoring import Batch
+from mechpaint.engine.fused_attention import fastest_attention
+from mechpaint.engine.layer_inputs import Recording
+from mechpaint.engine.route_runner import Conductor
+from mechpaint.planning.layer_calls import Sweeps, calls_of, tokens_of, visits_at_once
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.scoring.batches import Batch
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.tasks.task import Task
+    from mechpaint.scoring.items import Scorer
 
 BUDGET = 1.2
 """About how many seconds the routes of one batch are timed for."""
@@ -107,7 +106,7 @@ class Measured:
         return nearest.under(tree) * tokens / nearest.tokens
 
 
-def measured(model: TransformerBridge, task: Task[Any], sweeps: Sweeps, rows_at_once: int) -> Measured:
+def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, rows_at_once: int) -> Measured:
     """Measure a task's smallest and largest batch, or one if they are alike.
 
     Args:
@@ -128,7 +127,7 @@ def measured(model: TransformerBridge, task: Task[Any], sweeps: Sweeps, rows_at_
 class _Asking:
     """Asks a task's items, the first of them only where all take long."""
 
-    def __init__(self, model: TransformerBridge, task: Task[Any], batch: Batch[Any], rows_at_once: int) -> None:
+    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch: Batch[Any], rows_at_once: int) -> None:
         self._model, self._task, self._rows_at_once = model, task, rows_at_once
         self.n_layers = len(model.blocks)
         self.batch = batch

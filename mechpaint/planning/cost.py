@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mechpaint.agenda import OPEN_A_PLACE
-from mechpaint.planning.accelerators import PlanError, Roofline
-from mechpaint.planning.batching import Sweeps, length_of, scored_in, tokens_of
+from mechpaint.engine.sweep import TAIL_BYTES
+from mechpaint.errors import PlanError
+from mechpaint.models.meta_device import is_outline
+from mechpaint.planning.accelerators import Roofline
 from mechpaint.planning.calibration import measured
-from mechpaint.planning.calls import calls_of, visits_at_once
-from mechpaint.planning.counting import Work
-from mechpaint.planning.filling import is_outline
-from mechpaint.prefixtree import PrefixTree
-from mechpaint.scoring import Batch, batches
-from mechpaint.sweeping import TAIL_BYTES
+from mechpaint.planning.flops import Work
+from mechpaint.planning.layer_calls import Sweeps, calls_of, length_of, scored_in, tokens_of, visits_at_once
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.schedule import OPEN_A_PLACE
+from mechpaint.scoring.batches import Batch, batches
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.tasks.task import Part, Task
+    from mechpaint.scoring.items import Part, Scorer
 
 _ACCELERATOR = torch.device("cuda")
 
@@ -75,7 +75,7 @@ class Cost:
 
 
 def of_rows(
-    model: TransformerBridge, task: Task[Any], parts: Sequence[Part[Any]], rows_at_once: int, on: Roofline | None
+    model: TransformerBridge, task: Scorer[Any], parts: Sequence[Part[Any]], rows_at_once: int, on: Roofline | None
 ) -> Cost:
     """The cost of a task whose items are rows of tokens, which sweeps take through the model.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from mechpaint.plugins import Registry
-from mechpaint.tasks.arithmetic import Arithmetic
-from mechpaint.tasks.facts import Facts
-from mechpaint.tasks.glue import Glue
-from mechpaint.tasks.induction import Induction
-from mechpaint.tasks.ioi import IndirectObject
-from mechpaint.tasks.items import Item, Named, Outcome, Place, Placed, Rowed, TaskError
-from mechpaint.tasks.lm_eval import LmEval, Sources, lm_eval_tasks
-from mechpaint.tasks.mlm import Masked, MaskedTokens
-from mechpaint.tasks.sts import Pair, Similarity
+from mechpaint.errors import TaskError
+from mechpaint.scoring.items import Item, Named, Outcome, Pair, Place, Placed, Rowed
+from mechpaint.tasks.builtin.arithmetic import Arithmetic
+from mechpaint.tasks.builtin.facts import Facts
+from mechpaint.tasks.builtin.glue import Glue
+from mechpaint.tasks.builtin.induction import Induction
+from mechpaint.tasks.builtin.ioi import IndirectObject
+from mechpaint.tasks.builtin.mlm import Masked, MaskedTokens
+from mechpaint.tasks.builtin.sts import Similarity
+from mechpaint.tasks.builtin.text import Text
+from mechpaint.tasks.lm_eval.task import LmEval, Sources, lm_eval_tasks
 from mechpaint.tasks.task import CausalTask, ChoiceTask, Part, PlaceTask, RowTask, Selection, Task
-from mechpaint.tasks.text import Text
 
 __all__ = [
     "Arithmetic",
@@ -45,8 +45,5 @@ __all__ = [
     "lm_eval_tasks",
 ]
 
-
-def register(registry: Registry) -> None:
-    """Make the built-in tasks known by their names."""
-    for task in (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue, LmEval):
-        registry.add_task(task)
+BUILT_IN = (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue, LmEval)
+"""The tasks that mechpaint brings."""

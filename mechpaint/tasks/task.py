@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from mechpaint.models import require_tokenizer
-from mechpaint.tasks.fitting import require_causal
-from mechpaint.tasks.items import Item, Named, Outcome, Placed, Rowed, TaskError
+from mechpaint.errors import TaskError
+from mechpaint.scoring.encoding import begin, context, encode, within_context
+from mechpaint.scoring.items import Item, Named, Outcome, Part, Placed, Rowed
+from mechpaint.tasks.compatibility import require_causal
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.analysis import Advance, Record, ReportedMetric
-    from mechpaint.metrics import Metric
     from mechpaint.planning.accelerators import Roofline
     from mechpaint.planning.cost import Cost
-    from mechpaint.prefixtree import PrefixTree
+    from mechpaint.routes.prefix_tree import PrefixTree
+    from mechpaint.statistics.metrics import Metric
+    from mechpaint.statistics.results import Advance, Record, ReportedMetric
 
 __all__ = [
     "CausalTask",
@@ -41,7 +42,6 @@ __all__ = [
 ]
 
 _ITEMS_A_PART = 32
-
 Asked = TypeVar("Asked", bound=Named)
 InRows = TypeVar("InRows", bound=Rowed)
 AtPlaces = TypeVar("AtPlaces", bound=Placed)
@@ -61,23 +61,6 @@ class Selection(Generic[Asked]):
     items: tuple[Asked, ...]
     too_long: tuple[str, ...] = ()
     too_short: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Part(Generic[Asked]):
-    """A piece of a task's work: what is computed, kept, and taken up again as one.
-
-    Attributes:
-        name: What it is called among the task's parts: letters, digits and dashes.
-        label: What it is, for the progress bar.
-        items: The items that it asks.
-        tree: The routes that it asks them under.
-    """
-
-    name: str
-    label: str
-    items: tuple[Asked, ...]
-    tree: PrefixTree
 
 
 @dataclass(frozen=True)
@@ -168,7 +151,7 @@ class Task(ABC, Generic[Asked]):
         Args:
             items: All items that are asked.
         """
-        from mechpaint.metrics import Mean
+        from mechpaint.statistics.metrics import Mean
 
         return Mean()
 
@@ -288,7 +271,7 @@ class RowTask(Task[InRows]):
 
     def rows_at_once(self, model: TransformerBridge, items: Sequence[InRows]) -> int:
         """As many as pay and fit."""
-        from mechpaint.batchsize import rows_that_pay
+        from mechpaint.engine.batch_size import rows_that_pay
 
         return rows_that_pay(model, (len(row) for item in items for row in item.rows()))
 
@@ -326,7 +309,7 @@ class PlaceTask(RowTask[AtPlaces]):
         self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, rows_at_once: int, advance: Advance
     ) -> Iterator[Record]:
         """Sweeps for logits at the items' places."""
-        from mechpaint.scoring import score_at_places
+        from mechpaint.scoring.score import score_at_places
 
         return score_at_places(model, self, items, tree, rows_at_once, advance)
 
@@ -352,45 +335,3 @@ class ChoiceTask(CausalTask):
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
         """Of choosing at random."""
         return sum(1 / len(item.choices) for item in items) / len(items)
-
-
-def context(model: TransformerBridge) -> int:
-    """How many positions a model has been made for."""
-    return int(model.cfg.n_ctx)
-
-
-def within_context(model: TransformerBridge, item: Rowed) -> bool:
-    """Whether no row of an item is longer than the model's context."""
-    return max(map(len, item.rows())) <= context(model)
-
-
-def encode(
-    model: TransformerBridge, what: str, prompt: str, choices: Sequence[str]
-) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Token ids of a prompt, with the beginning-of-text token if the model has one, and of its continuations.
-
-    A continuation's tokens are those of prompt and continuation together, less the prompt's; so choices begin with
-    the space that sets them off.
-
-    Raises:
-        TaskError: The tokenizer merges the prompt's end with a continuation's beginning.
-    """
-    tokenizer = require_tokenizer(model, what)
-    start = begin(model)
-    ids: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    found: list[tuple[int, ...]] = []
-    for choice in choices:
-        whole: list[int] = tokenizer(prompt + choice, add_special_tokens=False)["input_ids"]
-        if whole[: len(ids)] != ids:
-            raise TaskError(f"this tokenizer does not split {prompt + choice!r} after {prompt!r}")
-        found.append(tuple(whole[len(ids) :]))
-    return (*start, *ids), tuple(found)
-
-
-def begin(model: TransformerBridge) -> tuple[int, ...]:
-    """The beginning-of-text token, for models that expect one."""
-    tokenizer = model.tokenizer
-    if tokenizer is None or not getattr(model.cfg, "tokenizer_prepends_bos", False):
-        return ()
-    first = tokenizer.bos_token_id
-    return () if first is None else (int(first),)

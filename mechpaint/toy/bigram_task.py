@@ -16,17 +16,12 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from mechpaint.errors import InputError
-from mechpaint.toy.alias import AliasTable
+from mechpaint.errors import BigramTaskError
 from mechpaint.toy.chains import Chain
-from mechpaint.toy.sampling import walk
+from mechpaint.toy.sampling import AliasTable, walk
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
-
-
-class BigramTaskError(InputError):
-    """Settings that make no in-context bigram task, or a batch that cannot be drawn."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,14 +14,10 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from mechpaint.errors import InputError
+from mechpaint.errors import ChainError
 
 _TOLERANCE = 1e-6
 _NORMALISE = "divide by the sum, or give counts to Chain.from_counts"
-
-
-class ChainError(InputError):
-    """Symbols, probabilities, counts or a text that make no chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +131,7 @@ class Chain:
             TaskError: The source cannot be read.
         """
         if isinstance(source, (str, Path)):
-            from mechpaint.tasks.text import read_text
+            from mechpaint.data import read_text
 
             text, name = read_text(str(source)), name or Path(source).name
         else:

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechpaint.toy.simplified import SimplifiedTransformer, ToyModelError
+from mechpaint.errors import ToyModelError
+from mechpaint.toy.simplified import SimplifiedTransformer
 
 Matrix = Float[Tensor, "dim dim"]
 

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mechpaint.errors import InputError
-from mechpaint.toy.naming import parameters_by_paper_name
-
-
-class FreezeError(InputError):
-    """A freezing schedule that cannot be read, or that names no parameter of the model."""
+from mechpaint.errors import FreezeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +78,34 @@ class FreezingSchedule:
         """Everything as it was before."""
         for parameter, _ in self._frozen:
             parameter.requires_grad_(True)
+
+
+_PARTS = {
+    r"tok_embed\..*": "W_E",
+    r"pos\..*": "P",
+    r"head\..*": "W_U",
+    r"ln_out\..*": "LN",
+    r"layers\.(\d+)\.attn\.q\..*": "W_Q",
+    r"layers\.(\d+)\.attn\.k\..*": "W_K",
+    r"layers\.(\d+)\.attn\.v\..*": "W_V",
+    r"layers\.(\d+)\.attn\.o\..*": "W_O",
+    r"layers\.(\d+)\.(?:ff|mlp)\..*": "W_F",
+    r"layers\.(\d+)\.ln\d\..*": "LN",
+}
+
+
+def paper_name(parameter: str) -> str:
+    """The paper's name of a parameter, layers counted from 1: `layers.1.attn.o.weight` is `W_O^2`."""
+    for pattern, name in _PARTS.items():
+        found = re.fullmatch(pattern, parameter)
+        if found:
+            return f"{name}^{int(found[1]) + 1}" if found.groups() else name
+    return parameter
+
+
+def parameters_by_paper_name(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """All parameters of a toy model, by the paper's names."""
+    named: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        named.setdefault(paper_name(name), []).append(parameter)
+    return named

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge.sources.native import NativeModel, initialize_native_model
 
-from mechpaint.toy.simplified import ToyModelError
+from mechpaint.errors import ToyModelError
 
 
 @dataclass(frozen=True)

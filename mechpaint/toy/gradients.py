@@ -15,10 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from mechpaint.errors import ToyModelError
 from mechpaint.toy.bigram_task import ToyBatch
 from mechpaint.toy.construction import Matrix, outer_products
-from mechpaint.toy.memories import Learned, learned, memory_scores, recall
-from mechpaint.toy.simplified import SimplifiedTransformer, ToyModelError
+from mechpaint.toy.probes import Learned, learned, memory_scores, recall
+from mechpaint.toy.simplified import SimplifiedTransformer
 from mechpaint.toy.training import batch_loss
 
 TOP_DOWN: tuple[Learned, ...] = ("W_O^2", "W_K^2", "W_K^1")

@@ -18,14 +18,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mechpaint.errors import InputError
+from mechpaint.errors import ToyModelError
 
 Positions: TypeAlias = Literal["random", "sinusoidal", "rotary"]
 Residual: TypeAlias = Float[Tensor, "batch position dim"]
-
-
-class ToyModelError(InputError):
-    """A toy model that cannot be made, read or run: what was given, what was expected."""
 
 
 @dataclass(frozen=True)

@@ -18,26 +18,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mechpaint.errors import InputError
+from mechpaint.display.progress import ticking
+from mechpaint.display.summary import Showing, Shown
+from mechpaint.engine.attach import attach
+from mechpaint.errors import TrainingError
 from mechpaint.files import write_text
-from mechpaint.progress import ticking
-from mechpaint.showing import Showing, Shown
+from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
+from mechpaint.toy import probes
 from mechpaint.toy.bigram_task import BigramTask, ToyBatch
+from mechpaint.toy.bridge import as_bridge
 from mechpaint.toy.freezing import Freeze, FreezingSchedule
 from mechpaint.toy.full import FullTransformer
-from mechpaint.toy.observing import Observer
 from mechpaint.toy.simplified import SimplifiedTransformer
-from mechpaint.toy.storing import fill, load_tensors, save, save_tensors
+from mechpaint.toy.storage import fill, load_tensors, save, save_tensors
 
 Row: TypeAlias = dict[str, int | float]
-
 Advance: TypeAlias = Callable[[int], None]
-
 _PROBES_SHOWN = 6
-
-
-class TrainingError(InputError):
-    """Settings that cannot be trained with, or a folder that holds another training."""
 
 
 @dataclass(frozen=True)
@@ -313,3 +310,45 @@ def _identity(model: nn.Module, task: BigramTask, settings: Training, also: Mapp
     parts = [type(model).__name__, cast(Any, model).config, type(settings.optimizer).__name__, task.settings(), kept]
     parts += [(name, other.settings()) for name, other in also.items()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+_HELD_OUT = 2**31
+"""Batches with this index are never trained on."""
+
+
+class Observer:
+    """Probes one model, as often as asked.
+
+    Args:
+        model: A toy model; what it weighs at the time of asking counts.
+        task: Where the held-out sequences come from.
+        size: How many of them.
+        seed: Of the sequences.
+    """
+
+    def __init__(self, model: SimplifiedTransformer | FullTransformer, task: BigramTask, size: int, seed: int) -> None:
+        self.model, self.task = model, task
+        self.bridge = as_bridge(model)
+        device = next(model.parameters()).device
+        self.batch = task.batch(size, model.config.length, seed, _HELD_OUT).to(device)
+
+    def accuracy(self) -> float:
+        """The in-context accuracy alone, which is quicker."""
+        where = self.batch.occurrences >= 2
+        with torch.no_grad():
+            right = self.model.logits_at(self.batch.tokens, where).argmax(-1) == self.batch.targets[where]
+        return right.double().mean().item()
+
+    def values(self) -> probes.Values:
+        """Every probe's value, by name: those of attention and memories where the model is of the paper's form."""
+        simplified = self.model if isinstance(self.model, SimplifiedTransformer) else None
+        paper = simplified is not None and len(simplified.layers) >= 2
+        with torch.no_grad(), attach(self.bridge, Patterns() if paper else HookSet()) as session:
+            logits = self.bridge(self.batch.tokens)
+        values = probes.predictions(logits, self.batch)
+        values |= probes.divergences(logits, self.batch, self.task.chain.transitions)
+        if simplified is None or not paper:
+            return values
+        patterns = [pattern[:, 0] for pattern in session[ATTENTION].values()]
+        values |= probes.attention(patterns[0], patterns[-1], logits, self.batch)
+        return values | probes.recalls(simplified, self.task.fixed_triggers, self.task.chain.transitions)

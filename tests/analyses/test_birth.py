@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mechpaint.analyses.birth import Birth, BirthError
+from mechpaint.analyses.birth import Birth
 from mechpaint.analyses.birth.claims import claims
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, conditions
 from mechpaint.analyses.birth.curves import Curve, Curves, passage, spread
-from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.running import run
+from mechpaint.errors import BirthError
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.toy.simplified import SimplifiedTransformer
 from mechpaint.toy.training import train
 from tests.rebuilt import check_rebuilt

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 import mechpaint as mp
-from mechpaint.analyses.induction import Induction, InductionError
+from mechpaint.analyses.induction import Induction
 from mechpaint.analyses.induction.findings import Findings
+from mechpaint.errors import InductionError, RouteError
 from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.report import write_report
-from mechpaint.route import RouteError
-from mechpaint.runs.measured import MeasuredPlan
-from mechpaint.runs.running import run
-from mechpaint.subject import Subject
-from mechpaint.toy.bridging import as_bridge, task_of
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.routed_model import Subject
+from mechpaint.toy.bridge import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 from tests.hostile import HOSTILE
 from tests.rebuilt import check_rebuilt

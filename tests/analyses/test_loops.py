@@ -10,16 +10,16 @@ import pytest
 
 from mechpaint.analyses.loops import Loops
 from mechpaint.analyses.loops.grid import Grid
-from mechpaint.analyses.loops.pages import claims, report
-from mechpaint.analyses.painters.variants import VariantError
-from mechpaint.analysis import Results, TaskFacts
-from mechpaint.prefixtree import PrefixTree
+from mechpaint.analyses.loops.report import claims, report
+from mechpaint.errors import VariantError
 from mechpaint.report import write_report
-from mechpaint.route import Route
-from mechpaint.runs.running import run
-from mechpaint.runs.scored import ScoredPlan, Settings
-from mechpaint.statistics import Scores, estimate
-from mechpaint.subject import Subject
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.routed_model import Subject
+from mechpaint.statistics.bootstrap import Scores, estimate
+from mechpaint.statistics.results import Results, TaskFacts
 from mechpaint.tasks import Facts
 from tests.hostile import HOSTILE
 from tests.rebuilt import check_rebuilt

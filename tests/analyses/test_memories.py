@@ -11,12 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from mechpaint.analyses.memories import Memories, MemoriesError
-from mechpaint.analyses.memories.associations import keep_associations, own_token_margin, sharpen
+from mechpaint.analyses.memories import Memories
 from mechpaint.analyses.memories.claims import claims
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, MENDED, MENDING
-from mechpaint.analyses.memories.found import HEADS, Found, extent, spread
-from mechpaint.analyses.memories.limit import limit_model
+from mechpaint.analyses.memories.findings import HEADS, Found, extent, spread
 from mechpaint.analyses.memories.measuring import (
     ACCURACY,
     CHANGED,
@@ -30,13 +28,25 @@ from mechpaint.analyses.memories.measuring import (
 )
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import FIXED, RANDOM, REAL, SOURCES, UNIFORM, Source
-from mechpaint.analyses.memories.stepping import ALONE, DOWN, LARGER, MORE, SHARPENED, UP
+from mechpaint.analyses.memories.stepping import (
+    ALONE,
+    DOWN,
+    LARGER,
+    MORE,
+    SHARPENED,
+    UP,
+    keep_associations,
+    limit_model,
+    own_token_margin,
+    sharpen,
+)
+from mechpaint.errors import MemoriesError
 from mechpaint.report import Table
-from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.running import run
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.toy.construction import construct
 from mechpaint.toy.gradients import TOP_DOWN, FirstStep, step, zero
-from mechpaint.toy.memories import learned, memory_scores, recall
+from mechpaint.toy.probes import learned, memory_scores, recall
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 from tests.rebuilt import check_rebuilt
 from tests.seen import check_page

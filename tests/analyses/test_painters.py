@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mechpaint.analyses.painters import METHODS, Painters, Variant, VariantError, suite, variant
+from mechpaint.analyses.painters import METHODS, Painters, Variant, suite, variant
 from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import Curves
-from mechpaint.analyses.painters.pages import report
-from mechpaint.analysis import Results, TaskFacts
+from mechpaint.analyses.painters.report import report
+from mechpaint.display.sanitize import visible
+from mechpaint.errors import VariantError
 from mechpaint.report import Figure, Table, write_report
-from mechpaint.route import Route
-from mechpaint.statistics import estimate
-from mechpaint.visible import visible
+from mechpaint.routes.route import Route
+from mechpaint.statistics.bootstrap import estimate
+from mechpaint.statistics.results import Results, TaskFacts
 from tests.hostile import HOSTILE
 from tests.seen import check_page
 

@@ -18,24 +18,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mechpaint as mp
-from mechpaint.analyses.pareto import Pareto, ParetoError
+from mechpaint.analyses.pareto import Pareto
 from mechpaint.analyses.pareto.archive import Archive
 from mechpaint.analyses.pareto.claims import claims
 from mechpaint.analyses.pareto.edits import alike, contiguous_skips, mutated, shorter
 from mechpaint.analyses.pareto.findings import Findings
 from mechpaint.analyses.pareto.objective import MEASURE, graded
 from mechpaint.analyses.pareto.strategies import Evolution, Greedy
-from mechpaint.analysis import SearchResults, TaskFacts
-from mechpaint.comparing import ComparisonError, compare
-from mechpaint.prefixtree import PrefixTree
+from mechpaint.errors import ComparisonError, EngineError, ParetoError, TaskError
 from mechpaint.report import Report, Table
-from mechpaint.route import Route, Step
-from mechpaint.runs.engines import EngineError, Here
-from mechpaint.runs.running import run, run_shard
-from mechpaint.runs.searched import HELD_OUT, LATENCY, SearchedPlan, SearchSettings
-from mechpaint.runs.shard import Shard
-from mechpaint.subject import Subject
-from mechpaint.tasks import CausalTask, Facts, Glue, Item, TaskError
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Step
+from mechpaint.runs.compare import compare
+from mechpaint.runs.execute import run, run_shard
+from mechpaint.runs.executors import Here
+from mechpaint.runs.plans.plan import Shard
+from mechpaint.runs.plans.search_plan import SearchedPlan, SearchSettings
+from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.schemas import HELD_OUT, LATENCY
+from mechpaint.statistics.results import SearchResults, TaskFacts
+from mechpaint.tasks import CausalTask, Facts, Glue, Item
 from tests import tiny
 from tests.mechpaint.runs.surviving import PROCESSES, DieWriting
 from tests.rebuilt import check_rebuilt

@@ -13,22 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mechpaint as mp
-from mechpaint.analyses.similarity import Similarity, SimilarityError
+from mechpaint.analyses.similarity import Similarity
 from mechpaint.analyses.similarity.claims import claims
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import usual_start
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY, VARIANCE, of_window
-from mechpaint.analyses.similarity.pages import report
+from mechpaint.analyses.similarity.report import report
 from mechpaint.analyses.similarity.spaces import spaces, splits
 from mechpaint.analyses.similarity.states import states, windows
-from mechpaint.analysis import ModelFacts
+from mechpaint.errors import SimilarityError, TaskError
 from mechpaint.hooks import Average, Loop
 from mechpaint.report import write_report
-from mechpaint.route import Route
-from mechpaint.runs.measured import MeasuredPlan
-from mechpaint.runs.running import run
-from mechpaint.subject import Subject
-from mechpaint.tasks.items import TaskError
+from mechpaint.routes.route import Route
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.routed_model import Subject
+from mechpaint.statistics.results import ModelFacts
 from tests import plain, tiny
 from tests.hostile import HOSTILE
 from tests.rebuilt import check_rebuilt

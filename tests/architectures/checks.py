@@ -18,7 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint as mp
 from mechpaint.hooks import Reroute
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests import plain, tiny
 from tests.architectures.recipes import OWN_RECIPES, RECIPES
 

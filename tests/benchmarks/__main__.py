@@ -16,10 +16,10 @@ from rich.progress import track
 from rich.table import Table
 
 import mechpaint as mp
-from mechpaint.conductor import Conductor
-from mechpaint.fused import fastest_attention
+from mechpaint.engine.fused_attention import fastest_attention
+from mechpaint.engine.route_runner import Conductor
 from mechpaint.hooks import Reroute, Skip
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks import generation, report_page, short_prompts, toy_data, toy_training
 from tests.benchmarks.paper_suite import paper_suite
 

@@ -20,9 +20,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint as mp
 from mechpaint.planning.accelerators import accelerator
-from mechpaint.planning.counting import Work
-from mechpaint.planning.shapes import SHAPES
-from mechpaint.prefixtree import PrefixTree
+from mechpaint.planning.flops import SHAPES, Work
+from mechpaint.routes.prefix_tree import PrefixTree
 from tests.benchmarks.paper_suite import paper_suite
 
 

@@ -13,9 +13,9 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import mechpaint as mp
-from mechpaint.gemma import gemma_folder
 from mechpaint.hooks import Average, Loop, ReadResidual
-from mechpaint.route import Route
+from mechpaint.models.gemma import gemma_folder
+from mechpaint.routes.route import Route
 
 NEW = 64
 TIMES = 5

@@ -21,12 +21,12 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import mechpaint as mp
-from mechpaint.gemma import gemma_folder
-from mechpaint.lmeval.quiet import quiet
-from mechpaint.prefixtree import PrefixTree
-from mechpaint.route import Route
-from mechpaint.scoring import score_items
+from mechpaint.models.gemma import gemma_folder
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.scoring.score import score_items
 from mechpaint.tasks import LmEval
+from mechpaint.tasks.lm_eval.registry import quiet
 from tests.benchmarks.__main__ import seconds
 from tests.benchmarks.paper_suite import paper_suite
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 import mechpaint as mp
 from mechpaint.analyses.painters import suite
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.most_memory import most_memory
 
 ROWS, LENGTH = 32, 32

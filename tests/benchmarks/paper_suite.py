@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechpaint.analyses.painters import suite
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 
 EXTRAS = ("pairs", "repeat_sequence")  # not in the count of 1,748 layer calls
 

@@ -27,14 +27,14 @@ from rich.table import Table
 
 import mechpaint as mp
 from mechpaint.analyses.painters import Painters
-from mechpaint.encoders import minilm_folder
-from mechpaint.packaged import WeightsError
-from mechpaint.planning.described import Described
-from mechpaint.planning.shapes import to_plan
-from mechpaint.runs.plan import Cell
-from mechpaint.runs.scored import ScoredPlan, Settings
-from mechpaint.subject import Subject
+from mechpaint.errors import WeightsError
+from mechpaint.models.encoders import minilm_folder
+from mechpaint.planning.flops import to_plan
+from mechpaint.runs.plans.plan import Cell
+from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.routed_model import Subject
 from mechpaint.tasks import Facts, IndirectObject, Similarity, Task
+from mechpaint.tasks.synthetic import Described
 
 ANALYSIS = Painters(start_layers=(2,), seeds=1)
 WORDS = "a dog runs fast over green grass while two old men talk about rain in the small town near the sea".split()

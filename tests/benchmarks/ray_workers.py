@@ -18,14 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 import mechpaint as mp
-from mechpaint.runs.engines import Bar
-from mechpaint.runs.finished import Taken
-from mechpaint.runs.plan import Cell
-from mechpaint.runs.ray_engine import Ray
-from mechpaint.runs.running import run
-from mechpaint.runs.scored import ScoredPlan, Settings
-from mechpaint.runs.working import Work
-from mechpaint.subject import Subject
+from mechpaint.runs.execute import run
+from mechpaint.runs.executors import Bar, Work
+from mechpaint.runs.plans.plan import Cell
+from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.ray import Ray
+from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.run_folder import Taken
 from mechpaint.tasks import Facts
 from tests.mechpaint.runs.surviving import Lesions
 

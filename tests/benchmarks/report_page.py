@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mechpaint.circuits import attention_view
-from mechpaint.drawing import axes, heatmap, legend, style
+from mechpaint.display.figures import axes, heatmap, legend, style
 from mechpaint.report import Figure, Report, write_report
 from tests.browser import DESK, PHONE, Chromium, started
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint as mp
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.paper_suite import paper_suite
 
 LENGTHS = (1, 2, 4, 8)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers.models.gemma3.modeling_gemma3 import Gemma3DecoderLayer
 
-from mechpaint.prefixtree import PrefixTree
-from mechpaint.route import Route
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
 from tests import plain, tiny
 from tests.benchmarks.peers import measuring, rewiring, singly, tables, wholly
 from tests.benchmarks.peers.by_mechpaint import Mechpaint

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from mechpaint.toy import kernel
+from mechpaint.toy import sampling as kernel
 from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.chains import Chain
 

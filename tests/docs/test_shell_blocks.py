@@ -37,9 +37,9 @@ from typing import Any
 
 import pytest
 
-from mechpaint import models
 from mechpaint.cli import main
 from mechpaint.cli.lm_eval import main as lm_eval_command
+from mechpaint.models import loading as models
 from mechpaint.planning import calibration
 from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows

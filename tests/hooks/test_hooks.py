@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mechpaint.errors import HookSetError, RouteError
 from mechpaint.hooks import (
     Average,
     Duplicate,
@@ -22,10 +23,10 @@ from mechpaint.hooks import (
     Skip,
     Swap,
 )
-from mechpaint.hookset import HookSet, HookSetError
-from mechpaint.hooktext import parse_hook_set
 from mechpaint.plugins import built_in
-from mechpaint.route import Route, RouteError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.hookset_text import parse_hook_set
+from mechpaint.routes.route import Route
 
 N = 18
 SETS = built_in().hook_sets

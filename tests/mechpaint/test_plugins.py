@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import mechpaint
-from mechpaint import discovery, sources
-from mechpaint.cli.plugging import take_plugins
-from mechpaint.discovery import Loaded, NotChosen, Refused, chosen_by, discover
-from mechpaint.plugins import NameTaken, Registry, built_in
-from mechpaint.runs.provenance import plugin_versions
-from mechpaint.sources import PluginError
+from mechpaint import plugins as discovery
+from mechpaint import plugins as sources
+from mechpaint.cli.plugins import take_plugins
+from mechpaint.errors import NameTaken, PluginError
+from mechpaint.plugins import Loaded, NotChosen, Refused, Registry, built_in, chosen_by, discover
+from mechpaint.runs.fingerprint import plugin_versions
 from tests.made_up import Gaze
 
 GOOD = """

@@ -14,12 +14,12 @@ from markdown_it import MarkdownIt
 
 import mechpaint.report
 from mechpaint.circuits import attention_view
-from mechpaint.drawing import axes, heatmap, legend, literal, style
+from mechpaint.display.figures import axes, heatmap, legend, literal, style
+from mechpaint.display.sanitize import visible
 from mechpaint.report import Figure, Report, Table, write_report
-from mechpaint.visible import visible
 from tests.hostile import HOSTILE
 
-TEMPLATE = Path(mechpaint.report.__file__).with_name("report.html.j2").read_text()
+TEMPLATE = (Path(mechpaint.__file__).parent / "display" / "report.html.j2").read_text()
 
 
 def figure(name="curve", title="A curve", caption="It rises to 2.", alt="A line that rises.", label="line"):

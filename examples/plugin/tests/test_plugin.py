@@ -5,11 +5,10 @@ import random
 import pytest
 from mechpaint_example import Rotate, Rotations, Weekdays
 
-from mechpaint import discovery
-from mechpaint.errors import InputError
-from mechpaint.hooktext import parse_hook_set
-from mechpaint.route import Route
-from mechpaint.tasks import TaskError
+from mechpaint import plugins as discovery
+from mechpaint.errors import InputError, TaskError
+from mechpaint.routes.hookset_text import parse_hook_set
+from mechpaint.routes.route import Route
 
 
 class Words:

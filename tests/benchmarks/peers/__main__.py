@@ -14,7 +14,7 @@ import torch
 from transformers.models.gemma3.modeling_gemma3 import Gemma3DecoderLayer
 
 from mechpaint.files import write_text
-from mechpaint.gemma import gemma_folder
+from mechpaint.models.gemma import gemma_folder
 from tests.benchmarks.peers.measuring import Work, measure, our_peaks
 from tests.benchmarks.peers.peer import HOMES
 from tests.benchmarks.peers.routes import SINGLE, together

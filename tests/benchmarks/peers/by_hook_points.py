@@ -8,7 +8,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint as mp
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.peers.rewiring import Function, cannot, rewired
 from tests.benchmarks.peers.weights import gemma
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import Gemma3ForCausalLM
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.peers.weights import gemma
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.peers.weights import gemma
 
 

@@ -8,7 +8,7 @@ import pyvene
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.peers.rewiring import Function, cannot, rewired
 from tests.benchmarks.peers.weights import gemma
 

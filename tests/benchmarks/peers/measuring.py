@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import nn
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.most_memory import most_memory
 from tests.benchmarks.peers import singly, wholly
 from tests.benchmarks.peers.by_mechpaint import Mechpaint

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 
 
 class Peer(Protocol):

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 
 Function: TypeAlias = Callable[[Tensor], Tensor | None]
 """From a residual stream to the one in its place, or None to leave it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mechpaint.analyses.loops import Loops
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.paper_suite import paper_suite
 
 N_LAYERS = 18

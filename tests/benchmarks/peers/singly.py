@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.peers.by_mechpaint import Mechpaint
 from tests.benchmarks.peers.counting import LayerCalls
 from tests.benchmarks.peers.peer import Peer

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from mechpaint.route import Route
+from mechpaint.routes.route import Route
 from tests.benchmarks.peers.by_mechpaint import Mechpaint
 from tests.benchmarks.peers.counting import LayerCalls
 from tests.benchmarks.peers.peer import Peer

@@ -7,10 +7,11 @@ from xml.etree import ElementTree
 import pytest
 
 import mechpaint as mp
-from mechpaint.circuits import ViewError, induction_diagram
+from mechpaint.circuits import induction_diagram
+from mechpaint.circuits.head_scores import HeadScore, head_scores, repeated_tokens
 from mechpaint.circuits.induction import induction_pair
-from mechpaint.headscores import HeadScore, head_scores, repeated_tokens
-from mechpaint.route import Visit
+from mechpaint.errors import ViewError
+from mechpaint.routes.steps import Visit
 
 
 def _score(step, head, previous=0.0, prefix=0.0, copying=0.0):

@@ -10,7 +10,8 @@ import torch
 
 import mechpaint as mp
 from mechpaint import circuits
-from mechpaint.circuits import Tokens, ViewError
+from mechpaint.circuits import Tokens
+from mechpaint.errors import ViewError
 from mechpaint.hooks import Reverse
 from tests import tiny
 

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from mechpaint.analyses.painters import Painters
-from mechpaint.finetuning import FineTuning, FineTuningError, finetune
+from mechpaint.errors import FineTuningError, TaskError
+from mechpaint.finetuning import FineTuning, finetune
 from mechpaint.hooks import Skip
-from mechpaint.prefixtree import PrefixTree
-from mechpaint.route import Route
-from mechpaint.runs.scored import ScoredPlan, Settings
-from mechpaint.scoring import score_items
-from mechpaint.subject import Subject
-from mechpaint.tasks import Glue, TaskError
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.routed_model import Subject
+from mechpaint.scoring.score import score_items
+from mechpaint.tasks import Glue
 from tests.mechpaint.finetuning import made_up
-from tests.mechpaint.finetuning.test_classify import quietly
+from tests.mechpaint.finetuning.test_classification import quietly
 
 ROUTES = [Route.identity(4), Skip(1, 2).route(4), Skip(2, 2).route(4)]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from mechpaint.analysis import Experiment
+from mechpaint.errors import TaskError
 from mechpaint.report import Report
-from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.scored import ScoredPlan
-from mechpaint.tasks import TaskError
+from mechpaint.runs.plans.experiment_plan import ExperimentPlan
+from mechpaint.runs.plans.route_plan import ScoredPlan
 from tests.mechpaint.runs.surviving import planned
 
 

@@ -19,13 +19,13 @@ import torch
 from transformers import LlamaForCausalLM  # noqa: F401 - what a process would import later, when it loads a model
 
 import mechpaint as mp
-import mechpaint.models
+import mechpaint.models.loading
 from mechpaint.analysis import RouteAnalysis
 from mechpaint.hooks import Skip
 from mechpaint.report import Report, Table
-from mechpaint.runs.running import Finished, run
-from mechpaint.runs.scored import ScoredPlan, Settings
-from mechpaint.subject import Subject
+from mechpaint.runs.execute import Finished, run
+from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.routed_model import Subject
 from mechpaint.tasks import Facts, IndirectObject
 
 PROCESSES = multiprocessing.get_context("forkserver")

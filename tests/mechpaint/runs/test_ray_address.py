@@ -6,9 +6,9 @@ import importlib.util
 
 import pytest
 
-from mechpaint.runs.engines import EngineError
-from mechpaint.runs.ray_engine import Ray
-from mechpaint.runs.running import run
+from mechpaint.errors import EngineError
+from mechpaint.runs.execute import run
+from mechpaint.runs.ray import Ray
 from tests.mechpaint.runs.elsewhere import AskedWaiting
 
 

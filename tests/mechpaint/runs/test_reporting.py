@@ -9,17 +9,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from mechpaint.analysis import ModelFacts, TaskFacts
+from mechpaint.errors import AccountError, IncompleteRun, NoRuns
 from mechpaint.hooks import Average, Loop, Pair
-from mechpaint.metrics import Mean, Spearman
 from mechpaint.plugins import Registry
-from mechpaint.runs.account import Account, AccountError
-from mechpaint.runs.damage import IncompleteRun
-from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.inventory import NoRuns, find_run
-from mechpaint.runs.jsonable import NotJsonable, Unreadable, from_json, to_json
-from mechpaint.runs.reporting import rebuild
-from mechpaint.runs.running import run
+from mechpaint.runs.execute import run
+from mechpaint.runs.manifest import Account, NotJsonable, Unreadable, from_json, to_json
+from mechpaint.runs.plans.experiment_plan import ExperimentPlan
+from mechpaint.runs.run_folder import find_run, rebuild
+from mechpaint.statistics.metrics import Mean, Spearman
+from mechpaint.statistics.results import ModelFacts, TaskFacts
 from tests.made_up import Walks
 from tests.mechpaint.runs.surviving import lesions
 from tests.rebuilt import check_rebuilt
@@ -75,8 +73,11 @@ def test_what_cannot_be_kept_is_refused(value):
         ({"class": "os:system", "fields": {}}, "there is no dataclass os:system"),
         ({"class": "antigravity:x", "fields": {}}, "there is no dataclass antigravity:x: load the plugin"),
         ({"class": "mechpaint.nothing:x", "fields": {}}, "there is no mechpaint.nothing:x: use the version"),
-        ({"class": "mechpaint.metrics:Mean.x", "fields": {}}, "there is no dataclass"),
-        ({"class": "mechpaint.metrics:Mean", "fields": {"x": 1}}, "Mean has the fields none here, and was kept with x"),
+        ({"class": "mechpaint.statistics.metrics:Mean.x", "fields": {}}, "there is no dataclass"),
+        (
+            {"class": "mechpaint.statistics.metrics:Mean", "fields": {"x": 1}},
+            "Mean has the fields none here, and was kept with x",
+        ),
         ({"something": 1}, "expected what a run keeps as JSON"),
         ({}, "expected what a run keeps"),
     ],

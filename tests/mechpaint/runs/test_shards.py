@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mechpaint.errors import ShardError
 from mechpaint.plugins import Registry
-from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.finished import Finished, Unfinished
-from mechpaint.runs.reporting import rebuild
-from mechpaint.runs.running import remaining, run, run_shard
-from mechpaint.runs.shard import Shard, ShardError
+from mechpaint.runs.execute import remaining, run, run_shard
+from mechpaint.runs.plans.experiment_plan import ExperimentPlan
+from mechpaint.runs.plans.plan import Shard
+from mechpaint.runs.run_folder import Finished, Unfinished, rebuild
 from tests.made_up import Walks
 
 COMMAND = "mechpaint analyze walks"

@@ -20,11 +20,11 @@ import pytest
 import torch
 
 from mechpaint.analysis import Experiment
-from mechpaint.files import CannotWrite
+from mechpaint.errors import CannotWrite
 from mechpaint.report import Report
-from mechpaint.runs.experiment import ExperimentPlan
-from mechpaint.runs.running import run, run_shard
-from mechpaint.runs.shard import Shard
+from mechpaint.runs.execute import run, run_shard
+from mechpaint.runs.plans.experiment_plan import ExperimentPlan
+from mechpaint.runs.plans.plan import Shard
 from tests.mechpaint.runs.surviving import PROCESSES, DieWriting, lesions, planned, started
 
 LIMIT = 40

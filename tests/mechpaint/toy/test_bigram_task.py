@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from mechpaint.toy import kernel, sampling
-from mechpaint.toy.alias import AliasTable
-from mechpaint.toy.bigram_task import BigramTask, BigramTaskError, ToyBatch
+from mechpaint.errors import BigramTaskError
+from mechpaint.toy import sampling
+from mechpaint.toy import sampling as kernel
+from mechpaint.toy.bigram_task import BigramTask, ToyBatch
 from mechpaint.toy.chains import Chain
+from mechpaint.toy.sampling import AliasTable
 from tests.benchmarks.toy_data import plain_sequence
 
 SHAKESPEARE = Chain.shakespeare()

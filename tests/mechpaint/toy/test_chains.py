@@ -4,8 +4,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from mechpaint.tasks import TaskError
-from mechpaint.toy.chains import Chain, ChainError
+from mechpaint.errors import ChainError, TaskError
+from mechpaint.toy.chains import Chain
 
 AB = ("a", "b")
 HALVES = [0.5, 0.5]

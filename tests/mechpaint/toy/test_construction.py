@@ -9,10 +9,11 @@ import torch
 from torch.nn import functional
 
 import mechpaint as mp
+from mechpaint.errors import ToyModelError
 from mechpaint.hooks import Read
 from mechpaint.toy import probes
 from mechpaint.toy.bigram_task import BigramTask
-from mechpaint.toy.bridging import as_bridge
+from mechpaint.toy.bridge import as_bridge
 from mechpaint.toy.chains import Chain
 from mechpaint.toy.construction import (
     construct,
@@ -24,8 +25,8 @@ from mechpaint.toy.construction import (
     previous_token_memory,
 )
 from mechpaint.toy.gradients import TOP_DOWN, FirstStep, gradient_memory, step, zero
-from mechpaint.toy.memories import learned, memory_scores, recall
-from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer, ToyModelError
+from mechpaint.toy.probes import learned, memory_scores, recall
+from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 
 
 def _orthonormal(vocabulary=5, length=6):

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 import mechpaint as mp
+from mechpaint.errors import ToyModelError
 from mechpaint.hooks import Average, Hooks, Loop, ReadAttention, ReadResidual, Skip, Swap
 from mechpaint.toy.bigram_task import BigramTask
-from mechpaint.toy.bridging import as_bridge, task_of
+from mechpaint.toy.bridge import as_bridge, task_of
 from mechpaint.toy.chains import Chain
 from mechpaint.toy.full import FullConfig, FullTransformer
-from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer, ToyModelError, sinusoids
+from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer, sinusoids
 from tests.mechpaint.toy import plain
 
 SIMPLIFIED = {

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from mechpaint.errors import ToyModelError
 from mechpaint.toy import probes
 from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.chains import Chain
-from mechpaint.toy.memories import learned, memory_scores, recall
-from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer, ToyModelError
+from mechpaint.toy.probes import learned, memory_scores, recall
+from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 
 
 @pytest.fixture(scope="module")

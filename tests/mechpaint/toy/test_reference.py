@@ -15,7 +15,7 @@ import mechpaint as mp
 from mechpaint.hooks import ReadAttention
 from mechpaint.toy import probes
 from mechpaint.toy.bigram_task import ToyBatch
-from mechpaint.toy.bridging import as_bridge
+from mechpaint.toy.bridge import as_bridge
 from mechpaint.toy.chains import Chain
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 

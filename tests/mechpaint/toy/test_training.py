@@ -7,15 +7,15 @@ import json
 import pytest
 import torch
 
-from mechpaint.models import is_toy
-from mechpaint.toy import storing
+from mechpaint.errors import FreezeError, StoredModelError, TrainingError
+from mechpaint.toy import storage as storing
 from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.chains import Chain
-from mechpaint.toy.freezing import Freeze, FreezeError, FreezingSchedule, parse_freezes
+from mechpaint.toy.freezing import Freeze, FreezingSchedule, parse_freezes
 from mechpaint.toy.full import FullConfig, FullTransformer
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
-from mechpaint.toy.storing import StoredModelError
-from mechpaint.toy.training import AdamW, Sgd, Training, TrainingError, batch_loss, train
+from mechpaint.toy.storage import is_toy
+from mechpaint.toy.training import AdamW, Sgd, Training, batch_loss, train
 
 TASK = BigramTask(Chain.zipf(12), triggers=2)
 SHORT = Training(steps=12, batch=8, probe_every=3, test_size=16, checkpoint_every=3)
@@ -141,7 +141,7 @@ def test_early_stop():
 def test_what_is_frozen_stays_until_it_may_learn(matrix):
     start, model = _model(), _model()
     _silently(model, TASK, Training(steps=4, batch=8, test_size=4, freeze=(Freeze(matrix, 4),)))
-    from mechpaint.toy.memories import learned
+    from mechpaint.toy.probes import learned
 
     for name in ("W_K^1", "W_K^2", "W_O^2"):
         assert torch.equal(learned(model, name), learned(start, name)) == (name == matrix)

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.analysis import Results, RouteAnalysis
+from mechpaint.analysis import RouteAnalysis
 from mechpaint.errors import InputError
-from mechpaint.hookset import HookSet
+from mechpaint.routes.hookset import HookSet
+from mechpaint.statistics.results import Results
 from mechpaint_example.rotate import Rotate
 
 if TYPE_CHECKING:
     from mechpaint.report import Figure, Report
-    from mechpaint.statistics import Estimate
+    from mechpaint.statistics.bootstrap import Estimate
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Rotations(RouteAnalysis):
     def report(self, results: Results) -> Report:
         """Scores against the first layer of the stretch, as a figure and as a table."""
         from mechpaint.report import Report, Table
-        from mechpaint.statistics import Scores
+        from mechpaint.statistics.bootstrap import Scores
 
         scores = Scores(results)
         found = {t.name: {label: scores.score(t.name, label) for label in results.routes} for t in results.tasks}
@@ -57,7 +58,7 @@ def _worst(scored: tuple[str, Mapping[str, Estimate]]) -> str:
 
 
 def _draw(found: Mapping[str, Mapping[str, Estimate]]) -> Figure:
-    from mechpaint.drawing import COLOURS, axes, legend, style
+    from mechpaint.display.figures import COLOURS, axes, legend, style
     from mechpaint.report import Figure
 
     drawing, (ax,) = axes()

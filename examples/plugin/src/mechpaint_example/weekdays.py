@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.tasks.task import ChoiceTask, Item, TaskError, encode
+from mechpaint.errors import TaskError
+from mechpaint.scoring.encoding import encode
+from mechpaint.tasks.task import ChoiceTask, Item
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -1,0 +1,111 @@
+"""The report of `birth`: claims first, then the causal table, then the figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechpaint.analyses.birth.claims import claims
+from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, UNIFORM
+from mechpaint.analyses.birth.curves import Curves, passage, shown, spread
+from mechpaint.analyses.birth.figures import figures
+from mechpaint.analyses.claims import claims_table, tally, tally_highlights
+from mechpaint.report import Report, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.analyses.birth import Birth
+
+
+def report(analysis: Birth, table: pd.DataFrame) -> Report:
+    """The whole report."""
+    curves = Curves(table)
+    found = claims(curves, analysis.freeze_until)
+    models = len({(g, c) for g, c in zip(table["group"], table["condition"], strict=True)}) * analysis.seeds
+    return Report(
+        title="Birth of a transformer",
+        summary=[
+            f"{models} small transformers were trained on the in-context bigram task, with matrices frozen for a "
+            "while, with other data, and with one layer or two, and probed as they learned.",
+            tally(found, "“Birth of a Transformer” (arXiv 2306.00802)", f"{analysis.seeds} seeds that disagree"),
+        ],
+        sections=[
+            claims_table(
+                found,
+                f"Means over {analysis.seeds} seeds ± standard deviations, on held-out sequences. A claim held if it "
+                "did for every seed.",
+            ),
+            _causal_table(curves, analysis.freeze_until),
+            *figures(curves, analysis.freeze_until),
+            _data_table(curves),
+            _depth_table(curves),
+        ],
+        highlights=tally_highlights(found),
+    )
+
+
+def _causal_table(curves: Curves, until: int) -> Table:
+    probes = ("recall_output", "recall_triggers", "recall_positions", "accuracy_in_context")
+    rows = [
+        (
+            shown(condition),
+            *(spread(curves.curve(FREEZING, condition, probe).at(until)) for probe in probes),
+            passage(curves.curve(FREEZING, condition, "accuracy_in_context").first(0.9)),
+        )
+        for condition in curves.conditions(FREEZING)
+    ]
+    return Table(
+        "freezing",
+        "What depends on what",
+        f"Frozen until step {until}, and the state there: recalls of the three matrices (W_K² among 5 triggers, so 0.2 "
+        "is chance) and in-context accuracy; then the step at which each seed reached 0.9.",
+        ("frozen", "W_O² recall", "W_K² recall", "W_K¹ recall", "accuracy", "reaches 0.9 at"),
+        rows,
+    )
+
+
+def _data_table(curves: Curves) -> Table:
+    probes = ("accuracy_in_context", "accuracy_changed", "kl_global", "kl_in_context", UNIFORM, HELD_OUT)
+
+    def cell(condition: str, probe: str) -> str:
+        try:
+            return spread(curves.curve(DATA, condition, probe).last)
+        except KeyError:
+            return "–"
+
+    rows = [
+        (
+            condition,
+            passage(curves.curve(DATA, condition, "accuracy_in_context").first(0.75)),
+            *(cell(condition, probe) for probe in probes),
+        )
+        for condition in curves.conditions(DATA)
+    ]
+    return Table(
+        "data",
+        "What the data do",
+        "Trained on all tokens: the step at which each seed reached an in-context accuracy of 0.75, and values at the "
+        "end. The last two columns are in-context accuracies on other outputs than those trained on.",
+        ("data", "0.75 at", "accuracy", "where y ≠ x", "KL global", "KL in context", "uniform", "held out"),
+        rows,
+    )
+
+
+def _depth_table(curves: Curves) -> Table:
+    rows = [
+        (
+            c,
+            *(
+                spread(curves.curve(DEPTH, c, p).last, 3)
+                for p in ("accuracy_in_context", "accuracy_changed", "loss_in_context")
+            ),
+        )
+        for c in curves.conditions(DEPTH)
+    ]
+    return Table(
+        "depth",
+        "One layer against two, at the end",
+        "Full transformers, in-context accuracy and loss (nats) on held-out sequences.",
+        ("layers", "accuracy", "where y ≠ x", "loss"),
+        rows,
+    )

@@ -1,5 +1,0 @@
-"""What the hook sets of `induction` are called."""
-
-FULL = "full model"
-WITHOUT = "without layer {}"
-TWICE = "layer {} twice"

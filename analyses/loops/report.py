@@ -1,0 +1,105 @@
+"""The report of `loops`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mechpaint.analyses.claims import Claim, claims_table, tally, tally_highlights
+from mechpaint.analyses.loops.figures import fit_figure, grid_figure
+from mechpaint.analyses.loops.grid import Grid
+from mechpaint.analyses.painters.curves import Curves
+from mechpaint.analyses.painters.report import warnings
+from mechpaint.analyses.painters.tables import tasks_table
+from mechpaint.report import Report, Section, Table
+from mechpaint.statistics.bootstrap import estimate, verdict
+from mechpaint.statistics.results import Results
+
+if TYPE_CHECKING:
+    from mechpaint.analyses.loops import Loops
+
+
+def report(analysis: Loops, results: Results) -> Report:
+    """The whole report. Without a task that the full model can do there is no grid."""
+    curves = Curves((), results)
+    grid = Grid(analysis, results, curves.scores)
+    tested = claims(grid) if curves.scores.tasks else []
+    return Report(
+        title=f"Looped parallel layers: {results.model}",
+        summary=_summary(results, grid, tested),
+        sections=[
+            *([claims_table(tested, "Intervals are 95 % paired bootstrap intervals over items.")] if tested else []),
+            *(_of_the_grid(grid, curves.value) if curves.scores.tasks else []),
+            tasks_table(curves),
+        ],
+        warnings=warnings(curves),
+        highlights=tally_highlights(tested) if tested else [],
+    )
+
+
+def _of_the_grid(grid: Grid, value: str) -> list[Section]:
+    return [grid_figure(grid, value), fit_figure(grid), _best_table(grid), _grid_table(grid)]
+
+
+def claims(grid: Grid) -> list[Claim]:
+    """That the best number of iterations grows with the size; nothing where there are too few sizes."""
+    fit = grid.fit()
+    if fit is None:
+        return []
+    slope = estimate(fit[0])
+    best = ", ".join(f"{size} layers {grid.best_of(size)}" for size in grid.fitted())
+    evidence = (
+        f"{slope} more iterations for each more layer, by a linear fit (held if the interval lies above 0); {best}"
+    )
+    text = "The best number of iterations grows with the number of layers in parallel, the two largest sizes aside."
+    return [Claim("§3.7, figure 10", text, verdict(slope), evidence)]
+
+
+def _summary(results: Results, grid: Grid, tested: list[Claim]) -> list[str]:
+    items = ", ".join(f"{task.name} ({task.items} items)" for task in results.tasks)
+    first = (
+        f"The middle layers of {results.model} ran in parallel, {grid.sizes[0]} to {grid.sizes[-1]} of them, once to "
+        f"{grid.iterations[-1]} times, and were scored on {items}."
+    )
+    if not tested:
+        return [first, "The paper's claim cannot be tested: fewer than three sizes can be fitted."]
+    return [first, tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items")]
+
+
+def _best_table(grid: Grid) -> Table:
+    rows = [
+        (
+            str(size),
+            f"{grid.best_of(size):.0f}",
+            _candidates(grid, size),
+            str(grid.score_of(size)),
+            str(grid.at(size, 1)),
+        )
+        for size in grid.sizes
+    ]
+    caption = (
+        "Scores are normalised: 0 is chance, 1 the full model. With 95 % bootstrap intervals over items; the score "
+        "there is of the best number, which was chosen by the same items, and so a little too high. How often: in "
+        "which share of the resamples a number is the best, where it is 1 % or more."
+    )
+    columns = ("layers in parallel", "best number of iterations", "how often", "score there", "score of one iteration")
+    return Table("best", "The best of each size", caption, columns, rows)
+
+
+def _candidates(grid: Grid, size: int) -> str:
+    """Which numbers of iterations are how often the best, the most frequent first."""
+    shares = {times: grid.share(size, times) for times in grid.iterations}
+    often = sorted((times for times in shares if shares[times] >= 0.01), key=lambda times: -shares[times])
+    return ", ".join(f"{times}: {shares[times]:.0%}" for times in often)
+
+
+def _grid_table(grid: Grid) -> Table:
+    rows = [
+        (str(size), str(times), str(grid.at(size, times)), f"{grid.share(size, times):.3f}")
+        for size in grid.sizes
+        for times in grid.iterations
+    ]
+    caption = (
+        "Normalised scores with 95 % bootstrap intervals over items, and in which share of the resamples the number of "
+        "iterations is the best of its size."
+    )
+    return Table("grid", "All scores", caption, ("layers in parallel", "iterations", "score", "best in"), rows)

@@ -1,0 +1,140 @@
+"""The table of records, asked for the values of all seeds at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mechpaint.analyses.memories.constructing import CONSTRUCTED, CONSTRUCTION, MENDED, SHARPNESS
+from mechpaint.analyses.memories.measuring import ACCURACY, OPENING, RECALLS, WRONG_OPENING, WRONG_OTHER
+from mechpaint.analyses.memories.records import Setting
+from mechpaint.analyses.memories.sources import FIXED, RANDOM, REAL, SOURCES, Source
+from mechpaint.analyses.memories.stepping import DOWN, FIRST_STEP, STEPS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Values = Float[np.ndarray, " seed"]
+
+_TINY = 1e-12
+
+HEADS = (Source(REAL, FIXED), Source(REAL, RANDOM))
+"""What constructed heads are tested on."""
+
+
+class Found:
+    """All that was measured.
+
+    Args:
+        table: The records.
+
+    Attributes:
+        dims: Widths of constructed heads, ascending.
+        lengths: Lengths that they were tested on, ascending.
+        step_dims: Widths of the models that took three steps, ascending, the limit last.
+        seeds: How many models of each kind there are.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table: Any = table
+        built, steps = self._of(CONSTRUCTION), self._of(STEPS)
+        self.dims: list[int] = sorted(built["dim"].unique().tolist())
+        self.lengths: list[int] = sorted(built["length"].unique().tolist())
+        finite = sorted(set(steps["dim"].tolist()) - {Setting.LIMIT})
+        self.step_dims: list[int] = [*finite, Setting.LIMIT]
+        self.step_length = int(steps["length"].iloc[0])
+        self.seeds = int(built["seed"].nunique())
+        scanned = self._of(SHARPNESS)
+        self.scanned_dim, self.scanned_length = int(scanned["dim"].iloc[0]), int(scanned["length"].iloc[0])
+        self.sharpnesses: list[float] = sorted(scanned["sharpness"].unique().tolist())
+
+    @property
+    def ends(self) -> list[int]:
+        """The smallest and the largest width, or the only one."""
+        return list(dict.fromkeys((self.dims[0], self.dims[-1])))
+
+    def head(self, source: Source, dim: int, length: int, stage: str, probe: str = ACCURACY) -> Values:
+        """A constructed head, `CONSTRUCTED` or `MENDED`."""
+        return self._values(CONSTRUCTION, source, probe, dim=dim, length=length, stage=stage)
+
+    def over_lengths(self, source: Source, dim: int, stage: str, probe: str = ACCURACY) -> Values:
+        """The same, averaged over lengths."""
+        return np.mean([self.head(source, dim, length, stage, probe) for length in self.lengths], axis=0)
+
+    def error_rates(self, source: Source, dim: int, stage: str) -> tuple[Values, Values]:
+        """The shares of wrong answers where the trigger opens the sequence, and elsewhere; averaged over lengths."""
+        opening = self.over_lengths(source, dim, stage, OPENING)
+        wrong, other = (self.over_lengths(source, dim, stage, probe) for probe in (WRONG_OPENING, WRONG_OTHER))
+        # in a small test no trigger may open its sequence, or every one
+        return wrong / np.maximum(opening, _TINY), other / np.maximum(1 - opening, _TINY)
+
+    def scan(self, source: Source, sharpness: float, stage: str) -> Values:
+        """The accuracy of heads of one size at one sharpness."""
+        return self._values(SHARPNESS, source, ACCURACY, sharpness=sharpness, stage=stage)
+
+    def first_step(self, source: Source, dim: int) -> Values:
+        """The recall of W_O² after its first step."""
+        return self._values(FIRST_STEP, source, RECALLS["W_O^2"], dim=dim)
+
+    def steps(self, source: Source, dim: int, stage: str, probe: str, variant: str = DOWN) -> Values:
+        """Three steps: a probe after one of them, or in the end; empty if the variant was not run there."""
+        return self._values(STEPS, source, probe, dim=dim, stage=stage, variant=variant)
+
+    def own_recall(self, source: Source, dim: int, matrix: str, variant: str = DOWN) -> Values:
+        """What a memory recalls after its own step."""
+        return self.steps(source, dim, matrix, f"recall of {matrix}", variant)
+
+    def variants(self) -> list[tuple[str, Source, int]]:
+        """Where three steps were taken, and which: the usual ones first, dimensions as in `step_dims`."""
+        steps = self._of(STEPS)
+        names = sorted(steps["variant"].unique().tolist(), key=lambda name: name != DOWN)
+        every = [(name, source, dim) for name in names for source in SOURCES for dim in self.step_dims]
+        return [(name, s, d) for name, s, d in every if len(self.own_recall(s, d, "W_O^2", name))]
+
+    def _of(self, kind: str) -> Any:
+        return self._table[self._table["kind"] == kind]
+
+    def _values(self, kind: str, source: Source, probe: str, **where: object) -> Values:
+        rows = self._of(kind)
+        where |= {"probe": probe, "data": source.data, "triggers": source.triggers}
+        for column, value in where.items():
+            rows = rows[rows[column] == value]
+        values: np.ndarray = rows.sort_values("seed")["value"].to_numpy(dtype=float)
+        return values
+
+
+def spread(values: Values, digits: int = 3) -> str:
+    """The mean over seeds, and the standard deviation where there are several."""
+    if not len(values):
+        return "–"
+    text = f"{values.mean():.{digits}f}"
+    return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
+
+
+def percent(values: Values) -> str:
+    """The mean over seeds in percent."""
+    return f"{100 * values.mean():.1f} %"
+
+
+def extent(values: Values, digits: int = 3) -> str:
+    """The lowest and the highest of some values; one of them if they look the same."""
+    low, high = f"{values.min():.{digits}f}", f"{values.max():.{digits}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def width(dim: int) -> str:
+    """A dimension, as a head or an entry."""
+    return "∞" if dim == Setting.LIMIT else str(dim)
+
+
+def places(dim: int) -> str:
+    """A dimension, in a sentence."""
+    return "in infinitely many dimensions" if dim == Setting.LIMIT else f"at d = {dim}"
+
+
+NAMES = {"W_O^2": "W_O²", "W_K^2": "W_K²", "W_K^1": "W_K¹"}
+"""The matrices, for people, from the top down."""
+STAGES = (CONSTRUCTED, MENDED)
+"""Of constructed heads, in order."""

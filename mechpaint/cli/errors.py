@@ -1,0 +1,73 @@
+"""What commands say besides their results: on stderr, with the exit status that goes with it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from mechpaint.display.sanitize import visible
+from mechpaint.errors import CannotWrite, CellError, IncompleteRun, InputError, WeightsError, WorkersLost
+
+EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
+
+
+@contextmanager
+def told(interrupted: str) -> Generator[None]:
+    """Tell errors of the block in a line, and exit with the status that they have.
+
+    Args:
+        interrupted: What to say where the block is interrupted from the keyboard.
+    """
+    try:
+        yield
+    except InputError as error:
+        _fail(error, 2)
+    except CellError as error:
+        _fail(CellError(f"{error}. Give the same command again: it computes what is missing"), 1)
+    except (CannotWrite, IncompleteRun, WeightsError, WorkersLost) as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        _say(f"[red]interrupted[/red]: {interrupted}")
+        raise typer.Exit(130) from None
+
+
+def given_command(without: str | None = None) -> str:
+    """The command that is running, to be given again.
+
+    Args:
+        without: An option that has a value, to be left out with it.
+    """
+    words = ["mechpaint", *sys.argv[1:]]
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if without is None or not (without in (before, word) or word.startswith(f"{without}="))
+    ]
+    return shlex.join(kept)
+
+
+def tell(error: Exception) -> None:
+    """Tell an error in a line."""
+    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
+
+
+def caution(message: str) -> None:
+    """Tell of something that one should know of, and that stops nothing."""
+    Console(stderr=True).print(Text.assemble(("warning", "yellow"), ": ", visible(message)), soft_wrap=True)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    tell(error)
+    raise typer.Exit(status)

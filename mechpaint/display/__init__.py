@@ -1,0 +1,1 @@
+"""How things show themselves: SVG, figures, interactive views, summaries, progress."""

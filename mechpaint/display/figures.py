@@ -1,0 +1,197 @@
+"""How figures look: the same everywhere, and to be read in grey and by those who see colours otherwise."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from mechpaint.display.sanitize import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+# Okabe and Ito's palette; every line also has a marker or a dash of its own
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C00", "#000000")
+_MARKERS = "os^Dv<>P"
+_LEGEND_SIZE = 8.5
+_GRID: dict[str, Any] = {"color": "#dddddd", "linewidth": 0.6}
+_HANDLE = 7  # letters that a line and the space after a label take
+_LONGEST = 48
+
+
+def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.3) -> tuple[Any, list[Axes]]:
+    """An empty drawing and its axes, row by row.
+
+    Args:
+        width: In inches.
+        columns: Of axes.
+        rows: Of axes.
+        height: Of one row, in inches.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(width, rows * height), layout="constrained")
+    FigureCanvasAgg(drawing)
+    made = [drawing.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
+    for ax in made:
+        ax.grid(True, **_GRID)
+        ax.spines[["top", "right"]].set_visible(False)
+    return drawing, made
+
+
+def svg_of(drawing: Any, salt: str) -> bytes:
+    """A matplotlib figure as SVG: the same bytes for the same drawing.
+
+    Args:
+        drawing: The figure.
+        salt: What makes the names inside it differ from those of other figures on a page.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": salt}):
+        return _saved(drawing, format="svg", metadata={"Date": None})
+
+
+def png_of(drawing: Any) -> bytes:
+    """A matplotlib figure as PNG: the same bytes for the same drawing.
+
+    Args:
+        drawing: The figure.
+    """
+    return _saved(drawing, format="png", dpi=160, metadata={"Software": None})
+
+
+def _saved(drawing: Any, **how: Any) -> bytes:
+    """Agg and SVG canvases are asked for by name: no window system is ever touched."""
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # what the font lacks is drawn as a box
+        drawing.savefig(out, bbox_inches="tight", **how)
+    return out.getvalue()
+
+
+def style(i: int) -> dict[str, Any]:
+    """Colour and marker of the i-th line."""
+    return {"color": COLOURS[i % len(COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 5}
+
+
+@runtime_checkable
+class Interval(Protocol):
+    """A value with the ends of its interval, such as `mechpaint.statistics.Estimate`."""
+
+    @property
+    def value(self) -> float:
+        """The value."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Its interval's lower end."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """And upper end."""
+        ...
+
+
+def banded(
+    ax: Axes, xs: Sequence[int] | Sequence[float], estimates: Sequence[Interval], label: str, look: dict[str, Any]
+) -> None:
+    """A line, and a band from the lower to the upper ends of its intervals.
+
+    Args:
+        ax: Where to.
+        xs: Where each value stands.
+        estimates: The values with their intervals.
+        label: The line's, in the legend.
+        look: The line's `color`, and what else it is drawn with.
+    """
+    ax.plot(xs, [e.value for e in estimates], label=label, **look)
+    low, high = [e.low for e in estimates], [e.high for e in estimates]
+    ax.fill_between(xs, low, high, color=look["color"], alpha=0.13, linewidth=0)
+
+
+def literal(text: str) -> str:
+    """A name as it can stand in a drawing: all of it seen, and none of it taken for a formula."""
+    return visible(text).replace("$", r"\$")
+
+
+def log_scale(ax: Axes) -> None:
+    """A logarithmic vertical axis. Where it spans less than two powers of ten its numbers are written out.
+
+    Args:
+        ax: The axes, everything drawn.
+    """
+    from matplotlib.ticker import ScalarFormatter
+
+    low, high = ax.get_ylim()
+    ax.set_yscale("log")
+    if low > 0 and high < 100 * low:
+        ax.yaxis.set_major_formatter(ScalarFormatter())
+        ax.yaxis.set_minor_formatter(ScalarFormatter())
+        ax.grid(True, axis="y", which="minor", **_GRID)
+
+
+def legend(ax: Axes, columns: int = 4) -> None:
+    """Above the axes, where no line runs through it, in as few rows as `columns` allow, filled evenly."""
+    look = _legend(ax, columns, 1 / cast(Any, ax).get_gridspec().ncols)
+    ax.legend(**look, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
+
+
+def shared_legend(drawing: Any, ax: Axes, columns: int = 4) -> None:
+    """One legend for panels that show the same, above them all: over one panel it would push the others away."""
+    drawing.legend(**_legend(ax, columns, 1.0), loc="outside upper left")
+
+
+def _legend(ax: Axes, columns: int, share: float) -> dict[str, Any]:
+    """What a legend is drawn from, if `share` of the drawing's width is its own."""
+    handles, labels = ax.get_legend_handles_labels()
+    cut = [label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…" for label in labels]
+    letters = share * cast(Any, ax.get_figure()).get_size_inches()[0] * 72 / (0.55 * _LEGEND_SIZE)
+    columns = max(1, min(columns, int(letters / (_HANDLE + max(map(len, cut), default=0)))))
+    rows = max(1, math.ceil(len(cut) / columns))
+    return {
+        "handles": handles,
+        "labels": [literal(label) for label in cut],
+        "fontsize": _LEGEND_SIZE,
+        "frameon": False,
+        "ncols": max(1, math.ceil(len(cut) / rows)),
+    }
+
+
+def heatmap(
+    drawing: Any, ax: Axes, values: Any, rows: Sequence[str], columns: Sequence[str], low: float, high: float
+) -> None:
+    """Values as shades with the numbers in them, one name a row and a column.
+
+    Args:
+        drawing: What `ax` is in.
+        ax: Where to.
+        values: `[row, column]`.
+        rows: Their names.
+        columns: Their names.
+        low: What is drawn white.
+        high: What is drawn darkest.
+    """
+    ax.grid(False)
+    image = ax.imshow(values, vmin=low, vmax=high, cmap="Blues", aspect="auto")
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    if len(rows) * len(columns) <= 120:
+        for y in range(len(rows)):
+            for x in range(len(columns)):
+                value = float(values[y][x])
+                ax.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8.5, color=_ink(image, value))
+    drawing.colorbar(image, ax=ax, shrink=0.8)
+
+
+def _ink(image: Any, value: float) -> str:
+    """Black or white, whichever is read better on the shade of a value: at 0.18 of white's luminance both are alike."""
+    red, green, blue, _ = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in image.to_rgba(value))
+    return "k" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "w"

@@ -1,0 +1,102 @@
+"""How things show themselves: in a notebook as HTML, in a terminal through rich. Both say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mechpaint.display.sanitize import safe, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mechpaint.display.svg import Diagram
+
+_MOST_ROWS = 40
+_CELL = "text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a thing says of itself.
+
+    Args:
+        title: What it is.
+        facts: Pairs of a name and a value.
+        columns: The heads of a table.
+        rows: Its rows, as many cells as heads. Of a long table the first 40 are shown.
+        picture: For notebooks.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]] = ()
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    picture: Diagram | None = None
+
+    @property
+    def more(self) -> str:
+        """What is said under a table that is not shown whole."""
+        return f"… and {len(self.rows) - _MOST_ROWS:,} more" if len(self.rows) > _MOST_ROWS else ""
+
+    def html(self) -> str:
+        """As HTML, every text escaped."""
+        facts = "".join(
+            f'<tr><th scope="row" style="{_CELL}">{safe(name)}</th><td style="{_CELL}">{safe(value)}</td></tr>'
+            for name, value in self.facts
+        )
+        head = "".join(f'<th scope="col" style="{_CELL}">{safe(column)}</th>' for column in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="{_CELL}">{safe(cell)}</td>' for cell in row) + "</tr>"
+            for row in self.rows[:_MOST_ROWS]
+        )
+        return (
+            f"<div><p><strong>{safe(self.title)}</strong></p>"
+            + (self.picture.html if self.picture is not None else "")
+            + (f"<table><tbody>{facts}</tbody></table>" if facts else "")
+            + (f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if body else "")
+            + (f"<p>{self.more}</p>" if self.more else "")
+            + "</div>"
+        )
+
+    def rich(self) -> RenderableType:
+        """For rich, every text as it is."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        def text(said: str, style: str = "") -> Text:
+            return Text(visible(said), style=style)  # a terminal obeys what is not seen
+
+        parts: list[RenderableType] = [text(self.title, "bold")]
+        if self.facts:
+            facts = Table.grid(padding=(0, 2))
+            for name, value in self.facts:
+                facts.add_row(text(name, "dim"), text(value))
+            parts.append(facts)
+        if self.rows:
+            table = Table(box=None, padding=(0, 2, 0, 0))
+            for column in self.columns:
+                table.add_column(text(column))
+            for row in self.rows[:_MOST_ROWS]:
+                table.add_row(*map(text, row))
+            parts.append(table)
+        if self.more:
+            parts.append(text(self.more, "dim"))
+        return Group(*parts)
+
+
+class Showing:
+    """The base of what shows itself: subclasses say what, in `_shown`."""
+
+    __slots__ = ()
+
+    def _shown(self) -> Shown:
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return self._shown().html()
+
+    def __rich__(self) -> RenderableType:
+        return self._shown().rich()

@@ -1,0 +1,116 @@
+"""Diagrams: SVG pictures that say what they show, and the canvas that they are drawn on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from mechpaint.display.sanitize import safe
+from mechpaint.files import write_text
+
+Length: TypeAlias = int | float
+"""Pixels."""
+
+INK = "#1c1e21"
+SOFT = "#6b7280"
+_FONT = "system-ui, sans-serif"
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A picture. It shows itself at the end of a notebook's cell, and can be a `Figure` of a report.
+
+    Args:
+        svg: The whole `<svg>` element, which needs nothing from elsewhere.
+        alt: What it shows, for those who do not see it.
+    """
+
+    svg: str
+    alt: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as an SVG file, whole or not at all.
+
+        Args:
+            path: Where, such as `"route.svg"`.
+
+        Returns:
+            The same path.
+
+        Raises:
+            CannotWrite: The disk is full or cannot be written.
+        """
+        path = Path(path)
+        write_text(path, self.svg)
+        return path
+
+    @property
+    def html(self) -> str:
+        """The picture as it can stand in a page: where it does not fit, it scrolls."""
+        return f'<div style="max-width:100%;overflow-x:auto">{self.svg}</div>'
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __str__(self) -> str:
+        return self.alt
+
+
+class Canvas:
+    """Collects what is drawn; lengths in pixels, y downwards."""
+
+    def __init__(self) -> None:
+        self._drawn: list[str] = []
+
+    def box(self, x: Length, y: Length, width: Length, height: Length, fill: str, label: str) -> None:
+        """A box with its upper left corner at x, y, and a label in its middle."""
+        self._drawn.append(
+            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5" fill="{fill}" stroke="{INK}"/>'
+        )
+        self.text(x + width / 2, y + height / 2, label)
+
+    def frame(self, x: Length, y: Length, width: Length, height: Length) -> None:
+        """A dashed frame around what belongs together."""
+        self._drawn.append(
+            f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="8" fill="none" stroke="{SOFT}" '
+            'stroke-dasharray="4 3"/>'
+        )
+
+    def node(self, x: Length, y: Length, radius: Length, label: str) -> None:
+        """A circle around x, y with a label."""
+        self._drawn.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" fill="#fff" stroke="{INK}"/>')
+        self.text(x, y, label, size=12)
+
+    def text(self, x: Length, y: Length, text: str, size: Length = 13, anchor: str = "middle", ink: str = INK) -> None:
+        """Text around the height y."""
+        self._drawn.append(
+            f'<text x="{x:g}" y="{y:g}" dy="0.35em" font-size="{size:g}" text-anchor="{anchor}" fill="{ink}">'
+            f"{safe(text)}</text>"
+        )
+
+    def path(self, d: str, width: Length = 1.4, ink: str = INK, fill: str = "none", opacity: Length = 1) -> None:
+        """A line, as SVG writes paths."""
+        self._drawn.append(
+            f'<path d="{d}" fill="{fill}" stroke="{ink}" stroke-width="{width:.3g}" stroke-opacity="{opacity:.3g}"/>'
+        )
+
+    def arrow(self, x: Length, y: Length, to_x: Length) -> None:
+        """A line to the right with a head at its end."""
+        self.path(f"M{x:g} {y:g}H{to_x - 5:g}")
+        self.head(to_x, y)
+
+    def head(self, x: Length, y: Length, ink: str = INK) -> None:
+        """An arrow's head that points right."""
+        self._drawn.append(f'<path d="M{x:g} {y:g}l-7 -4v8z" fill="{ink}"/>')
+
+    def diagram(self, width: Length, height: Length, alt: str) -> Diagram:
+        """What was drawn, on white: in a dark page, too, lines stay dark and boxes light."""
+        drawn = "".join(self._drawn)
+        style = f"width:100%;min-width:{min(width, 560):g}px;max-width:{width:g}px;height:auto"
+        return Diagram(
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+            f'height="{height:g}" role="img" aria-label="{safe(alt)}" font-family="{_FONT}" '
+            f'style="{style}"><rect width="100%" height="100%" rx="8" fill="#fff"/>{drawn}</svg>',
+            alt,
+        )

@@ -1,0 +1,163 @@
+"""`attach`: run a model under a hook set, for as long as a `with` block lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+
+from torch import Tensor
+from transformer_lens.hook_points import HookPoint
+from transformer_lens.model_bridge import TransformerBridge
+
+from mechpaint.display.summary import Showing, Shown
+from mechpaint.engine.kv_cache import KV, layout
+from mechpaint.engine.layer_inputs import Recording
+from mechpaint.engine.route_runner import Conductor
+from mechpaint.errors import HookSetError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.readings import Hook, HookFunction, Store
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Visit
+
+
+class Session(Showing):
+    """What `attach` gives: the route that the model runs, and what was read in its last forward pass.
+
+    `session["attention"]` maps each `Visit` to what was read there, on the model's device and without gradient; the
+    keys are those of the hook sets that read. Reading a key that nothing reads, or before the model ran, is a KeyError.
+
+    Args:
+        hook_set: What the model runs under.
+        route: The route that it runs.
+        store: What was read, `store[key][visit]`.
+    """
+
+    def __init__(self, hook_set: HookSet, route: Route, store: Store) -> None:
+        self.hook_set = hook_set
+        self.route = route
+        self._store = store
+
+    def __getitem__(self, key: str) -> Mapping[Visit, Tensor]:
+        if key not in self._store:
+            raise KeyError(f"nothing reads {key!r} in this session; it reads: {', '.join(self._store) or 'nothing'}")
+        if not self._store[key]:
+            raise KeyError(f"{key!r} is empty: the model has not run yet in this session")
+        return dict(self._store[key])
+
+    def keys(self) -> tuple[str, ...]:
+        """What this session reads."""
+        return tuple(self._store)
+
+    def _shown(self) -> Shown:
+        shown = self.route._shown()  # pyright: ignore[reportPrivateUsage]
+        rows = [
+            (key, str(len(read)), " ".join(map(str, next(iter(read.values())).shape)) if read else "not run yet")
+            for key, read in self._store.items()
+        ]
+        facts = [("hook set", str(self.hook_set)), *shown.facts]
+        return Shown("Session", facts, ("read", "visits", "shape of the first"), rows, shown.picture)
+
+    def __repr__(self) -> str:
+        return f'Session("{self.route}", reads: {", ".join(self._store) or "nothing"})'
+
+
+@contextmanager
+def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> Generator[Session]:
+    """Run `model` under a hook set: every call of it within the `with` block follows the route and is read.
+
+    `model(tokens)`, `run_with_cache`, `run_with_hooks`, `generate` and `generate_stream` all do, and so does Hugging
+    Face's own `generate`. Every TransformerLens hook point fires on every visit of its layer. On leaving, also by an
+    exception, the model is exactly as it was.
+
+    Args:
+        model: A TransformerBridge; `mechpaint.load` makes one.
+        hook_set: What to run and read, such as `Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])`.
+        kv: How a key-value cache is filled while generating. `"exact"`: one slot for every visit of a layer, so that
+            generating with the cache is generating without it. `"averaged"`: as in the code of "Transformer Layers as
+            Painters" (arXiv 2407.09298), one slot for every averaged group, holding the mean of its members' keys
+            (after rotary) and of their values; an approximation, which gives other text.
+
+    Yields:
+        The session: `session.route`, and `session[key][visit]` for what was read in the last forward pass.
+
+    Raises:
+        CannotReroute: This model's layers cannot be rerouted, or it is attached already.
+        RouteError: The hook set leaves no route, or names layers that the model does not have; `kv` is not known. In a
+            forward pass: a key-value cache that was filled along another route, or of a kind that cannot be laid out.
+        HookSetError: A hook name that the model does not have, a read that the route never reaches, or, on leaving,
+            a hook that never fired although the model ran.
+    """
+    conductor = Conductor(model)
+    route = hook_set.route(conductor.n_layers)
+    slots = layout(kv, route)
+    store: Store = {reading.key: {} for reading in hook_set.reads()}
+    session = Session(hook_set, route, store)
+    watched = [_Watched(hook) for hook in hook_set.hooks()]
+    _check_names(model, watched)
+    runs = 0
+
+    def finish(recording: Recording) -> Tensor:
+        nonlocal runs
+        runs += 1
+        for read in store.values():
+            read.clear()
+        return conductor.run(route, recording, slots)
+
+    hooks = [*_readers(model, conductor, session, store), *((w.hook.where, w) for w in watched)]
+    with model.hooks(fwd_hooks=hooks), conductor.conducting(finish):
+        yield session
+    never = [w for w in watched if runs and not w.fired]
+    if never:
+        raise HookSetError(
+            f"the hook at {never[0].hook.where!r} never fired: on the route {route} nothing passes that hook point"
+        )
+
+
+class _Watched:
+    """A user's hook that remembers whether it fired."""
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+        self.fired = False
+
+    def __call__(self, tensor: Tensor, hook: HookPoint) -> Tensor | None:
+        self.fired = True
+        return self.hook.call(tensor, hook)
+
+
+def _check_names(model: TransformerBridge, watched: list[_Watched]) -> None:
+    for where in (w.hook.where for w in watched):
+        if callable(where):
+            if not any(map(where, model.hook_dict)):
+                raise HookSetError("a filter on hook names matches none of the model's hook points")
+        elif where not in model.hook_dict:
+            raise HookSetError(unknown_name(model, where))
+
+
+def unknown_name(model: TransformerBridge, name: str) -> str:
+    """An error message for a hook name that the model does not have, with the names nearest to it."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(model.hook_dict), n=3, cutoff=0.4)
+    return f"this model has no hook point {name!r}; the nearest are {', '.join(near) or 'none'}"
+
+
+def _readers(
+    model: TransformerBridge, conductor: Conductor, session: Session, store: Store
+) -> list[tuple[str | Callable[[str], bool], HookFunction]]:
+    hooks: list[tuple[str | Callable[[str], bool], HookFunction]] = []
+    for reading in session.hook_set.reads():
+        for layer in sorted({visit.layer for visit in reading.visits(session.route)}):
+            name = f"blocks.{layer}.{reading.point}"
+            if name not in model.hook_dict:
+                raise HookSetError(unknown_name(model, name))
+            hooks.append((name, _reader(conductor, store[reading.key])))
+    return hooks
+
+
+def _reader(conductor: Conductor, read: dict[Visit, Tensor]) -> HookFunction:
+    def keep(tensor: Tensor, hook: HookPoint) -> None:
+        if conductor.visit is not None:
+            read[conductor.visit] = tensor.detach()
+
+    return keep

@@ -1,0 +1,100 @@
+"""Stand-ins for a model's layers: they write down what they are handed, and the last one finishes the forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, cast
+
+from torch import Tensor, nn
+
+from mechpaint.engine.layer_inputs import LayerArguments, Recording, leaves
+from mechpaint.errors import CannotReroute
+
+Finish: TypeAlias = Callable[[Recording], Tensor]
+"""What the last stand-in does: from a recording to the residual stream that the model's tail gets."""
+
+
+class StandIns(nn.ModuleList):
+    """Stands where Hugging Face keeps its layers: owns the real ones, and gives out stand-ins."""
+
+    def __init__(self, layers: list[nn.Module], finish: Finish, outputs: int | None, model: str) -> None:
+        super().__init__(layers)
+        self.model = model
+        self.finish = finish
+        self.outputs = outputs
+        self.recording: Recording | None = None
+        self.handed_on: Tensor | None = None
+        self.finished = False
+        self.stand_ins = [_StandIn(self, i, layer) for i, layer in enumerate(layers)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.stand_ins)
+
+    def __getitem__(self, index: Any) -> Any:
+        return cast(Any, self.stand_ins[index])
+
+    def begin(self, *_: object) -> None:
+        """A forward pass of the whole model begins."""
+        self.recording, self.handed_on, self.finished = None, None, False
+
+    def end(self, *_: object) -> None:
+        """It has ended."""
+        if not self.finished:
+            raise CannotReroute(
+                f"the forward pass of {self.model} does not reach layer {len(self.stand_ins) - 1}, the last that "
+                "TransformerLens knows, so that no route can be run there"
+            )
+
+    def hand(self, layer: int, residual: Tensor, arguments: LayerArguments) -> Tensor:
+        """Write down what a layer is handed; the last one finishes."""
+        if self.finished:
+            raise CannotReroute(
+                f"{self.model} runs its stack of layers several times in a forward pass; routes are of models that run "
+                "it once"
+            )
+        if layer == 0:
+            self.recording = Recording(residual)
+        elif self.recording is None or residual is not self.handed_on or len(self.recording.layers) != layer:
+            raise CannotReroute(
+                f"the residual stream of {self.model} changes between layers {layer - 1} and {layer} outside of them, "
+                "so they cannot be run in another order"
+            )
+        for name, value in arguments.named().items():
+            if any(leaf is _WITHHELD for leaf in leaves(value)):
+                raise CannotReroute(
+                    f"layer {layer} of {self.model} is handed what layer {layer - 1} returns besides the residual "
+                    f"stream ({name}), so they cannot be run in another order"
+                )
+        self.recording.layers.append(arguments)
+        self.handed_on = residual
+        if layer < len(self.stand_ins) - 1:
+            return residual
+        self.finished = True
+        recording, self.recording, self.handed_on = self.recording, None, None
+        return self.finish(recording)
+
+
+_WITHHELD = object()
+"""What stand-ins return besides the residual stream: they do not have what a layer would."""
+
+
+class _StandIn:
+    """Stands for one layer in Hugging Face's loop; whatever else is asked of it, the real layer answers."""
+
+    def __init__(self, owner: StandIns, layer: int, real: nn.Module) -> None:
+        self._owner = owner
+        self._layer = layer
+        self._real = real
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "hidden_states" in kwargs:
+            args = (kwargs.pop("hidden_states"), *args)
+        residual = self._owner.hand(self._layer, args[0], LayerArguments(args[1:], kwargs))
+        outputs = self._owner.outputs
+        if outputs is None:
+            return residual
+        # some callers unpack exactly what layers return, and some ask for the attention weights in second place
+        return (residual, *[_WITHHELD] * (max(outputs, 1 + bool(kwargs.get("output_attentions"))) - 1))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)

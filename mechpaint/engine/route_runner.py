@@ -1,0 +1,245 @@
+"""Runs a TransformerBridge along a route.
+
+Hugging Face's own forward is kept: it builds masks, rotary embeddings and positions, and hands every layer arguments
+of its own. For the time of a run its layer list is replaced by *stand-ins* that only write down what they are handed.
+The last stand-in then has the embeddings and every layer's arguments, runs the real layers in the order of the route,
+and returns the final residual stream, with which Hugging Face goes on to its norm and unembedding. So no model code
+is copied, and a layer that moves keeps its own mask and positions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from mechpaint.engine.compatibility import PositionCheck, check_reroutable, layer_list, outputs, silenced
+from mechpaint.engine.kv_cache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
+from mechpaint.engine.layer_inputs import LayerArguments, Recording, Residual, State, Tokens
+from mechpaint.engine.layer_proxies import Finish, StandIns
+from mechpaint.engine.unhooked_layers import BareLayers, unwrapped
+from mechpaint.errors import CannotReroute
+from mechpaint.routes.merge import Merger
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Step, Visit
+
+
+class Conductor:
+    """Runs one bridge's layers in any order.
+
+    Args:
+        model: The bridge. It is left untouched but for the time of `conducting`.
+
+    Raises:
+        CannotReroute: The model is no TransformerBridge, has no single stack of layers, or passes state from layer
+            to layer besides the residual stream.
+    """
+
+    def __init__(self, model: TransformerBridge) -> None:
+        check_reroutable(model)
+        self.model = model
+        self.layers: list[nn.Module] = list(model.blocks)
+        self.visit: Visit | None = None
+        """The visit that is running, for hooks that want to know."""
+        self._parent, self._name = layer_list(model)
+        self._real_list()
+        self._outputs = outputs(model, self.layers[0])
+        self._check_positions = PositionCheck(model)
+        self._bare = BareLayers(model)
+        self._harmless: set[int] = set()
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers the model has."""
+        return len(self.layers)
+
+    @contextmanager
+    def conducting(self, finish: Finish) -> Generator[None]:
+        """Within this context every forward pass of the model ends with `finish` in place of its layers.
+
+        Raises:
+            CannotReroute: The model is being conducted already.
+        """
+        real = self._real_list()
+        whole = self.model.original_model
+        stand_ins = StandIns(self.layers, finish, self._outputs, type(whole).__name__)
+        hooks = [
+            whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
+            whole.register_forward_pre_hook(stand_ins.begin),
+            whole.register_forward_hook(stand_ins.end),
+        ]
+        self._parent.register_module(self._name, stand_ins)
+        try:
+            yield
+        finally:
+            self._parent.register_module(self._name, real)
+            for hook in hooks:
+                hook.remove()
+            self.visit = None
+
+    @contextmanager
+    def along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
+        """Within this context every forward pass of the model runs along a route.
+
+        Args:
+            route: The route.
+            layout: How a key-value cache is filled; by default with one slot for every visit.
+
+        Raises:
+            CannotReroute: The model is being conducted already.
+        """
+        with self.conducting(lambda recording: self.run(route, recording, layout)):
+            yield
+
+    def _real_list(self) -> nn.Module:
+        """The model's own list of layers, unless stand-ins are in its place."""
+        found = self._parent.get_submodule(self._name)
+        if isinstance(found, StandIns):
+            raise CannotReroute(
+                "this model is attached already: leave that `with` block first, or add the hook sets: "
+                "attach(model, a + b)"
+            )
+        return found
+
+    def run(self, route: Route, recording: Recording, layout: Layout | None = None) -> Residual:
+        """The final residual stream of a route.
+
+        Args:
+            route: What runs.
+            recording: What the layers are handed.
+            layout: How a key-value cache in the recording is filled; by default with one slot for every visit.
+        """
+        layout = layout or ExactSlots(route)
+        cache = recording.layers[0].cache
+        tokens = recording.embeddings.shape[1]
+        caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
+        layers = self._layers_for(recording)
+        residual = recording.embeddings
+        for i, step in enumerate(route.steps):
+            residual = self._step(i, step, residual, recording, caches, layers)
+        return residual
+
+    def _layers_for(self, recording: Recording) -> Sequence[nn.Module]:
+        """The bridge's layers; in a step of generating, and if nobody listens, the bare ones, which are faster."""
+        cache = recording.layers[0].cache
+        if cache is None or recording.embeddings.shape[1] > 1 or not holds_keys_and_values(cache):
+            return self.layers
+        if recording.layers[0].kwargs.get("output_attentions"):  # which bridges leave empty, and bare layers do not
+            return self.layers
+        return self.fastest()
+
+    def heard(self) -> bool:
+        """Whether anybody but TransformerLens itself has a hook in a layer."""
+        return self._bare.heard()
+
+    def fastest(self) -> Sequence[nn.Module]:
+        """The layers without hook points if running them can make no difference to anyone; else the bridge's."""
+        return self._bare.unheard() or self.layers
+
+    def _step(
+        self,
+        i: int,
+        step: Step,
+        residual: Residual,
+        recording: Recording,
+        caches: VisitCaches | None,
+        layers: Sequence[nn.Module],
+    ) -> Residual:
+        merger = Merger(step, residual)
+        for layer in step.layers:
+            self.visit = Visit(i, layer)
+            arguments = recording.layers[layer].with_cache(caches(self.visit) if caches else None)
+            merger.add(self.call(layer, residual, arguments, layers[layer]))
+        self.visit = None
+        return merger.merged()
+
+    def call(
+        self, layer: int, residual: Residual, arguments: LayerArguments, block: nn.Module | None = None
+    ) -> Residual:
+        """One layer's output, its residual connection included; of `block`, if it stands for that layer."""
+        real = self.layers[layer]
+        block = block or real
+        bounds = (getattr(real, name, None) for name in ("_stop_at_layer_idx", "_start_at_layer_idx"))
+        if any(bound is not None for bound in bounds):
+            raise CannotReroute(
+                "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
+                "end the route where you want to stop, or read the residual stream with ReadResidual"
+            )
+        before = None if layer in self._harmless else arguments.state(residual)
+        output: Any = block(residual, *arguments.args, **arguments.kwargs)
+        if before is not None:
+            self._check_unwritten(layer, before, arguments.state(residual))
+        return cast(Tensor, output[0] if isinstance(output, tuple | list) else output)
+
+    def _check_unwritten(self, layer: int, before: State, after: State) -> None:
+        """Refuse a layer that writes into what it is handed. Seen the first time that each runs."""
+        written = [name for name, state in after.items() if state != before[name]]
+        if written:
+            raise CannotReroute(
+                f"layer {layer} of {type(self.model.original_model).__name__} writes into what it is handed "
+                f"({written[0]}), so what others are handed depends on the order that layers run in"
+            )
+        self._harmless.add(layer)
+
+    def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> Recording:
+        """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed.
+
+        Layers are to keep nothing, neither in a key-value cache nor in themselves as recurrent ones do: the next call
+        of a layer may be of another batch.
+        """
+        recordings: list[Recording] = []
+
+        def stop(recording: Recording) -> Tensor:
+            recordings.append(recording)
+            raise _Recorded
+
+        with self.conducting(stop), suppress(_Recorded):
+            self.model(tokens, attention_mask=attention_mask, return_type=None, **inputs)
+        _, *names = inspect.signature(unwrapped(self.layers[0]).forward).parameters
+        return recordings[0].keeping_nothing(names)
+
+    @cached_property
+    def by_position(self) -> bool:
+        """Whether the model's tail treats every position by itself, as an unembedding does.
+
+        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent, if the
+        model has no unembedding (which for a large vocabulary would take as long as many layers).
+        """
+        if "unembed" in (self.model.adapter.component_mapping or {}):
+            return True
+        weight = next(self.model.parameters())
+        rows = torch.zeros((2, self.model.cfg.d_model), dtype=weight.dtype, device=weight.device)
+        with silenced(self.model), torch.no_grad():
+            return self._tail(rows[None]).shape[:-1].numel() == len(rows)
+
+    def tail(self, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
+        """The logits that the model's own final norm and unembedding make of residual streams, position by position."""
+        logits = self._tail(rows[:, None])
+        if logits.shape[:-1].numel() != len(rows):
+            raise CannotReroute(
+                f"{type(self.model.original_model).__name__} does not turn residual streams into logits position "
+                f"by position: {len(rows)} positions gave logits of shape {tuple(logits.shape)}"
+            )
+        return logits.reshape(len(rows), -1)
+
+    def _tail(self, residual: Residual) -> Tensor:
+        tokens = torch.zeros(residual.shape[:2], dtype=torch.long, device=residual.device)
+        return self.output(residual, tokens)
+
+    def output(
+        self, residual: Residual, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any
+    ) -> Float[Tensor, "batch *rest"]:
+        """What the model's own tail makes of whole residual streams, such as a classification head's logits."""
+        with self.conducting(lambda recording: residual):
+            return self.model(tokens, attention_mask=attention_mask, **inputs)
+
+
+class _Recorded(Exception):
+    """Ends a forward pass whose recording is complete."""

@@ -1,0 +1,350 @@
+"""`sweep`: many routes at once on the same tokens, every distinct piece of work done once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from mechpaint.display.summary import Showing, Shown
+from mechpaint.engine.batch_size import is_out_of_memory, let_go_of_memory, tokens_that_pay
+from mechpaint.engine.fused_attention import fastest_attention
+from mechpaint.engine.layer_inputs import Recording, Residual
+from mechpaint.engine.route_runner import Conductor
+from mechpaint.errors import CannotReroute, RouteError
+from mechpaint.routes.merge import Merger
+from mechpaint.routes.prefix_tree import Node, PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.routes.schedule import Agenda
+from mechpaint.routes.steps import Step
+
+Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
+
+TAIL_BYTES = 2**27
+"""How large a block of logits may be that is computed at once for several routes; a single route's may be larger."""
+
+MOST_AT_ONCE = 32
+"""How many visits a call has at most: more save no calls."""
+
+
+class Sweep(Showing):
+    """Runs routes that share work. Iterate over it for `(route, logits)`, in the order in which they are done.
+
+    `residuals()` gives the final residual streams in place of logits.
+
+    Args:
+        model: A TransformerBridge.
+        tokens: `[batch, position]` token ids.
+        routes: Any routes of this model, or a `PrefixTree` of them. Each distinct route is run once.
+        attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
+        positions: Where logits are wanted. `"all"` gives `[batch, position, vocab]`; `"last"`, the last real token
+            of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
+            row by row. A model that classifies whole sequences gives its own output, `[batch, labels]`, and takes
+            `"all"` only.
+        tokens_at_once: Up to how many tokens a layer call may have for the visits of several routes to share it; by
+            default as many as make it faster on such a device. With 1 none are shared. The results differ by rounding.
+        inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
+
+    Attributes:
+        layer_calls: How many times a layer runs on the tokens: once for each distinct (incoming residual stream, layer)
+            pair. Several of one layer may be rows of one batch.
+        layer_calls_unshared: How many times layers would run if every route ran alone.
+
+    Raises:
+        CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
+        RouteError: No routes, or routes of another number of layers.
+        ValueError: Tokens, mask and positions do not fit together.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        tokens: Int[Tensor, "batch position"],
+        routes: Iterable[Route] | PrefixTree,
+        attention_mask: Int[Tensor, "batch position"] | None = None,
+        positions: Positions = "all",
+        tokens_at_once: int | None = None,
+        **inputs: Any,
+    ) -> None:
+        self._conductor = Conductor(model)
+        self._tree = routes if isinstance(routes, PrefixTree) else PrefixTree(routes)
+        _check(self._tree, self._conductor.n_layers, tokens, attention_mask)
+        self._tokens = tokens
+        self._attention_mask = attention_mask
+        self._inputs = inputs
+        self._tokens_at_once = tokens_at_once or tokens_that_pay(tokens.device)
+        whole = isinstance(positions, str) and positions == "all"
+        if not whole and not self._conductor.by_position:
+            raise CannotReroute(
+                f"{type(model.original_model).__name__} has one output for a whole sequence, none at single positions: "
+                'expected positions="all"; residuals() has the final residual streams at every position'
+            )
+        self._selected = _selected(positions, tokens, attention_mask)
+        self._size = int(self._selected.sum())
+        self._shape = tuple(tokens.shape) if whole else (-1,)
+        self.layer_calls = self._tree.layer_calls
+        self.layer_calls_unshared = self._tree.layer_calls_unshared
+
+    def __len__(self) -> int:
+        return len(self._tree.routes)
+
+    def _shown(self) -> Shown:
+        shared = f"{self.layer_calls:,}; every route by itself would take {self.layer_calls_unshared:,}"
+        facts = [("routes", f"{len(self):,}"), ("layer calls", shared)]
+        rows = [(str(route), f"{route.layer_calls:,}") for route in self._tree.routes]
+        return Shown("Sweep", facts, ("route", "layer calls alone"), rows)
+
+    def __iter__(self) -> Iterator[tuple[Route, Float[Tensor, "*positions vocab"]]]:
+        return self._by_position() if self._conductor.by_position else self._by_sequence()
+
+    def _by_sequence(self) -> Iterator[tuple[Route, Tensor]]:
+        for route, residual in self.residuals():
+            with torch.no_grad():
+                output = self._conductor.output(residual, self._tokens, self._attention_mask, **self._inputs)
+            yield route, output
+
+    def _by_position(self) -> Iterator[tuple[Route, Tensor]]:
+        for route, _, logits in self._in_blocks(max(self._tail_rows(), self._size)):
+            yield route, logits.reshape(*self._shape, logits.shape[-1])
+
+    def blocks(self) -> Iterator[tuple[Route, slice, Float[Tensor, "position vocab"]]]:
+        """Every route's logits in blocks of bounded memory, where one would be enough to make something of them.
+
+        Yields:
+            `(route, positions, logits)`: logits at some of the positions that were asked for, which are counted row by
+            row. All of a route's blocks come after each other, in order.
+        """
+        return self._in_blocks(self._tail_rows())
+
+    def _in_blocks(self, rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
+        waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
+        at_once = max(1, rows // self._size)
+        for route, residual in self.residuals():
+            waiting.append((route, residual[self._selected.to(residual.device)]))
+            del residual
+            if len(waiting) >= at_once:
+                yield from self._logits(waiting, rows)
+                waiting = []
+        yield from self._logits(waiting, rows)
+
+    def residuals(self) -> Iterator[tuple[Route, Residual]]:
+        """Every route with its final residual streams, at the same shared cost. Nothing of the model's tail runs.
+
+        Yields:
+            `(route, [batch, position, d_model])`, in the order in which they are done: the residual stream after the
+            route's last step, at every position, whatever `positions` says. It is what the model's tail would get:
+            a final norm, if the model has one, has *not* been applied (BERT has none: its layers end with a norm, so
+            this is its last hidden state). At padding it is as meaningless as there. Other routes may go on from the
+            same tensor, so copy it before writing to it.
+        """
+        calls = _Calls(self._conductor, self._tokens, self._attention_mask, self._inputs)
+        visits = visits_at_once(self._tokens.numel(), self._tokens_at_once)
+        agenda = Agenda[_Stream](1 if calls.heard else visits)
+        done = [(self._tree.root, calls.embeddings)]
+        while done or agenda:
+            while done:
+                node, residual = done.pop()
+                if node.ends is not None:
+                    yield node.ends, residual
+                agenda.add(_Stream.of(node, residual))
+                del residual
+            if agenda:
+                layer, streams = agenda.take()
+                for stream, output in zip(streams, calls.outputs(layer, streams, agenda), strict=True):
+                    done.extend(stream.read(layer, output))
+                    del output
+
+    def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
+        """The logits of some routes, which are few enough for one block, or of a single one in several."""
+        if len(waiting) > 1:
+            with torch.no_grad():
+                logits = self._conductor.tail(_joined([streams for _, streams in waiting]))
+            for (route, _), found in zip(waiting, torch.split(logits, self._size), strict=True):
+                yield route, slice(0, self._size), found
+            return
+        for route, streams in waiting:
+            for first in range(0, self._size, rows):
+                some = slice(first, min(first + rows, self._size))
+                with torch.no_grad():
+                    logits = self._conductor.tail(streams[some])
+                yield route, some, logits
+                del logits
+
+    def _tail_rows(self) -> int:
+        vocabulary = int(getattr(self._conductor.model.cfg, "d_vocab", 0) or 0)
+        return max(1, TAIL_BYTES // (4 * max(1, vocabulary)))
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """The residual stream at a node, while layers have yet to read it."""
+
+    node: Node
+    residual: Residual | None
+    layers: list[int]
+    mergers: dict[Step, Merger]
+
+    @classmethod
+    def of(cls, node: Node, residual: Residual) -> _Stream:
+        return cls(node, residual, node.layers(), {step: Merger(step, residual) for step in node.children})
+
+    def read(self, layer: int, output: Residual) -> Iterator[tuple[Node, Residual]]:
+        """Take in what a layer made of the stream: the nodes whose steps are complete now, with their streams."""
+        if not self.layers:
+            self.residual = None  # let it go, though its node's subtree is yet to run
+        for step in self.node.reading(layer):
+            self.mergers[step].add(output)
+            if self.mergers[step].complete:
+                yield self.node.children[step], self.mergers.pop(step).merged()
+
+
+class _Calls:
+    """The layer calls of one sweep: each on one stream or more, which are rows of a batch then.
+
+    Args:
+        conductor: Of the model.
+        tokens: The sweep's.
+        attention_mask: The sweep's.
+        inputs: The sweep's others.
+    """
+
+    def __init__(
+        self, conductor: Conductor, tokens: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]
+    ) -> None:
+        self._conductor = conductor
+        self._inputs = {"tokens": tokens, "attention_mask": attention_mask, **inputs}
+        self._rows = len(tokens)
+        self._recordings: dict[int, Recording] = {}
+        with torch.no_grad():
+            self._layers = conductor.fastest()
+            self._attention = fastest_attention(conductor, self._layers)
+        self.heard = self._layers is conductor.layers and conductor.heard()
+        """Whether somebody listens in the layers, who expects the batch as it is."""
+        self.embeddings = self._recording(1).embeddings
+
+    def outputs(self, layer: int, streams: list[_Stream], agenda: Agenda[_Stream]) -> list[Residual]:
+        """What a layer makes of each stream. Where memory does not suffice for so many, the agenda gives fewer."""
+        try:
+            return self._outputs(layer, streams)
+        except Exception as error:
+            if len(streams) == 1 or not is_out_of_memory(error):
+                raise
+        agenda.at_once = half = len(streams) // 2
+        self._recordings = {copies: found for copies, found in self._recordings.items() if copies <= half}
+        let_go_of_memory()
+        return [*self.outputs(layer, streams[:half], agenda), *self.outputs(layer, streams[half:], agenda)]
+
+    def _outputs(self, layer: int, streams: list[_Stream]) -> list[Residual]:
+        residuals = [stream.residual for stream in streams if stream.residual is not None]
+        together = _joined(residuals)
+        arguments = self._recording(len(residuals)).layers[layer]
+        with torch.no_grad(), self._attention():
+            output = self._conductor.call(layer, together, arguments, self._layers[layer])
+        if len(residuals) == 1:
+            return [output]
+        # copies: a view would keep all rows in memory for as long as one waits
+        parts: tuple[Tensor, ...] = torch.split(output, self._rows)
+        return [rows.clone() for rows in parts]
+
+    def _recording(self, copies: int) -> Recording:
+        """What layers are handed for the batch so many times over: Hugging Face says so itself."""
+        found = self._recordings.get(copies)
+        if found is None:
+            with torch.no_grad(), self._attention():
+                found = self._conductor.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
+            self._recordings[copies] = found
+        return found
+
+    def _times(self, copies: int, value: Any) -> Any:
+        """An input for so many copies of the batch, if it has a row for each of the batch's."""
+        if copies == 1 or not isinstance(value, Tensor) or value.ndim == 0 or len(value) != self._rows:
+            return value
+        return value.repeat(copies, *[1] * (value.ndim - 1))
+
+
+def sweep(
+    model: TransformerBridge,
+    tokens: Int[Tensor, "batch position"],
+    routes: Iterable[Route] | PrefixTree,
+    attention_mask: Int[Tensor, "batch position"] | None = None,
+    positions: Positions = "all",
+    tokens_at_once: int | None = None,
+    **inputs: Any,
+) -> Sweep:
+    """Run many routes on the same tokens, with all the work shared that can be.
+
+    Args:
+        model: A TransformerBridge.
+        tokens: `[batch, position]` token ids.
+        routes: Any routes of this model, or a `PrefixTree` of them. Each distinct route is run once.
+        attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
+        positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`; `"all"` for a
+            model that classifies whole sequences, which gives `[batch, labels]`.
+        tokens_at_once: Up to how many tokens a layer call may have for the visits of several routes to share it; by
+            default as many as make it faster on such a device. With 1 none are shared. The results differ by rounding.
+        inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
+
+    Returns:
+        A `Sweep`: nothing has run yet; iterating over it gives `(route, logits)`.
+
+    Raises:
+        CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
+        RouteError: No routes, or routes of another number of layers.
+        ValueError: Tokens, mask and positions do not fit together.
+
+    >>> for route, logits in mp.sweep(model, tokens, routes, positions="last"):  # doctest: +SKIP
+    ...     print(route, logits.argmax(-1))
+    """
+    return Sweep(model, tokens, routes, attention_mask, positions, tokens_at_once, **inputs)
+
+
+def _joined(streams: list[Tensor]) -> Tensor:
+    """One batch; where layers are on several devices, on the first one's."""
+    return streams[0] if len(streams) == 1 else torch.cat([stream.to(streams[0].device) for stream in streams])
+
+
+def visits_at_once(tokens: int, tokens_at_once: int) -> int:
+    """How many visits of a layer share a call at most.
+
+    Args:
+        tokens: How many tokens a batch has, padding included.
+        tokens_at_once: How many a call may have.
+    """
+    return max(1, min(MOST_AT_ONCE, tokens_at_once // tokens))
+
+
+def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:
+    if not tree.routes:
+        raise RouteError("a sweep needs at least one route, got none")
+    for route in tree.routes:
+        route.check_model(n_layers)
+    if tokens.ndim != 2 or tokens.is_floating_point() or tokens.numel() == 0:
+        raise ValueError(f"tokens must be integers [batch, position], got {tokens.dtype} {tuple(tokens.shape)}")
+    if attention_mask is not None and attention_mask.shape != tokens.shape:
+        raise ValueError(
+            f"attention_mask must have the shape of tokens, {tuple(tokens.shape)}, got {tuple(attention_mask.shape)}"
+        )
+
+
+def _selected(positions: Positions, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """The wanted positions as a boolean mask `[batch, position]`."""
+    if isinstance(positions, Tensor):
+        if positions.shape != tokens.shape or positions.dtype != torch.bool or not positions.any():
+            raise ValueError(
+                f"positions must be a boolean mask of shape {tuple(tokens.shape)} with something selected, "
+                f"got {positions.dtype} {tuple(positions.shape)}"
+            )
+        return positions.to(tokens.device)
+    if positions == "all":
+        return torch.ones_like(tokens, dtype=torch.bool)
+    if positions != "last":
+        raise ValueError(f'positions must be "all", "last" or a boolean mask, got {positions!r}')
+    real = torch.ones_like(tokens) if attention_mask is None else (attention_mask != 0).long()
+    order = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    last = (real * order).argmax(dim=1, keepdim=True)
+    return torch.zeros_like(tokens, dtype=torch.bool).scatter(1, last, True)

@@ -1,0 +1,15 @@
+from .benchmarks import GLUE as GLUE
+from .benchmarks import Benchmark as Benchmark
+from .benchmarks import Example as Example
+from .benchmarks import Labelled as Labelled
+from .classification import FineTuned as FineTuned
+from .classification import finetune as finetune
+from .classification import finetune_routes as finetune_routes
+from .datasets import labelled as labelled
+from .language_model import FineTunedText as FineTunedText
+from .language_model import finetune_text as finetune_text
+from .language_model import text_losses as text_losses
+from .language_model import windows as windows
+from .model_copies import classifier as classifier
+from .training_loop import FineTuning as FineTuning
+from .training_loop import FineTuningError as FineTuningError

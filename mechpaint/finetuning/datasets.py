@@ -1,0 +1,61 @@
+"""Labelled texts from files, or by the name that `datasets` knows them by."""
+
+from __future__ import annotations
+
+from mechpaint.data import FileSource, HubSource, Row, parse_source, read_rows
+from mechpaint.errors import FineTuningError
+from mechpaint.finetuning.benchmarks import GLUE, Labelled, examples, own, split
+
+_HUB = "nyu-mll/glue"
+
+
+def labelled(
+    benchmark: str = "",
+    train: str | None = None,
+    validation: str | None = None,
+    held_out: float = 0.25,
+    seed: int = 0,
+) -> Labelled:
+    """Labelled texts: a task of GLUE, or data of one's own in the same columns.
+
+    Args:
+        benchmark: One of `GLUE`, which says the columns, labels and metric. Empty for data with the columns `sentence`,
+            or `sentence1` and `sentence2`, and `label`: whole numbers from 0 are classes, others a regression.
+        train: A file or a data set on the hub, as `reading.parse_source` has them; of one on the hub the split `train`
+            is taken, unless it names another. None for GLUE's own data set there. The hub is asked over the network.
+        validation: The same to validate on. Without it a data set on the hub has a split for that, and a file is split.
+        held_out: The share of a file that is split which becomes the validation set.
+        seed: Of that split.
+
+    Raises:
+        FineTuningError: There is no such benchmark, the data are not as described, or `train` names a split of a data
+            set on the hub and nothing says what to validate on.
+        TaskError: There is no such file, or it cannot be read.
+    """
+    if benchmark and benchmark not in GLUE:
+        raise FineTuningError(f"there is no task {benchmark!r} in GLUE; there are: {', '.join(GLUE)}")
+    if not benchmark and train is None:
+        raise FineTuningError(f"expected one of GLUE's tasks ({', '.join(GLUE)}), or a file to train on: train=FILE")
+    if not 0 < held_out < 1:
+        raise FineTuningError(f"held_out is a share between 0 and 1, got {held_out}")
+    kind = GLUE.get(benchmark)
+    place = parse_source(train or f"{_HUB}:{benchmark}")
+    if validation is None and isinstance(place, HubSource) and place.split is not None:
+        raise FineTuningError(f"{train!r} names the split to train on: say what to validate on, validation=SOURCE")
+    name = train or f"{_HUB} ({benchmark})"
+    rows = _rows(train, benchmark, "train")
+    if validation is None and isinstance(place, FileSource):
+        kind = kind or own(rows, name)
+        parts = split(examples(rows, kind, name), held_out, seed)
+        sizes = f"{len(parts[0])} to train on, {len(parts[1])} to validate on"
+        return Labelled(kind, *parts, f"{name}, split by seed {seed}: {sizes}")
+    more = _rows(validation or train, benchmark, kind.validation if kind else "validation")
+    kind = kind or own([*rows, *more], name)
+    other = validation or f"the validation set of {name}"
+    source = f"{name} to train on ({len(rows)}), {other} to validate on ({len(more)})"
+    return Labelled(kind, examples(rows, kind, name), examples(more, kind, other), source)
+
+
+def _rows(source: str | None, benchmark: str, part: str) -> list[Row]:
+    """All rows of a file, or of a part of a data set on the hub."""
+    return list(read_rows(source or f"{_HUB}:{benchmark}", part))

@@ -1,0 +1,175 @@
+"""Copies of a bridge's model, for fine-tuning: they share its weights, except for those that learn.
+
+So the model that is given never changes, not even where training ends in an exception, and a frozen body costs no
+memory.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
+
+from mechpaint.errors import FineTuningError
+from mechpaint.finetuning.training_loop import own_randomness
+from mechpaint.models.loading import load, stored_tokenizer
+
+
+def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> TransformerBridge:
+    """A classification model with the body of a model and a new head. The body's weights are shared.
+
+    The head, and with it how the sequence is pooled, is the one that Hugging Face gives the architecture: BERT's reads
+    its pooler at the first token, a decoder's the last real token.
+
+    Args:
+        model: A bridge on a Hugging Face model: headless, with a language model's head, or with any other.
+        labels: How many classes; 1 for a regression.
+        seed: Of the head's weights.
+
+    Raises:
+        FineTuningError: Hugging Face has no classification model of this architecture, or the model's weights are not
+            those of its class.
+    """
+    original, kind = require_classifier(model)
+    config: Any = copy.deepcopy(original.config)
+    config.num_labels = labels
+    config.pad_token_id = padding(model)
+    with own_randomness(f"head {seed}", original.device):
+        weights = _weights(original, kind, config)
+        body = {name: tensor for name, tensor in weights.items() if name.startswith(kind.base_model_prefix + ".")}
+        return _loaded(model, kind, config, body)
+
+
+def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[PreTrainedModel]]:
+    """A model's Hugging Face model, and the class of a classification model with the same body.
+
+    Args:
+        model: A bridge.
+
+    Raises:
+        FineTuningError: There is none, or the model's weights are not those of its class.
+    """
+    original = _original(model)
+    kind: Any = cast(Any, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING).get(type(original.config), None)
+    if kind is None:
+        raise FineTuningError(
+            f"transformers has no sequence classification model for a {type(original.config).__name__}, so a "
+            f"{type(original).__name__} cannot get a head"
+        )
+    return original, kind
+
+
+def language_model(model: TransformerBridge) -> TransformerBridge:
+    """A copy of a causal language model. All weights are shared.
+
+    Args:
+        model: A bridge on a Hugging Face model.
+
+    Raises:
+        FineTuningError: The model is none that foresees the next token.
+    """
+    original = _original(model)
+    if not type(original).__name__.endswith(("ForCausalLM", "LMHeadModel")):
+        raise FineTuningError(f"expected a model that foresees the next token, got a {type(original).__name__}")
+    config, kind = copy.deepcopy(original.config), type(original)
+    with own_randomness("nothing is drawn", original.device):  # though modules are made with random weights first
+        return _loaded(model, kind, config, _weights(original, kind, config))
+
+
+def head(model: TransformerBridge) -> list[nn.Module]:
+    """The head's modules of a classification model: all that is outside of its body, and the body's pooler."""
+    original = cast(Any, model.original_model)
+    body = original.base_model_prefix
+    found: list[nn.Module] = [child for name, child in original.named_children() if name != body]
+    pooler = getattr(getattr(original, body), "pooler", None)
+    return found if pooler is None else [*found, pooler]
+
+
+def make_own(parameters: Iterable[nn.Parameter]) -> None:
+    """Give parameters memory of their own, so that what they shared it with stays as it is."""
+    for parameter in parameters:
+        parameter.data = parameter.data.clone()
+
+
+def padding(model: TransformerBridge) -> int:
+    """The token that fills rows up: the tokenizer's or the model's own, else the one at the end of texts, else 0."""
+    tokenizer, config = stored_tokenizer(model), cast(Any, model.original_model).config
+    asked = [getattr(each, name, None) for name in ("pad_token_id", "eos_token_id") for each in (tokenizer, config)]
+    return next((token for token in asked if isinstance(token, int) and token >= 0), 0)
+
+
+def _original(model: TransformerBridge) -> PreTrainedModel:
+    original: Any = model.original_model
+    name = type(original).__name__
+    if not isinstance(original, PreTrainedModel):
+        raise FineTuningError(f"expected a bridge on a Hugging Face model, got one on a {name}")
+    if model.compatibility_mode:
+        raise FineTuningError(
+            "this model is in TransformerLens's compatibility mode, which changes its weights; fine-tune it as "
+            "mechpaint.load gives it"
+        )
+    if original.dtype not in (torch.float32, torch.float64):
+        raise FineTuningError(
+            f"fine-tuning takes small steps that {original.dtype} rounds away: load the model with dtype='float32'"
+        )
+    return original
+
+
+def _loaded(
+    model: TransformerBridge, kind: type[PreTrainedModel], config: Any, weights: dict[str, Tensor]
+) -> TransformerBridge:
+    """A model of a class with these weights and the model's tokenizer; the rest of its head is drawn."""
+    original = _original(model)
+    if hasattr(config, "use_cache"):
+        config.use_cache = False
+    with _quietly():
+        made, loading = cast(Any, kind).from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=original.dtype,
+            attn_implementation="eager",
+            output_loading_info=True,
+        )
+    bridge = load(made.to(original.device), tokenizer=stored_tokenizer(model))
+    new = {id(parameter) for module in head(bridge) for parameter in module.parameters()}
+    lost = [name for name, p in made.named_parameters() if id(p) not in new and _plain(name) in loading["missing_keys"]]
+    if lost:
+        raise FineTuningError(f"this {type(original).__name__} has no weight {_plain(lost[0])!r}, which its class has")
+    return bridge
+
+
+def _weights(original: PreTrainedModel, kind: type[PreTrainedModel], config: Any) -> dict[str, Tensor]:
+    """A model's tensors by the names that they have in a model with the same body: with or without its prefix."""
+    found = {_plain(name): tensor for name, tensor in original.state_dict().items()}
+    with torch.device("meta"):
+        wanted = cast(Any, kind)(copy.deepcopy(config)).state_dict()
+    sources = {name: name if name in found else name.removeprefix(kind.base_model_prefix + ".") for name in wanted}
+    return {name: found[source] for name, source in sources.items() if source in found}
+
+
+def _plain(name: str) -> str:
+    """A weight's Hugging Face name, where TransformerLens has put modules of its own around Hugging Face's."""
+    return name.replace("._original_component", "")
+
+
+@contextmanager
+def _quietly() -> Generator[None]:
+    """Without what Hugging Face prints of weights that are new: here they are meant to be."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

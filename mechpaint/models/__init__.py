@@ -1,0 +1,1 @@
+"""Load models, name presets, export routes as checkpoints."""

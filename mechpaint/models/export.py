@@ -1,0 +1,221 @@
+"""`export`: a route as a checkpoint of its own, which plain transformers loads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+import mechpaint
+from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.sweep import sweep
+from mechpaint.errors import CannotExport
+from mechpaint.files import written_folder
+from mechpaint.models.checkpoint import Checkpoint
+from mechpaint.models.loading import stored_tokenizer
+from mechpaint.models.mergekit import passthrough
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.route import Route
+
+if TYPE_CHECKING:
+    import transformers
+
+LONGEST_WINDOW = 1024
+"""The check's tokens reach beyond sliding windows of this many tokens and less; settings are compared in any case."""
+
+_BEYOND = 64
+_COMPARED = 32
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` has written.
+
+    Attributes:
+        folder: The checkpoint.
+        route: The route that it runs.
+        order: The model's layers in the order in which the checkpoint has them.
+        tokens: How many random tokens the checkpoint was checked on.
+        difference: The largest absolute difference there between its logits and the routed model's.
+    """
+
+    folder: Path
+    route: Route
+    order: tuple[int, ...]
+    tokens: int
+    difference: float
+
+    @property
+    def agreement(self) -> str:
+        """How well the two agree, in words."""
+        return f"up to {self.difference:.2g}" if self.difference else "bit for bit"
+
+
+def export(
+    model: TransformerBridge,
+    what: Route | HookSet,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    tokenizer: transformers.PreTrainedTokenizerBase | None = None,
+    made_by: str = "mechpaint.export",
+) -> Exported:
+    """Write a checkpoint whose layers are a route, for plain transformers: no mechpaint, no hooks, no model code.
+
+    The folder holds what `save_pretrained` writes, the tokenizer, a `README.md`, and the same as a `mergekit.yaml`.
+    Before it gets its name, the checkpoint is loaded from disk and its logits (of a model without a head, its last
+    hidden states) are compared with the routed model's, on random tokens that reach beyond sliding windows of up to
+    `LONGEST_WINDOW` tokens.
+
+    Args:
+        model: A bridge on a Hugging Face model, in evaluation mode.
+        what: A route, or hook sets that reroute.
+        out: Where to; a new or an empty folder.
+        name: What `README.md` and `mergekit.yaml` call the model; by default what it was loaded from.
+        tokenizer: By default the model's own, as it was stored.
+        made_by: The command to be named in `README.md`.
+
+    Raises:
+        CannotExport: The route has groups, the model's layers cannot stand where the route wants them, there is
+            something at `out`, or the check has failed.
+        CannotReroute: This model's layers cannot be rerouted.
+        RouteError: A route of another number of layers.
+        CannotWrite: The disk is full, or the place cannot be written.
+    """
+    folder = free_folder(out)
+    route = _route(what, Conductor(model).n_layers)
+    order = _order(route)
+    checkpoint = Checkpoint.of(model, order)
+    name = name or str(model.cfg.model_name)
+    tokenizer = tokenizer or stored_tokenizer(model)
+    dtype = str(checkpoint.module.dtype).removeprefix("torch.")
+    with written_folder(folder) as scratch:
+        checkpoint.save(scratch)
+        tokens, difference = _check(model, route, checkpoint, scratch)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(scratch)
+        done = Exported(folder, route, order, tokens, difference)
+        (scratch / "README.md").write_text(_card(done, type(checkpoint.module).__name__, name, made_by), "utf-8")
+        (scratch / "mergekit.yaml").write_text(passthrough(name, order, dtype, checkpoint.rearranged), "utf-8")
+    return done
+
+
+def free_folder(out: str | Path) -> Path:
+    """The absolute path of a folder that is to be made.
+
+    Raises:
+        CannotExport: There is a file, or a folder that is not empty.
+    """
+    folder = Path(out).absolute()
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise CannotExport(f"there is something at {out} already; expected a new or an empty folder: choose another")
+    return folder
+
+
+def _route(what: Route | HookSet, n_layers: int) -> Route:
+    if isinstance(what, Route):
+        what.check_model(n_layers)
+        return what
+    if not what.only_reroutes():
+        raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {what}")
+    return what.route(n_layers)
+
+
+def _order(route: Route) -> tuple[int, ...]:
+    """A route's layers one after another."""
+    group = next((step for step in route.steps if len(step.layers) > 1), None)
+    if group is not None:
+        done = "averaged" if group.merge == "mean" else "added"
+        raise CannotExport(
+            f"the outputs of the group {group} on the route {route} are {done}. A checkpoint is a list of layers that "
+            "run one after another, and none of them can run several and merge what they give: export a route without "
+            "groups, or run this one with mechpaint.attach"
+        )
+    return tuple(step.layers[0] for step in route.steps)
+
+
+def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folder: Path) -> tuple[int, float]:
+    """How many tokens it was checked on, and the largest difference in logits.
+
+    Raises:
+        CannotExport: The checkpoint does not give the routed model's logits.
+    """
+    tokens = _tokens(model, checkpoint)
+    found = checkpoint.output(folder, tokens)
+    if found.ndim == 3:
+        positions = torch.zeros_like(tokens, dtype=torch.bool)
+        positions[:, -_COMPARED:] = True
+        ((_, expected),) = sweep(model, tokens, [route], positions=positions)
+        found = found[0, -len(expected) :]
+    else:  # one output for the whole sequence
+        ((_, expected),) = sweep(model, tokens, [route])
+    difference = found.to(expected.device).double() - expected.double()
+    relative = float(difference.square().sum() / expected.double().square().sum()) ** 0.5
+    largest = float(difference.abs().max())
+    if not relative <= _rounding(expected):
+        raise CannotExport(
+            f"the checkpoint's logits differ from the routed model's by {largest:.2g} (relatively {relative:.2g}) on "
+            f"{tokens.shape[1]} random tokens, so it was not written. Weights or hooks that were changed in the bridge "
+            "alone are not in the Hugging Face model: load the model anew"
+        )
+    return tokens.shape[1], largest
+
+
+def _rounding(logits: Float[Tensor, "position vocab"]) -> float:
+    """How far apart, relatively, two ways to the same logits may be; other orders of layers are about 1 apart."""
+    return min(0.2, 1000 * max(torch.finfo(logits.dtype).eps, torch.finfo(torch.float32).eps))
+
+
+def _tokens(model: TransformerBridge, checkpoint: Checkpoint) -> Int[Tensor, "1 position"]:
+    window = checkpoint.window if checkpoint.window <= LONGEST_WINDOW else 0
+    # RoBERTa counts two positions more than it can take
+    length = min(window + _BEYOND, (checkpoint.positions or 2**20) - 2)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, int(model.cfg.d_vocab), (1, length), generator=generator).to(model.cfg.device)
+
+
+def _card(done: Exported, kind: str, name: str, made_by: str) -> str:
+    return f"""---
+library_name: transformers
+---
+
+# {_code(name)} along the route {_code(str(done.route))}
+
+The layers of {_code(name)}, which has {done.route.n_layers}, in this order:
+
+    {_wrapped(done.order)}
+
+It has no code of its own; transformers loads it as any other model:
+
+```python
+import transformers
+
+model = transformers.{kind}.from_pretrained("this folder")
+```
+
+- Made by mechpaint {mechpaint.__version__}: {_code(made_by)}
+- Checked on {done.tokens} random tokens: the logits are those of the routed model, {done.agreement}.
+- A layer that occurs several times has weights of its own each time.
+- `mergekit.yaml` says the same to mergekit.
+- The weights stand under the licence of the model that they were taken from.
+"""
+
+
+def _code(text: str) -> str:
+    """A text as Markdown code, whatever is in it."""
+    line = " ".join(text.split())
+    longest = max(map(len, re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {line} {fence}" if longest else f"`{line}`"
+
+
+def _wrapped(order: Sequence[int]) -> str:
+    rows = [order[i : i + 20] for i in range(0, len(order), 20)]
+    return "\n    ".join(" ".join(map(str, row)) for row in rows)

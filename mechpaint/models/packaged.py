@@ -1,0 +1,71 @@
+"""Models that come as Python packages, without a model hub: found, checked, converted once into the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from mechpaint.errors import WeightsError
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `$MECHPAINT_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("MECHPAINT_CACHE") or platformdirs.user_cache_dir("mechpaint"))
+
+
+def packaged_file(package: str, name: str, sha256: str, install: str) -> Path:
+    """A file of an installed package whose code is not run, its content checked.
+
+    Args:
+        package: The package as it is imported.
+        name: The file, relative to the package's folder.
+        sha256: What the file must have.
+        install: The command that installs the package.
+
+    Raises:
+        WeightsError: The package is not installed, or the file is missing or another one.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise WeightsError(f"the package {package} is not installed: {install}")
+    path = Path(next(iter(found.submodule_search_locations))) / name
+    if not path.is_file():
+        raise WeightsError(f"the package {package} that is installed has no file {name}: {install}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        raise WeightsError(
+            f"the file {name} of the package {package} is damaged or of another version: expected SHA-256 {sha256}, "
+            f"got {digest}; reinstall it with {install} --force-reinstall"
+        )
+    return path
+
+
+def converted(name: str, convert: Callable[[Path], None]) -> Path:
+    """The folder of a converted model in the cache, made on first use, whole or not at all.
+
+    Args:
+        name: The folder's name, which changes with the weights' hash.
+        convert: Writes a model and its tokenizer to an empty folder, as `save_pretrained` does. The folder around it
+            is scratch space, and is thrown away.
+    """
+    folder = cache_folder() / name
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
+        made = Path(scratch) / "converted"
+        made.mkdir()
+        convert(made)
+        try:
+            made.rename(folder)
+        except OSError:  # another process was faster
+            if not folder.exists():
+                raise
+    return folder

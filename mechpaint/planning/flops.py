@@ -1,0 +1,296 @@
+"""How much work routes are on a model: counted from the operations that its modules carry out, without a formula."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils import flop_counter
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mechpaint.engine.layer_inputs import Recording
+from mechpaint.engine.route_runner import Conductor
+from mechpaint.models.meta_device import fill, is_outline, outline, outline_of
+from mechpaint.planning.accelerators import Roofline
+from mechpaint.planning.layer_calls import calls_of
+from mechpaint.routes.prefix_tree import PrefixTree
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+class Work:
+    """Counts what a model's layers and its tail take, at any shape.
+
+    It asks an outline on torch's `meta` device, which computes nothing. Where the model's code looks at numbers, as
+    routers of experts do, the model itself is asked, which takes as long as running each kind of layer once.
+
+    Args:
+        model: A TransformerBridge.
+    """
+
+    def __init__(self, model: TransformerBridge) -> None:
+        self._conductor = Conductor(_askable(model))
+        self._device = next(self._conductor.model.original_model.parameters()).device
+        self._kinds = [_kind(layer) for layer in self._conductor.layers]
+        self._layers: dict[tuple[object, ...], Counted] = {}
+        self._tails: dict[int, Counted] = {}
+        self._recorded: tuple[tuple[int, int], Recording] | None = None
+
+    def layer(self, layer: int, rows: int, tokens: int) -> Counted:
+        """What one call of a layer takes.
+
+        Args:
+            layer: Which.
+            rows: How many rows of tokens.
+            tokens: How many tokens each has.
+        """
+        key = (self._kinds[layer], rows, tokens)
+        if key not in self._layers:
+            recording = self._record(rows, tokens)
+            self._layers[key] = counted(
+                lambda: self._conductor.call(layer, recording.embeddings, recording.layers[layer])
+            )
+        return self._layers[key]
+
+    def tail(self, scored: int) -> Counted:
+        """What the logits at some positions take, and their log-probabilities.
+
+        Args:
+            scored: How many positions.
+        """
+        if scored not in self._tails:
+            weight = next(self._conductor.model.original_model.parameters())
+            width = int(self._conductor.model.cfg.d_model)
+            rows = torch.zeros((scored, width), dtype=weight.dtype, device=self._device)
+
+            def score() -> None:
+                logits = self._conductor.tail(rows).float()
+                logits.log_softmax(dim=-1)
+                logits.argmax(dim=-1)
+
+            self._tails[scored] = counted(score)
+        return self._tails[scored]
+
+    def sweep(
+        self, tree: PrefixTree, rows: int, tokens: int, scored: int, visits: int = 1
+    ) -> Iterator[tuple[int, Counted]]:
+        """All that a sweep of one batch does: how often, and what it takes each time.
+
+        Args:
+            tree: The routes.
+            rows: How many rows the batch has.
+            tokens: How many tokens each has, padding included.
+            scored: At how many positions there are logits; 0 for none at all.
+            visits: How many visits of a layer on several routes share a call at most.
+        """
+        for (layer, together), times in calls_of(tree, visits).items():
+            yield times, self.layer(layer, together * rows, tokens)
+        if scored:
+            yield len(tree.routes), self.tail(scored)
+
+    def _record(self, rows: int, tokens: int) -> Recording:
+        if self._recorded is None or self._recorded[0] != (rows, tokens):
+            ids = torch.zeros((rows, tokens), dtype=torch.long, device=self._device)
+            with torch.no_grad():
+                self._recorded = (rows, tokens), self._conductor.record(ids)
+        return self._recorded[1]
+
+
+def _kind(layer: nn.Module) -> tuple[object, ...]:
+    """What layers that take the same have in common."""
+    tensors = tuple((name, tensor.shape, tensor.dtype) for name, tensor in layer.named_parameters())
+    return (tuple(type(part) for part in layer.modules()), tensors)
+
+
+def can_be_asked(model: TransformerBridge) -> bool:
+    """Whether a model's outline can be asked, which a single token in each kind of layer shows.
+
+    Args:
+        model: An outline.
+    """
+    token = torch.zeros((1, 1), dtype=torch.long, device="meta")
+    try:
+        conductor = Conductor(model)
+        with torch.no_grad():
+            recording = conductor.record(token)
+            for layer in {_kind(layer): i for i, layer in enumerate(conductor.layers)}.values():
+                conductor.call(layer, recording.embeddings, recording.layers[layer])
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
+def _askable(model: TransformerBridge) -> TransformerBridge:
+    """The model's outline, if it has one that can be asked."""
+    if is_outline(model):
+        return model
+    shape = outline_of(model)
+    return shape if shape is not None and can_be_asked(shape) else model
+
+
+_FORMULAS = cast("dict[Any, Callable[..., int]]", flop_counter.flop_registry)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one tensor operation takes.
+
+    Args:
+        flops: Floating-point operations of matrix products and convolutions, a multiplication and an addition being
+            two, as `torch.utils.flop_counter` counts them. Others are bound by the memory.
+        moved: How many bytes its operands and results have.
+    """
+
+    flops: int
+    moved: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What some work takes.
+
+    Args:
+        operations: One after the other. Views, which do nothing, are not among them.
+        peak: The most bytes that its results had at one time.
+    """
+
+    operations: tuple[Operation, ...]
+    peak: int
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations."""
+        return sum(operation.flops for operation in self.operations)
+
+    def seconds(self, on: Roofline) -> float:
+        """How long it takes: operations run one after the other.
+
+        Args:
+            on: Where.
+        """
+        return sum(on.seconds(operation.flops, operation.moved) for operation in self.operations)
+
+
+def counted(work: Callable[[], object]) -> Counted:
+    """What some work takes. It is done, without gradients.
+
+    Args:
+        work: What is counted.
+    """
+    counter = _Counter()
+    with torch.no_grad(), counter:
+        work()
+    return Counted(tuple(counter.operations), counter.peak)
+
+
+class _Counter(TorchDispatchMode):
+    """Sees every tensor operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self.peak = 0
+        self._live = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        if func.is_view:
+            return found
+        operands, results = _tensors((args, kwargs)), _tensors(found)
+        given = {_storage(operand)._cdata for operand in operands}
+        for result in results:
+            if _storage(result)._cdata not in given:  # it is not written in place
+                self._hold(_storage(result))
+        formula = _FORMULAS.get(func.overloadpacket)
+        flops = formula(*args, **kwargs, out_val=found) if formula else 0
+        if any(result.numel() for result in results):
+            self.operations.append(Operation(flops, _bytes((*operands, *results))))
+        return found
+
+    def _hold(self, storage: Any) -> None:
+        """It counts until nothing refers to it."""
+        size = int(storage.nbytes())
+        self._live += size
+        self.peak = max(self.peak, self._live)
+        weakref.finalize(storage, self._release, size)
+
+    def _release(self, size: int) -> None:
+        self._live -= size
+
+
+def _storage(tensor: Tensor) -> Any:
+    return tensor.untyped_storage()
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in cast("Iterable[Any]", tree_leaves(tree)) if isinstance(leaf, Tensor)]
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    """Of their elements; one that is expanded, of those that there are."""
+    sizes = (min(t.numel() * t.element_size(), int(_storage(t).nbytes())) for t in tensors)
+    return sum(sizes)
+
+
+_LLAMA_2: Mapping[str, Any] = {
+    "vocab_size": 32000,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+}
+
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "llama-2-7b": {
+        **_LLAMA_2,
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+    },
+    "llama-2-13b": {
+        **_LLAMA_2,
+        "hidden_size": 5120,
+        "intermediate_size": 13824,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 40,
+        "num_key_value_heads": 40,
+    },
+    "llama-2-70b": {
+        **_LLAMA_2,
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+    },
+}
+"""Configurations by name, as Meta published them with the weights of Llama 2 (Touvron et al. 2023)."""
+
+
+def to_plan(model: str, dtype: str | None, *, measured: bool) -> TransformerBridge:
+    """A model to plan with: its shape alone, or with random weights of one layer.
+
+    Args:
+        model: One of `SHAPES`, or whatever `mechpaint.models.meta_device.outline` takes.
+        dtype: Its precision; None for float32.
+        measured: Whether it is to be run here. If not, it still has numbers where its own code looks at them.
+
+    Raises:
+        LoadError: No such configuration, dtype or architecture.
+        CannotReroute: Its layers cannot be rerouted.
+    """
+    found = outline(SHAPES.get(model, model), dtype=dtype)
+    if measured or not can_be_asked(found):
+        fill(found, "cpu")
+    return found

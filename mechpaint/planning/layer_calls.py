@@ -1,0 +1,105 @@
+"""Which layer calls a sweep makes, and of how many visits: walked with the sweep's own agenda, without tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import torch
+
+from mechpaint.engine import sweep as sweeping
+from mechpaint.engine.batch_size import tokens_that_pay
+from mechpaint.routes.prefix_tree import Node, PrefixTree
+from mechpaint.routes.schedule import Agenda
+from mechpaint.routes.steps import Step
+from mechpaint.scoring.batches import Batch
+
+
+def visits_at_once(tokens: int, device: torch.device) -> int:
+    """How many visits of a layer share a call at most, as sweeps have it.
+
+    Args:
+        tokens: How many tokens a batch has, padding included.
+        device: What kind of device it runs on.
+    """
+    return sweeping.visits_at_once(tokens, tokens_that_pay(device))
+
+
+@lru_cache(maxsize=8)  # asked again for every batch of a plan, under the same few trees
+def calls_of(tree: PrefixTree, at_once: int) -> Mapping[tuple[int, int], int]:
+    """From layers and numbers of visits to how many calls a sweep makes of that layer with so many.
+
+    Args:
+        tree: The routes.
+        at_once: How many visits a call has at most.
+    """
+    found: Counter[tuple[int, int]] = Counter()
+    agenda = Agenda[_Stream](at_once)
+    done = [tree.root]
+    while done or agenda:
+        while done:
+            agenda.add(_Stream.of(done.pop()))
+        if agenda:
+            layer, streams = agenda.take()
+            found[layer, len(streams)] += 1
+            for stream in streams:
+                done.extend(stream.read(layer))
+    return MappingProxyType(found)
+
+
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """A node, the layers that have yet to read its stream, and those that its steps wait for."""
+
+    node: Node
+    layers: list[int]
+    waiting: dict[Step, set[int]]
+
+    @classmethod
+    def of(cls, node: Node) -> _Stream:
+        return cls(node, node.layers(), {step: set(step.layers) for step in node.children})
+
+    def read(self, layer: int) -> list[Node]:
+        """The nodes whose steps are complete now, groups first, as in a sweep."""
+        complete: list[Node] = []
+        for step in self.node.reading(layer):
+            self.waiting[step].discard(layer)
+            if not self.waiting[step]:
+                del self.waiting[step]
+                complete.append(self.node.children[step])
+        return complete
+
+
+Sweeps: TypeAlias = Sequence[tuple[PrefixTree, Sequence[Batch[Any]]]]
+"""Trees of routes, and the batches that are swept under each."""
+
+
+def length_of(batch: Batch[Any]) -> int:
+    """How long its rows are, padding included.
+
+    Args:
+        batch: Any.
+    """
+    return max(map(len, batch.rows))
+
+
+def tokens_of(batch: Batch[Any]) -> int:
+    """How many tokens go through the model, padding included.
+
+    Args:
+        batch: Any.
+    """
+    return len(batch.rows) * length_of(batch)
+
+
+def scored_in(batch: Batch[Any]) -> int:
+    """How many positions are scored.
+
+    Args:
+        batch: Any.
+    """
+    return len({(place.row, place.position) for item in batch.places for answer in item for place in answer})

@@ -1,0 +1,1 @@
+"""Routes and hook sets: their notation, algebra, prefix tree and schedule. No model in sight."""

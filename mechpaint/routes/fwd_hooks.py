@@ -1,0 +1,104 @@
+"""A route by hook points alone: the slow way that every TransformerLens user knows, and the conductor's cross-check.
+
+All layers run in the model's own order. A skipped layer hands its incoming residual on; the members of a group are
+each fed the group's input, and the last one hands on the merged output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from mechpaint.errors import HookSetError
+from mechpaint.routes.merge import Merger
+from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Step, Visit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformer_lens.hook_points import HookPoint
+
+NamedHook = tuple[str | Callable[[str], bool], HookFunction]
+
+
+def fwd_hooks(route: Route, readings: Sequence[Reading], hooks: Sequence[Hook], store: Store | None) -> list[NamedHook]:
+    """See `HookSet.fwd_hooks`."""
+    _check_order(route)
+    entering, within = _reads(readings, route, store)
+    # What a layer wrote is read before a group's last member hands on the merged output in its place; what a layer
+    # was handed is read after it was fed.
+    return [*within, *_reroute(route), *entering, *((h.where, h.call) for h in hooks)]
+
+
+def _check_order(route: Route) -> None:
+    order = [visit.layer for visit in route.visits()]
+    for before, after in pairwise(order):
+        if after <= before:
+            where = "again" if after in order[: order.index(before) + 1] else "elsewhere"
+            raise HookSetError(
+                f"on the route {route} layer {after} runs {where} after layer {before}; hook points alone cannot do "
+                "that: use mechpaint.attach(model, hook_set)"
+            )
+
+
+def _reroute(route: Route) -> list[NamedHook]:
+    visited = {visit.layer for visit in route.visits()}
+    skipped = [layer for layer in range(route.n_layers) if layer not in visited]
+    groups = [step for step in route.steps if len(step.layers) > 1]
+    return [hook for layer in skipped for hook in _skip(layer)] + [h for step in groups for h in _group(step)]
+
+
+def _skip(layer: int) -> list[NamedHook]:
+    incoming: list[Tensor] = []
+
+    def keep(tensor: Tensor, hook: HookPoint) -> None:
+        incoming[:] = [tensor]
+
+    def hand_on(tensor: Tensor, hook: HookPoint) -> Tensor:
+        return incoming.pop()
+
+    return [(f"blocks.{layer}.hook_in", keep), (f"blocks.{layer}.hook_out", hand_on)]
+
+
+def _group(step: Step) -> list[NamedHook]:
+    mergers: list[Merger] = []
+
+    def feed(tensor: Tensor, hook: HookPoint, first: bool) -> Tensor:
+        if first:
+            mergers[:] = [Merger(step, tensor)]
+        return mergers[0].incoming
+
+    def collect(tensor: Tensor, hook: HookPoint, last: bool) -> Tensor | None:
+        mergers[0].add(tensor)
+        return mergers.pop().merged() if last else None
+
+    hooks: list[NamedHook] = []
+    for layer in step.layers:
+        first, last = layer == step.layers[0], layer == step.layers[-1]
+        hooks.append((f"blocks.{layer}.hook_in", lambda t, hook, first=first: feed(t, hook, first)))
+        hooks.append((f"blocks.{layer}.hook_out", lambda t, hook, last=last: collect(t, hook, last)))
+    return hooks
+
+
+def _reads(readings: Sequence[Reading], route: Route, store: Store | None) -> tuple[list[NamedHook], list[NamedHook]]:
+    """The hooks that read what enters layers, and those that read anything else."""
+    if readings and store is None:
+        raise HookSetError("this hook set reads: pass fwd_hooks(model, store={{}}) to receive what it reads")
+    if store is None:
+        return [], []
+    entering: list[NamedHook] = []
+    within: list[NamedHook] = []
+    for reading in readings:
+        for visit in reading.visits(route):
+            hooks = entering if reading.point == "hook_in" else within
+            hooks.append((f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit)))
+    return entering, within
+
+
+def _keep(store: Store, key: str, visit: Visit) -> HookFunction:
+    def keep(tensor: Tensor, hook: HookPoint) -> None:
+        store.setdefault(key, {})[visit] = tensor.detach()
+
+    return keep

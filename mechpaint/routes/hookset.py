@@ -1,0 +1,165 @@
+"""Hook sets: what changes a route, or reads what happens along it.
+
+A `HookSet` is a small immutable object with two optional halves. `reroute` turns a route into another; `reads` and
+`hooks` say what to look at while a model runs along it. `a + b` applies a's reroute, then b's, and joins the rest.
+To write one, copy the shortest file in `mechpaint.hooks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.display.summary import Showing, Shown
+from mechpaint.errors import HookSetError
+from mechpaint.routes.fwd_hooks import fwd_hooks
+from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
+from mechpaint.routes.route import Route
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class HookSet(Showing):
+    """The base of every hook set; by itself it changes and reads nothing, and adding it changes nothing.
+
+    Subclasses are frozen dataclasses that override one method or more. Their text form is the class's name in snake
+    case with the fields as arguments, `average(4, 13)`.
+    """
+
+    def reroute(self, route: Route) -> Route:
+        """The route to run instead of `route`, for the same number of layers.
+
+        Args:
+            route: What would run otherwise: the model's own order, or what hook sets before this one made of it.
+
+        Raises:
+            RouteError: It names layers that the model does not have, or leaves none.
+            HookSetError: It cannot be applied to this route.
+        """
+        return route
+
+    def reads(self) -> tuple[Reading, ...]:
+        """What to keep from every run."""
+        return ()
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """TransformerLens hooks to install for every run."""
+        return ()
+
+    def only_reroutes(self) -> bool:
+        """Whether its route is all that it does: it keeps nothing and installs no hooks."""
+        return not self.reads() and not self.hooks()
+
+    def parts(self) -> tuple[HookSet, ...]:
+        """The hook sets that this one is the sum of: itself, unless it was made with `+` or does nothing."""
+        return () if type(self) is HookSet else (self,)
+
+    def __add__(self, other: HookSet) -> HookSet:
+        parts = (*self.parts(), *other.parts())
+        if len(parts) > 1:
+            return Composed(parts)
+        return parts[0] if parts else HookSet()
+
+    def route(self, n_layers: int) -> Route:
+        """The route that results for a model with `n_layers` layers.
+
+        Args:
+            n_layers: How many layers the model has.
+
+        Raises:
+            RouteError: It names layers that the model does not have, or leaves none.
+            HookSetError: Its parts cannot be applied one after the other.
+        """
+        return self.reroute(Route.identity(n_layers))
+
+    def fwd_hooks(
+        self, model: TransformerBridge, store: Store | None = None
+    ) -> list[tuple[str | Callable[[str], bool], HookFunction]]:
+        """The same as a plain list for TransformerLens's `run_with_hooks(tokens, fwd_hooks=...)`.
+
+        Works where hook points alone can do it: reads, skipped layers, and groups, as long as every layer runs at
+        most once and in the model's own order. All layers are computed, so it is slower than `mechpaint.attach`.
+
+        Args:
+            model: The bridge on which the hooks will run.
+            store: Receives what the hook set reads, `store[key][visit]`. Needed if it reads anything.
+
+        Raises:
+            HookSetError: A layer would have to run elsewhere or again, or there is no store for what is read.
+        """
+        return fwd_hooks(self.route(len(model.blocks)), self.reads(), self.hooks(), store)
+
+    def _shown(self) -> Shown:
+        rows = [(str(part), (type(part).__doc__ or "").strip().split("\n")[0]) for part in self.parts()]
+        reads = [(f"keeps {reading.key!r}", f"{reading.point} of {reading.where}") for reading in self.reads()]
+        return Shown("Hook set", reads, ("part", "what it does"), rows or [("", "changes and reads nothing")])
+
+    @classmethod
+    def text_name(cls) -> str:
+        """The name in the text form: `ReadAttention` is `read_attention`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __str__(self) -> str:
+        if type(self) is HookSet:
+            return ""
+        values = (_argument(field, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return f"{self.text_name()}({', '.join(v for v in values if v)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Composed(HookSet):
+    """Hook sets applied one after the other, made by `+`."""
+
+    members: tuple[HookSet, ...]
+
+    def reroute(self, route: Route) -> Route:
+        """Each member's reroute, first to last."""
+        for member in self.members:
+            route = member.reroute(route)
+        return route
+
+    def reads(self) -> tuple[Reading, ...]:
+        """Every member's reads. The same reading asked for twice is kept once."""
+        return tuple(dict.fromkeys(reading for member in self.members for reading in member.reads()))
+
+    def hooks(self) -> tuple[Hook, ...]:
+        """Every member's hooks, first to last."""
+        return tuple(hook for member in self.members for hook in member.hooks())
+
+    def parts(self) -> tuple[HookSet, ...]:
+        """The members."""
+        return self.members
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.members))
+
+
+def named(hook_sets: Mapping[str, type[HookSet]], name: str) -> type[HookSet]:
+    """The hook set of that text name, or an error that lists what there is."""
+    if name not in hook_sets:
+        raise HookSetError(f"there is no hook set {name!r}; there are: {', '.join(sorted(hook_sets))}")
+    return hook_sets[name]
+
+
+def _argument(field: dataclasses.Field[Any], value: object) -> str:
+    """One field as an argument: bare where it is required, by name where it differs from its default."""
+    if field.default is dataclasses.MISSING:
+        return repr(str(value)) if isinstance(value, (Route, str)) else repr(value)
+    return "" if value == field.default else f"{field.name}={value!r}"
+
+
+ATTENTION = "attention"
+"""What patterns are filed under: `session[ATTENTION][visit]`, `[batch, head, query, key]`."""
+
+
+class Patterns(HookSet):
+    """Keep the attention pattern of every visit."""
+
+    def reads(self) -> tuple[Reading, ...]:
+        """The one reading."""
+        return (Reading(ATTENTION, "attn.hook_pattern"),)

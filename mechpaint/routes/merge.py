@@ -1,0 +1,52 @@
+"""What becomes of the outputs of layers that ran in parallel."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from mechpaint.routes.steps import Step
+
+
+class Merger:
+    """Merges a group's outputs as its members finish, in one buffer.
+
+    Args:
+        step: The group.
+        incoming: The residual stream that every member reads.
+
+    `merge="mean"`: the mean of the outputs (arXiv 2407.09298, section 3.5). `merge="sum"`: the residual plus every
+    member's update (arXiv 2502.02790).
+    """
+
+    def __init__(self, step: Step, incoming: Float[Tensor, "batch position d_model"]) -> None:
+        self.step = step
+        self.incoming = incoming
+        self._total: Tensor | None = None
+        self._waiting = len(step.layers)
+
+    def add(self, output: Float[Tensor, "batch position d_model"]) -> None:
+        """Take in one member's output, its residual connection included; from another device, if it ran there."""
+        output = output.to(self.incoming.device)
+        self._waiting -= 1
+        if self._total is None:
+            self._total = output
+        elif self._waiting == len(self.step.layers) - 2:
+            self._total = self._total + output  # the first output may still be needed by others
+        else:
+            self._total += output
+
+    @property
+    def complete(self) -> bool:
+        """Whether every member is in."""
+        return self._waiting == 0
+
+    def merged(self) -> Float[Tensor, "batch position d_model"]:
+        """The group's output, once every member is in."""
+        if self._total is None or self._waiting:
+            raise RuntimeError(f"group {self.step} is incomplete: {self._waiting} of its members have not run")
+        if len(self.step.layers) == 1:
+            return self._total
+        if self.step.merge == "mean":
+            return self._total.div_(len(self.step.layers))  # of two outputs or more, so nobody else has it
+        return self._total - (len(self.step.layers) - 1) * self.incoming

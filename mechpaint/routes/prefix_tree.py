@@ -1,0 +1,87 @@
+"""What many routes have in common: the tree of their beginnings.
+
+Routes that begin with the same steps have the same residual stream after them, so each distinct beginning needs to run
+only once. Pure Python; `mechpaint.engine.sweep` walks the tree with tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mechpaint.routes.route import Route
+from mechpaint.routes.steps import Step
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A beginning that some routes share.
+
+    Attributes:
+        ends: Whether a route ends here, and which.
+        children: How routes go on from here.
+        layer_calls: Layer calls in the whole subtree: one for every distinct layer that reads a residual stream.
+    """
+
+    ends: Route | None = None
+    children: dict[Step, Node] = field(default_factory=dict[Step, "Node"])
+    layer_calls: int = 0
+
+    def layers(self) -> list[int]:
+        """The layers that read this node's residual stream, in the order that keeps the fewest residuals alive.
+
+        Layers of groups come last, so that few half-filled averages wait while whole subtrees run; and of those the
+        one that begins the largest subtree, so that nothing waits for it.
+        """
+        grouped = {layer for step in self.children if len(step.layers) > 1 for layer in step.layers}
+        size = {step.layers[0]: node.layer_calls for step, node in self.children.items() if len(step.layers) == 1}
+        return sorted(grouped | size.keys(), key=lambda layer: (layer in grouped, size.get(layer, -1), layer))
+
+    def reading(self, layer: int) -> list[Step]:
+        """The steps from here that have a layer in them, groups first.
+
+        What is complete last is read first: the larger subtree of the single layer, so that nothing waits for it.
+
+        Args:
+            layer: Which.
+        """
+        return sorted((step for step in self.children if layer in step.layers), key=lambda step: -len(step.layers))
+
+
+class PrefixTree:
+    """The tree of the beginnings of some routes.
+
+    Args:
+        routes: All of one model; what is given twice is there once.
+
+    Attributes:
+        routes: The distinct routes, in the order given.
+        layer_calls: The distinct (incoming residual stream, layer) pairs: the least number of layer calls.
+        layer_calls_unshared: The layer calls of the routes as given, each run alone.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        given = tuple(routes)
+        self.routes = tuple(dict.fromkeys(given))
+        self.root = Node()
+        for route in self.routes:
+            self._add(route)
+        self.layer_calls = _count(self.root)
+        self.layer_calls_unshared = sum(route.layer_calls for route in given)
+
+    def _add(self, route: Route) -> None:
+        node = self.root
+        for step in route.steps:
+            node = node.children.setdefault(step, Node())
+        node.ends = route
+
+
+def _count(root: Node) -> int:
+    """Fill in every node's `layer_calls`, children first, without recursion: routes may be thousands of steps long."""
+    order = [root]
+    for node in order:
+        order.extend(node.children.values())
+    for node in reversed(order):
+        read_by = {layer for step in node.children for layer in step.layers}
+        node.layer_calls = len(read_by) + sum(child.layer_calls for child in node.children.values())
+    return root.layer_calls

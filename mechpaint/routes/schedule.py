@@ -1,0 +1,77 @@
+"""Which visits of a sweep run next, and which of them in one call.
+
+Visits of the same layer on different routes have nothing to do with each other, so they can be rows of one batch. On
+short rows that is many times faster: a layer call is then bound by reading the layer's weights, or by launching its
+kernels, and costs nearly the same for one visit as for ten.
+
+Pure Python; `mechpaint.engine.sweep` runs what is chosen here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+OPEN_A_PLACE = 16
+"""How many streams may wait, for each visit of a call: with these, the suite takes hardly more calls than with any."""
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A residual stream that layers have yet to read."""
+
+    @property
+    def layers(self) -> list[int]:
+        """These layers, in the order that keeps the fewest residual streams alive."""
+        ...
+
+
+Stream = TypeVar("Stream", bound=Waiting)
+
+
+class Agenda(Generic[Stream]):
+    """Residual streams that layers have yet to read.
+
+    Args:
+        at_once: How many visits a call may have. With one, the tree of routes is walked depth first, and only streams
+            that lie on one path wait. With more, the layer that the most streams wait for is next, until too many wait.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._open: list[Stream] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def add(self, stream: Stream) -> None:
+        """A stream, if any layer has to read it."""
+        if stream.layers:
+            self._open.append(stream)
+
+    def take(self) -> tuple[int, list[Stream]]:
+        """The next layer, and the streams that it reads in one call. They no longer wait for it."""
+        layer = self._next()
+        found = list(self._readers(layer))
+        for stream in found:
+            stream.layers.remove(layer)
+        self._open = [stream for stream in self._open if stream.layers]
+        return layer, found
+
+    def _next(self) -> int:
+        if len(self._open) > OPEN_A_PLACE * (self.at_once - 1):
+            return self._open[-1].layers[0]
+        waits: Counter[int] = Counter(layer for stream in self._open for layer in stream.layers)
+        # of equals the lowest: most routes go upwards, so that those behind catch up with what they can share
+        return max(waits, key=lambda layer: (min(waits[layer], self.at_once), -layer))
+
+    def _readers(self, layer: int) -> Iterator[Stream]:
+        """The newest that wait for it: their streams are the first to be done with."""
+        found = 0
+        for stream in reversed(self._open):
+            if layer in stream.layers:
+                yield stream
+                found += 1
+                if found == self.at_once:
+                    return

@@ -1,0 +1,160 @@
+"""The runs of a comparison, each with a name of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from mechpaint.analysis import Analysis
+from mechpaint.report import Section, Table
+from mechpaint.runs.run_folder import Kept, kept, known
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.plugins import Registry
+
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Side:
+    """A run of a comparison.
+
+    Attributes:
+        name: What it is called on the page.
+        run: What is on disk.
+        table: Its records.
+    """
+
+    name: str
+    run: Kept
+    table: pd.DataFrame
+
+    @property
+    def analysis(self) -> Analysis:
+        """What was run."""
+        return self.run.account.analysis
+
+    @property
+    def run_name(self) -> str:
+        """Its folder's name, after its analysis's."""
+        return f"{self.run.folder.resolve().parent.name}/{self.run.folder.resolve().name}"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What only some runs of a comparison have.
+
+    Args:
+        what: Such as `"hook sets"`.
+        only: Which run has it.
+        names: What it is.
+    """
+
+    what: str
+    only: str
+    names: Sequence[str]
+
+
+def sides_of(runs: Sequence[Path], registry: Registry | None) -> list[Side]:
+    """The runs, named by their models where these differ, and else also by their fingerprints.
+
+    Args:
+        runs: Run folders.
+        registry: What there is; by default what mechpaint and installed plugins bring.
+
+    Raises:
+        AccountError: A folder that is no run folder, or one of an earlier mechpaint.
+        IncompleteRun: A run with cells that are missing or damaged.
+    """
+    analyses = known(registry).analyses
+    found = [kept(folder, analyses) for folder in runs]
+    models = [run.account.model.name if run.account.model else run.account.analysis.name for run in found]
+    names = models
+    if len(set(models)) < len(models):
+        names = [f"{model} ({run.folder.resolve().name[:8]})" for model, run in zip(models, found, strict=True)]
+    return [Side(name, run, run.table()) for name, run in zip(names, found, strict=True)]
+
+
+def apart_table(found: Sequence[Apart]) -> list[Table]:
+    """A table of what only some runs have; none if there is nothing.
+
+    Args:
+        found: What only some have.
+    """
+    rows = [(each.what, each.only, f"{len(each.names):,}", _listed(each.names)) for each in found if each.names]
+    if not rows:
+        return []
+    caption = "What a run has and one that it is compared with has not. It is not compared."
+    return [Table("not-in-common", "Not in common", caption, ("what", "only in", "how many", "which"), rows)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
+_LONGEST = 60
+
+
+def unlike_settings(sides: Sequence[Side]) -> list[Table]:
+    """A table of the settings and versions that differ; none if all are the same.
+
+    Args:
+        sides: The runs.
+    """
+    told = [_told(side.run.folder) for side in sides]
+    names = dict.fromkeys(name for each in told for name in each)
+    rows = [
+        (name, *(each.get(name, "–") for each in told)) for name in names if len({each.get(name) for each in told}) > 1
+    ]
+    if not rows:
+        return []
+    caption = "What was asked for otherwise, and what it was computed with."
+    return [Table("settings", "Settings that differ", caption, ("setting", *(side.name for side in sides)), rows)]
+
+
+def _told(folder: Path) -> dict[str, str]:
+    """Every setting by its path, and every version."""
+    config: Any = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    env: Any = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+    return {name: _short(value) for name, value in (*_flat("", config), *_flat("", env))}
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    inside: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        inside = [(str(key), each) for key, each in cast("dict[Any, Any]", value).items()]
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in cast("list[Any]", value)):
+        inside = [(str(place + 1), each) for place, each in enumerate(cast("list[Any]", value))]
+    if not inside:
+        yield name, value
+    for key, each in inside:
+        yield from _flat(f"{name} {key}".strip(), each)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A comparison.
+
+    Args:
+        summary: What was found, in paragraphs.
+        sections: Tables and figures of differences; none where there is nothing in common.
+        apart: A table of what only some runs have, if there is such.
+        warnings: What a reader must know before believing it.
+    """
+
+    summary: Sequence[str]
+    sections: Sequence[Section]
+    apart: Sequence[Table]
+    warnings: Sequence[str] = ()

@@ -1,0 +1,197 @@
+"""Engines: what computes the cells of a run, here one after the other, or several at once.
+
+`mechpaint.runs.ray` has one for several processes and machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from mechpaint.runs.plans.plan import Cell, FollowingCell, ItemsCell
+from mechpaint.runs.reuse import Held, Others
+from mechpaint.runs.run_folder import RunFolder, Taken
+from mechpaint.statistics.results import Advance, Record
+
+
+@runtime_checkable
+class Bar(Protocol):
+    """What an engine shows its progress on."""
+
+    def show(self, label: str) -> None:
+        """Say what is being done.
+
+        Args:
+            label: A few words.
+        """
+        ...
+
+    def advance(self, ticks: int) -> None:
+        """Say how much more is done.
+
+        Args:
+            ticks: How much; less than 0 where something has to be done again.
+        """
+        ...
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Computes cells."""
+
+    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+        """Compute cells and put each in its place.
+
+        Args:
+            work: Does so with one cell.
+            cells: Which.
+            bar: What to show the progress on.
+
+        Returns:
+            For each cell that was put in its place what was taken over for it, in any order.
+
+        Raises:
+            KeyboardInterrupt: And whatever else a cell raises. Then no cell is being computed any more.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Here(Engine):
+    """One cell after the other in this process, with as many threads as torch has."""
+
+    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+        """Compute cells and put each in its place."""
+        return [taken for cell in cells for taken in _shown(work, cell, bar)]
+
+
+@dataclass(frozen=True)
+class Threads(Engine):
+    """Several cells at once in threads of this process, each with one thread of torch.
+
+    Small tensor operations leave Python to the others, and gain nothing from more.
+
+    Args:
+        at_once: How many.
+    """
+
+    at_once: int
+
+    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+        """Compute cells and put each in its place."""
+        found: list[Taken] = []
+        with _one_thread_of_torch(), ThreadPoolExecutor(self.at_once) as pool:
+            try:
+                for done in _as_completed([pool.submit(_shown, work, cell, bar) for cell in cells]):
+                    error = done.exception()
+                    if error is None:
+                        found += done.result()
+                    elif not isinstance(error, Stopped):
+                        raise error
+            except BaseException:
+                work.stop()
+                raise
+        return found
+
+
+def _as_completed(futures: Iterable[Future[list[Taken]]]) -> Iterator[Future[list[Taken]]]:
+    """Like the standard library's, but never waits long: the system may hand Ctrl-C to a thread that computes.
+
+    Python raises it in the main thread, and not before that runs again.
+    """
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        yield from done
+
+
+def _shown(work: Work, cell: Cell, bar: Bar) -> list[Taken]:
+    bar.show(cell.label)
+    return work.do(cell, bar.advance)
+
+
+@contextmanager
+def _one_thread_of_torch() -> Generator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Stopped(BaseException):
+    """Raised in a cell that is to stop. No `Exception`, so that nothing in the cell takes it for its own."""
+
+
+class Work:
+    """Computes cells and keeps them, until one fails or all are told to stop.
+
+    Args:
+        folder: Where they are kept.
+        others: Other runs, which may hold some of them.
+    """
+
+    def __init__(self, folder: RunFolder, others: Others) -> None:
+        self.folder = folder
+        self._others = others
+        self._stop = Event()
+
+    def do(self, cell: Cell, advance: Advance) -> list[Taken]:
+        """Compute a cell and put it in its place, unless another process has done so, before or meanwhile.
+
+        Args:
+            cell: The cell.
+            advance: Called with its ticks as they are done; in the end these are all of them.
+
+        Returns:
+            What was taken over for it; nothing at all where another process has done it.
+
+        Raises:
+            Stopped: It was told to stop.
+        """
+        told = 0
+
+        def counted(ticks: int) -> None:
+            nonlocal told
+            if self._stop.is_set():
+                raise Stopped
+            told += ticks
+            advance(ticks)
+
+        try:
+            counted(0)
+            done = self._done(cell, counted)
+        except BaseException:
+            self.stop()  # here and not where it is noticed: this thread would begin another cell before
+            raise
+        advance(cell.ticks - told)
+        return done
+
+    def stop(self) -> None:
+        """Make all cells stop where they next advance."""
+        self._stop.set()
+
+    def _done(self, cell: Cell, advance: Advance) -> list[Taken]:
+        if self.folder.has(cell.name, cell.rows):
+            return []
+        held = self._others.held(cell)
+        records = self._all_records(cell, held, advance)
+        if self.folder.has(cell.name, cell.rows):
+            return []
+        self.folder.write(cell.name, records)
+        return [Taken(int(held.whole), int(bool(held.records) and not held.whole), held.runs)]
+
+    def _all_records(self, cell: Cell, held: Held, advance: Advance) -> list[Record]:
+        """A cell's records: those that other runs hold, and the others computed."""
+        if isinstance(cell, ItemsCell):
+            return list(cell.complete(advance, held.records))
+        if isinstance(cell, FollowingCell):
+            return list(cell.follow(advance, self.folder.joined(cell.after).to_pandas(), held.records))
+        return list(held.records if held.whole else cell.compute(advance))

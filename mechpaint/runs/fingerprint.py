@@ -1,0 +1,84 @@
+"""What results depend on besides what was asked for: versions, and digests of both together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from mechpaint.plugins import DIGEST, installed
+
+VERSIONS_THAT_MATTER = ("mechpaint", "torch", "transformers", "transformer-lens")
+NO_PLUGINS: Mapping[str, str] = MappingProxyType({})
+
+
+def fingerprint(config: dict[str, Any], plugins: Mapping[str, str] = NO_PLUGINS) -> str:
+    """Sixteen hexadecimal digits of a SHA-256 of a configuration and the versions that matter.
+
+    Args:
+        config: What JSON can hold.
+        plugins: The versions of the plugins that it is of, by name.
+    """
+    return digest(config, versions(plugins))
+
+
+def digest(config: dict[str, Any], computed_with: Mapping[str, str]) -> str:
+    """The same where the versions are known already: finding them takes longer than the rest.
+
+    Args:
+        config: What JSON can hold.
+        computed_with: What `versions` gave.
+    """
+    text = json.dumps([plain(config), computed_with], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def versions(plugins: Mapping[str, str] = NO_PLUGINS) -> dict[str, str]:
+    """What results depend on besides the configuration.
+
+    Args:
+        plugins: The versions of the plugins that they are of, by name.
+    """
+    return {**{name: version(name) for name in VERSIONS_THAT_MATTER}, **plugins}
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists: the way YAML and JSON give them back.
+
+    Args:
+        value: Such as a configuration.
+    """
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in cast(dict[Any, Any], value).items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in cast(list[Any], value)]
+    return value
+
+
+def plugin_versions(things: Iterable[object]) -> dict[str, str]:
+    """The plugins that the classes of these analyses, tasks and hook sets are from; nothing for mechpaint's own.
+
+    Returns:
+        From each distribution's name to its version, and from each plugin file's name to the beginning of its
+        SHA-256: a file that was edited is another version.
+    """
+    modules = sorted({type(thing).__module__ for thing in things} - {"builtins"})
+    others = [module for module in modules if module.partition(".")[0] not in ("mechpaint", "__main__")]
+    if not others:
+        return {}
+    packages = {source.module: source.package for source in installed()}
+    found: dict[str, str] = {}
+    for module in others:
+        package = packages.get(module.partition(".")[0])
+        if package is not None:
+            found[package.name] = package.version
+        elif (digest := getattr(sys.modules.get(module), DIGEST, None)) is not None:
+            name = Path(str(sys.modules[module].__file__)).name
+            others_of_name = [found[name]] if name in found else []
+            found[name] = ", ".join([*others_of_name, f"SHA-256 {digest[:16]}"])
+    return found

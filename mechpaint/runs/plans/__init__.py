@@ -1,0 +1,1 @@
+"""What each kind of analysis will run: its cells, configuration and schema."""

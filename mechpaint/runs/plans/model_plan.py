@@ -1,0 +1,109 @@
+"""How a `ModelAnalysis` is run: a cell for every hook set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from mechpaint.analysis import ModelAnalysis
+from mechpaint.routes.hookset import HookSet
+from mechpaint.runs.cells import labelled
+from mechpaint.runs.fingerprint import digest, plugin_versions, versions
+from mechpaint.runs.manifest import Account
+from mechpaint.runs.plans.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.runs.routed_model import Subject
+from mechpaint.statistics.results import Advance, ModelFacts, Record
+
+
+@dataclass(frozen=True)
+class MeasuredPlan(Plan):
+    """Hook sets, each measured on a model. `MeasuredPlan.of` makes one.
+
+    Attributes:
+        analysis: What is asked.
+        subject: Of which model.
+        hook_sets: By label, with the subject's own.
+        facts: What a report needs.
+    """
+
+    analysis: ModelAnalysis
+    subject: Subject
+    hook_sets: dict[str, HookSet]
+    facts: ModelFacts
+
+    @classmethod
+    def of(cls, analysis: ModelAnalysis, subject: Subject) -> MeasuredPlan:
+        """Make the hook sets and their routes.
+
+        Args:
+            analysis: What to measure.
+            subject: The model.
+
+        Raises:
+            RouteError, HookSetError: Hook sets that do not fit the model, or that read what their route never reaches.
+        """
+        hook_sets = subject.hooked(analysis.hook_sets(subject.n_layers))
+        routes = {label: hook_set.route(subject.n_layers) for label, hook_set in hook_sets.items()}
+        for label, hook_set in hook_sets.items():
+            for reading in hook_set.reads():
+                reading.visits(routes[label])
+        return cls(analysis, subject, hook_sets, ModelFacts(subject.name, subject.n_layers, routes))
+
+    def config(self) -> dict[str, Any]:
+        """The analysis, the model and the hook sets that follow each of the analysis's own."""
+        subject = self.subject
+        model = {"model": subject.weights, "dtype": subject.dtype, "hooks": str(subject.hooks)}
+        return {**self.analysis.settings(), **model}
+
+    def made_of(self) -> list[object]:
+        """The analysis and its hook sets."""
+        return [self.analysis, *(part for hook_set in self.hook_sets.values() for part in hook_set.parts())]
+
+    def cells(self) -> list[Cell]:
+        """A cell a hook set, which is one tick."""
+        computed_with = versions(plugin_versions(self.made_of()))
+        return [
+            Cell(cell_name(place, label), label, 1, basis, partial(self._measure, label))
+            for place, label in enumerate(self.hook_sets)
+            for basis in [digest(self._basis(label), computed_with)]
+        ]
+
+    def account(self) -> Account:
+        """The model and the routes."""
+        return Account(self.analysis, self.facts, (), tuple(self.details()))
+
+    def details(self) -> list[tuple[str, str]]:
+        """The model, the settings, and how many hook sets there are."""
+        return [
+            *self.subject.details(),
+            *settings_details(self.analysis),
+            ("hooks on every route", str(self.subject.hooks) or "none"),
+            ("hook sets", str(len(self.hook_sets))),
+        ]
+
+    def forecast(self) -> dict[str, Any]:
+        """The hook sets' routes, and how many layers they run."""
+        routes = self.facts.routes
+        return {
+            "cells": len(routes),
+            "routes": {label: str(route) for label, route in routes.items()},
+            "layer calls a forward pass of each": sum(route.layer_calls for route in routes.values()),
+        }
+
+    def _basis(self, label: str) -> dict[str, Any]:
+        """What is measured under a hook set depends on."""
+        return {
+            **self.analysis.settings_of(label),
+            "label": label,
+            "hook set": str(self.hook_sets[label]),
+            "model": self.subject.weights,
+            "dtype": self.subject.dtype,
+        }
+
+    def _measure(self, label: str, advance: Advance) -> Iterable[Record]:
+        with torch.no_grad():
+            return labelled(label, self.analysis.measure(self.subject.model, label, self.hook_sets[label]))

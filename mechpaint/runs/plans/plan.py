@@ -1,0 +1,203 @@
+"""Plans: what a run will do, made before anything is computed or written.
+
+Each kind of analysis has a plan in a file of its own (`scored`, `searched`, `measured`, `experiment`). A plan cuts the
+work into cells, and says all that `mechpaint.runs.execute` needs to compute, keep and show them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mechpaint.analysis import Analysis
+from mechpaint.errors import ShardError
+from mechpaint.runs.manifest import Account
+from mechpaint.runs.schemas import schema_of
+from mechpaint.statistics.results import Advance, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.report import Report
+    from mechpaint.routes.route import Route
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of work whose records are kept in a file of their own.
+
+    Args:
+        name: The file's name without an ending.
+        label: What it is, for the progress bar.
+        ticks: How much work it is, in the ticks that it advances by.
+        basis: A digest of all that its records depend on. Cells of other runs with the same one hold the same.
+        compute: Gives its records, the same at every call, and advances as it goes.
+        rows: How many records these are; None if that is not known before.
+    """
+
+    name: str
+    label: str
+    ticks: int
+    basis: str
+    compute: Callable[[Advance], Iterable[Record]]
+    rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsCell(Cell):
+    """A cell with a record for each of some items under each of some routes, which no other item or route changes.
+
+    Args:
+        items: From the items' names to digests of what is in them.
+        routes: The routes.
+        complete: Gives all its records, in the order of items and then of routes, out of those that are known, and
+            advances as it goes. Which items and routes these have is all that it looks at.
+    """
+
+    items: Mapping[str, str]
+    routes: Sequence[str]
+    complete: Callable[[Advance, Sequence[Record]], Iterable[Record]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowingCell(Cell):
+    """A cell of which it is known what it computes only when the cells before it are there.
+
+    Args:
+        after: The names of these, all of which stand before it in its plan.
+        follow: Gives its records, out of those of the cells before it, in one table, and of those that other runs hold
+            of it, and advances as it goes.
+    """
+
+    after: tuple[str, ...]
+    follow: Callable[[Advance, pd.DataFrame, Sequence[Record]], Iterable[Record]]
+    compute: Callable[[Advance], Iterable[Record]] = field(init=False, default_factory=lambda: _by_itself)
+
+
+def _by_itself(advance: Advance) -> Iterable[Record]:
+    raise TypeError("a cell that follows others cannot be computed by itself; expected `follow` to be called")
+
+
+@dataclass(frozen=True)
+class Plan(ABC):
+    """What a run will do.
+
+    Attributes:
+        analysis: What is run.
+    """
+
+    analysis: Analysis
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Everything that the results depend on, but for versions: what the run is known by."""
+
+    def schema(self) -> Any:
+        """The pyarrow schema of the records."""
+        return schema_of(self.analysis)
+
+    @abstractmethod
+    def cells(self) -> Sequence[Cell]:
+        """The pieces in which it is computed and kept, in the order of the results."""
+
+    @abstractmethod
+    def forecast(self) -> dict[str, Any]:
+        """What it will do and cost, for `--dry-run`: numbers, or numbers and texts by name."""
+
+    def made_of(self) -> Sequence[object]:
+        """The analysis, and the tasks and hook sets that it is run with: the results depend on their code."""
+        return (self.analysis,)
+
+    @abstractmethod
+    def account(self) -> Account:
+        """What its report is drawn from, besides the records."""
+
+    def report(self, table: pd.DataFrame) -> Report:
+        """What to say of all cells' records."""
+        return self.account().report(table)
+
+    def routes(self) -> Mapping[str, Route]:
+        """The route of every hook set by its label, if it has any."""
+        model = self.account().model
+        return {} if model is None else model.routes
+
+    def at_once(self) -> int | None:
+        """How many cells may be computed at the same time, in threads, each with one thread of torch.
+
+        None: they are computed one after the other, each with as many threads as torch has.
+        """
+        return None
+
+
+def cell_name(place: int, label: str) -> str:
+    """A file name for the cell at a place in the list: any label, in characters that every file system takes."""
+    slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40].rstrip("-")
+    return f"{place:02d}-{slug}" if slug else f"{place:02d}"
+
+
+def settings_details(analysis: Analysis) -> list[tuple[str, str]]:
+    """An analysis's settings as details."""
+    return [(name.replace("_", " "), str(value)) for name, value in analysis.settings().items() if name != "analysis"]
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `n` shares of a run's cells, which have no cell in common and are all cells together.
+
+    A cell's place in the list of all cells decides whose it is, so processes need to agree on nothing. Neighbours are
+    of different shares, so that each has some of every task.
+
+    Args:
+        i: Which share, from 1.
+        n: How many there are.
+
+    Raises:
+        ShardError: There is no such share.
+    """
+
+    i: int
+    n: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.i <= self.n:
+            raise ShardError(f"there is no shard {self}; expected I/N with I from 1 to N, such as 1/8 or 8/8")
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """The shard that `str` gave.
+
+        Args:
+            text: Such as `2/8`, the second of eight.
+
+        Raises:
+            ShardError: It is none.
+        """
+        found = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
+        if found is None:
+            raise ShardError(f"cannot read the shard {text!r}; expected I/N, such as 2/8 for the second of eight")
+        return cls(int(found[1]), int(found[2]))
+
+    def of(self, cells: Sequence[_T]) -> list[_T]:
+        """Its share.
+
+        Args:
+            cells: All cells.
+        """
+        return list(cells[self.i - 1 :: self.n])
+
+    def __str__(self) -> str:
+        return f"{self.i}/{self.n}"
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    # not on every system
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

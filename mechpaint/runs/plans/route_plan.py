@@ -1,0 +1,304 @@
+"""How a `RouteAnalysis` is run: a cell for every part of a task's work, such as some items under all routes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.analysis import RouteAnalysis
+from mechpaint.errors import HookSetError, TaskError
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.runs.fingerprint import fingerprint, plugin_versions
+from mechpaint.runs.manifest import Account
+from mechpaint.runs.plans.plan import Cell, ItemsCell, Plan
+from mechpaint.runs.schemas import BASELINE
+from mechpaint.scoring.items import Named
+from mechpaint.statistics.results import Advance, ModelFacts, Record, TaskFacts
+from mechpaint.tasks.task import Part, Selection, Task
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.forecast import Forecast
+    from mechpaint.runs.routed_model import Subject
+
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to score, and how.
+
+    Args:
+        tasks: What to measure.
+        limit: How many items of each task; None for all.
+        seed: Of the items' choice and order.
+        rows_at_once: How many token rows go through the model together; None for as many as each task finds right.
+    """
+
+    tasks: tuple[Task[Any], ...]
+    limit: int | None = None
+    seed: int = 0
+    rows_at_once: int | None = None
+
+
+@dataclass(frozen=True)
+class ScoredPlan(Plan):
+    """Routes, scored on tasks. `ScoredPlan.of` makes one.
+
+    Attributes:
+        analysis: What is asked.
+        subject: Of which model.
+        settings: How.
+        route_of: The route of every hook set by its label; the full model's first, as `"baseline"`.
+        tree: Their common beginnings.
+        items: For each task its items.
+        facts: For each task what a report needs.
+    """
+
+    analysis: RouteAnalysis
+    subject: Subject
+    settings: Settings
+    route_of: dict[str, Route]
+    tree: PrefixTree
+    items: tuple[tuple[Named, ...], ...]
+    facts: tuple[TaskFacts, ...]
+
+    @classmethod
+    def of(cls, analysis: RouteAnalysis, subject: Subject, settings: Settings) -> ScoredPlan:
+        """Make the items and routes.
+
+        Args:
+            analysis: What to score.
+            subject: The model.
+            settings: The tasks, and how many items of each.
+
+        Raises:
+            TaskError: No tasks, a task twice, a task without items, or one that the model is none for.
+            RouteError, HookSetError: Hook sets that do not fit the model, or that do more than reroute.
+        """
+        names = [str(task) for task in settings.tasks]
+        if not names or len(set(names)) != len(names):
+            raise TaskError(f"expected one task or more, each once, got: {', '.join(names) or 'none'}")
+        routes = _routes(analysis, subject)
+        chosen = [task.select(subject.model, settings.limit, settings.seed) for task in settings.tasks]
+        facts = tuple(
+            task_facts(task, selection, subject) for task, selection in zip(settings.tasks, chosen, strict=True)
+        )
+        items = tuple(selection.items for selection in chosen)
+        return cls(analysis, subject, settings, routes, PrefixTree(routes.values()), items, facts)
+
+    def config(self) -> dict[str, Any]:
+        """The analysis, the model, the tasks with their items, and the hook sets on every route."""
+        settings = self.settings
+        return {
+            **self.analysis.settings(),
+            "model": self.subject.weights,
+            "dtype": self.subject.dtype,
+            "tasks": [
+                {**task.settings(), "items": content_digest(items)}
+                for task, items in zip(settings.tasks, self.items, strict=True)
+            ],
+            "limit": settings.limit,
+            "seed": settings.seed,
+            "hooks": str(self.subject.hooks),
+        }
+
+    def made_of(self) -> list[object]:
+        """The analysis, its hook sets and the tasks."""
+        hook_sets = self.subject.hooked(self.analysis.hook_sets(self.subject.n_layers)).values()
+        return [self.analysis, *self.settings.tasks, *(part for hook_set in hook_sets for part in hook_set.parts())]
+
+    def routes(self) -> dict[str, Route]:
+        """Every hook set's, and the full model's as `"baseline"`."""
+        return self.route_of
+
+    def cells(self) -> list[Cell]:
+        """A cell a part of a task. A tick is an item under a route."""
+        return [
+            self._cell(place, basis, part)
+            for place, (task, parts) in enumerate(zip(self.settings.tasks, self._parts(), strict=True))
+            for basis in [self._basis(task)]
+            for part in parts
+        ]
+
+    def account(self) -> Account:
+        """The model, the routes and the tasks."""
+        model = ModelFacts(self.subject.name, self.subject.n_layers, self.route_of)
+        return Account(self.analysis, model, self.facts, tuple(self.details()))
+
+    def details(self) -> list[tuple[str, str]]:
+        """The model, the tasks, the routes and what sharing saved."""
+        return [
+            *self.subject.details(),
+            *((f"task {f.name}", f"{f.items} items; {f.measure}; chance {f.chance:.4g}") for f in self.facts),
+            *((f"left out of {f.name}", f"too long: {', '.join(f.too_long)}") for f in self.facts if f.too_long),
+            *((f"left out of {f.name}", _too_short(f.too_short)) for f in self.facts if f.too_short),
+            ("hooks on every route", str(self.subject.hooks) or "none"),
+            ("routes", f"{len(self.tree.routes)} distinct"),
+            (
+                "layer calls a batch",
+                f"{self.tree.layer_calls:,} shared; {self.tree.layer_calls_unshared:,} route by route",
+            ),
+            ("seed", str(self.settings.seed)),
+        ]
+
+    def forecast(self) -> dict[str, Any]:
+        """Counts, and what they cost in time and memory by a measurement of a few seconds here and now."""
+        return self.foreseen().told()
+
+    def foreseen(self, on: Roofline | None = None) -> Forecast:
+        """What it will do and cost.
+
+        Args:
+            on: Where it is to run; None for here, which is measured.
+
+        Raises:
+            PlanError: A task can only be measured, and it is not to run here; or a batch does not fit there.
+        """
+        from mechpaint.planning.forecast import Forecast
+
+        costs = tuple(
+            task.cost(self.subject.model, parts, rows, on)
+            for task, parts, rows in zip(self.settings.tasks, self._parts(), self.rows_at_once, strict=True)
+        )
+        return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on)
+
+    def _parts(self) -> list[list[Part[Any]]]:
+        """For each task the parts of its work."""
+        return [task.parts(items, self.tree) for task, items in zip(self.settings.tasks, self.items, strict=True)]
+
+    def _cell(self, place: int, basis: str, part: Part[Any]) -> Cell:
+        """The cell of a part of the task at a place in the list."""
+        task = self.settings.tasks[place]
+        rows = len(part.items) * len(part.tree.routes)
+        complete = partial(completed, self.subject.model, task, part, self.rows_at_once[place])
+        return ItemsCell(
+            f"{place:02d}-{part.name}",
+            f"{task}, {part.label}",
+            rows,
+            basis,
+            partial(complete, held=()),
+            rows,
+            items={item.name: content_digest(item) for item in part.items},
+            routes=tuple(map(str, part.tree.routes)),
+            complete=complete,
+        )
+
+    def _basis(self, task: Task[Any]) -> str:
+        """What a record depends on besides its item and its route: not how items are batched, nor which there are."""
+        depends = {
+            "task": task.settings(),
+            "called": str(task),
+            "model": self.subject.weights,
+            "dtype": self.subject.dtype,
+        }
+        return fingerprint(depends, plugin_versions([task]))
+
+    @cached_property
+    def rows_at_once(self) -> tuple[int, ...]:
+        """For each task how many token rows go through the model together."""
+        asked = zip(self.settings.tasks, self.items, strict=True)
+        return tuple(
+            self.settings.rows_at_once or task.rows_at_once(self.subject.model, items) for task, items in asked
+        )
+
+
+def completed(
+    model: TransformerBridge,
+    task: Task[Any],
+    part: Part[Any],
+    rows_at_once: int,
+    advance: Advance,
+    held: Sequence[Record],
+) -> list[Record]:
+    """The records of a part of a task's work, in the order of items and then of routes.
+
+    Args:
+        model: The model to ask.
+        task: What its items belong to.
+        part: The items and routes.
+        rows_at_once: How many token rows go through the model together.
+        advance: Called with the number of items that were asked under a route, those that are known already at once.
+        held: Records that are known already. Only the others are computed.
+
+    Raises:
+        ValueError: The task left one out.
+    """
+    named = {route: str(route) for route in part.tree.routes}
+    found = {(record["item"], record["route"]): record for record in held}
+    advance(len(found))
+    for items, tree in _missing(part, named, found.keys()):
+        for record in task.records(model, items, tree, rows_at_once, advance):
+            found[record["item"], record["route"]] = record
+    asked = [(item.name, name) for item in part.items for name in named.values()]
+    for item, route in asked:
+        if (item, route) not in found:
+            raise ValueError(f"the task {task} gave no record of the item {item!r} under the route {route}")
+    return list(map(found.__getitem__, asked))
+
+
+def task_facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
+    """What a report needs to know of a task.
+
+    Args:
+        task: The task.
+        selection: Its items.
+        subject: The model that they are for.
+    """
+    items = selection.items
+    chance = task.chance(subject.model, items)
+    metric = task.metric(items)
+    return TaskFacts(
+        str(task),
+        task.measured(),
+        chance,
+        len(items),
+        metric,
+        selection.too_long,
+        task.reported(),
+        selection.too_short,
+    )
+
+
+def _too_short(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > _NAMED else ""
+    return f"too little text in {len(names)}: {', '.join(names[:_NAMED])}{more}"
+
+
+def _missing(
+    part: Part[Any], named: Mapping[Route, str], there: Collection[tuple[str, str]]
+) -> list[tuple[list[Named], PrefixTree]]:
+    """The items of a part with the routes that each lacks: those that lack the same ones together."""
+    lacking: dict[tuple[Route, ...], list[Named]] = {}
+    for item in part.items:
+        routes = tuple(route for route, name in named.items() if (item.name, name) not in there)
+        lacking.setdefault(routes, []).append(item)
+    trees = {routes: part.tree if len(routes) == len(named) else PrefixTree(routes) for routes in lacking if routes}
+    return [(lacking[routes], tree) for routes, tree in trees.items()]
+
+
+def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
+    hook_sets = {BASELINE: HookSet(), **analysis.hook_sets(subject.n_layers)}
+    for label, hook_set in hook_sets.items():
+        if not hook_set.only_reroutes():
+            raise HookSetError(
+                f"{label!r} of the analysis {analysis.name!r} also reads or hooks: {hook_set}; expected hook sets that "
+                "reroute, since scored routes share their work. To read, make it a ModelAnalysis"
+            )
+    return {label: hook_set.route(subject.n_layers) for label, hook_set in subject.hooked(hook_sets).items()}
+
+
+def content_digest(items: Named | Sequence[Named]) -> str:
+    """A digest of what is in items. A run is not taken up with others: a text, or a tokenizer, may have changed.
+
+    Args:
+        items: An item, or several.
+    """
+    return hashlib.sha256(repr(items).encode()).hexdigest()[:16]

@@ -1,0 +1,272 @@
+"""How a `SearchAnalysis` is run: a cell for every round, each out of those before it, then one for the items held out.
+
+The last cell has how long the finalists take. It is measured once and kept; all others have the same records whenever
+and however often a run was stopped.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from mechpaint.analysis import SearchAnalysis
+from mechpaint.engine.latency import LATENCY_PASSES, LATENCY_TOKENS, latencies
+from mechpaint.errors import TaskError
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.runs.fingerprint import digest, plugin_versions, versions
+from mechpaint.runs.manifest import Account
+from mechpaint.runs.plans.plan import FollowingCell, Plan, cell_name, settings_details
+from mechpaint.runs.plans.route_plan import completed, content_digest, task_facts
+from mechpaint.runs.schemas import BASELINE, HELD_OUT, LATENCY, SEARCH_SCHEMA, of_table
+from mechpaint.scoring.items import Rowed
+from mechpaint.statistics.results import Advance, ModelFacts, Record, SearchFacts, SearchResults, TaskFacts
+from mechpaint.tasks.task import Part, RowTask, Selection, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mechpaint.runs.routed_model import Subject
+
+Items = tuple[tuple[Rowed, ...], ...]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What to search with.
+
+    Args:
+        tasks: What to measure.
+        limit: How many items of each task the rounds score.
+        held_out: How many others, at most, the finalists are scored on.
+        seed: Of the items' choice and order, and of everything random in the search.
+        rows_at_once: How many token rows go through the model together; None for as many as each task finds right.
+    """
+
+    tasks: tuple[Task[Any], ...]
+    limit: int = 24
+    held_out: int = 100
+    seed: int = 0
+    rows_at_once: int | None = None
+
+
+@dataclass(frozen=True)
+class SearchedPlan(Plan):
+    """A search for routes. `SearchedPlan.of` makes one.
+
+    Attributes:
+        analysis: What is asked.
+        subject: Of which model.
+        settings: How.
+        rounds: About how many routes each round scores, by its label.
+        items: For each task the items that the rounds score.
+        held_out: For each task those that only the finalists are scored on.
+        facts: For each task what a report needs to know of `items`.
+        search: And of `held_out`.
+    """
+
+    analysis: SearchAnalysis
+    subject: Subject
+    settings: SearchSettings
+    rounds: dict[str, int]
+    items: Items
+    held_out: Items
+    facts: tuple[TaskFacts, ...]
+    search: SearchFacts
+
+    @classmethod
+    def of(cls, analysis: SearchAnalysis, subject: Subject, settings: SearchSettings) -> SearchedPlan:
+        """Make the items, and set some aside.
+
+        Args:
+            analysis: What to look for.
+            subject: The model, under no hook sets.
+            settings: The tasks, and how many items of each.
+
+        Raises:
+            TaskError: No tasks, a task twice, one whose items are no rows of tokens, one with too few items to hold any
+                out, or one that the model is none for.
+            InputError: There is nothing to look for in this model.
+        """
+        _check(settings)
+        rounds = dict(analysis.schedule(subject.n_layers))
+        if {HELD_OUT, LATENCY} & rounds.keys():
+            raise ValueError(f"no round of a search can be called {HELD_OUT!r} or {LATENCY!r}, got {', '.join(rounds)}")
+        pairs = [_halves(task, subject, settings) for task in settings.tasks]
+        facts, aside = (
+            tuple(task_facts(task, half, subject) for task, half in zip(settings.tasks, halves, strict=True))
+            for halves in zip(*pairs, strict=True)
+        )
+        items, held_out = (tuple(half.items for half in halves) for halves in zip(*pairs, strict=True))
+        search = SearchFacts(aside, int(subject.model.cfg.d_vocab))
+        return cls(analysis, subject, settings, rounds, items, held_out, facts, search)
+
+    def config(self) -> dict[str, Any]:
+        """The analysis, the model, and the tasks with their items."""
+        settings = self.settings
+        aside = [content_digest(items) for items in self.held_out]
+        tasks = [{**task, "held out": each} for task, each in zip(self._asked(), aside, strict=True)]
+        model = {"model": self.subject.weights, "dtype": self.subject.dtype}
+        return {
+            **self.analysis.settings(),
+            **model,
+            "tasks": tasks,
+            "limit": settings.limit,
+            "held_out": settings.held_out,
+            "seed": settings.seed,
+        }
+
+    def made_of(self) -> list[object]:
+        """The analysis and the tasks."""
+        return [self.analysis, *self.settings.tasks]
+
+    def cells(self) -> list[FollowingCell]:
+        """A cell a round, one for the items held out and one for the latencies, each after all before it."""
+        computed_with = versions(plugin_versions(self.made_of()))
+        finalists = 2 * self.subject.n_layers
+        seen, aside = (sum(map(len, items)) for items in (self.items, self.held_out))
+        work = [
+            *((label, routes * seen, partial(self._round, label)) for label, routes in self.rounds.items()),
+            (HELD_OUT, finalists * aside, self._held_out),
+            (LATENCY, finalists * LATENCY_PASSES, self._latency),
+        ]
+        names = [cell_name(place, label) for place, (label, _, _) in enumerate(work)]
+        bases = [digest(self._basis(label), computed_with) for label, _, _ in work]
+        return [
+            FollowingCell(names[place], label, ticks, bases[place], after=tuple(names[:place]), follow=follow)
+            for place, (label, ticks, follow) in enumerate(work)
+        ]
+
+    def account(self) -> Account:
+        """The model and the tasks."""
+        return Account(self.analysis, self._model(), self.facts, tuple(self.details()), self.search)
+
+    def details(self) -> list[tuple[str, str]]:
+        """The model, the tasks, the settings and the rounds."""
+        both = zip(self.facts, self.search.held_out, strict=True)
+        return [
+            *self.subject.details(),
+            *((f"task {f.name}", f"{f.items} items, {held.items} held out; {f.measure}") for f, held in both),
+            *((f"left out of {f.name}", f"too long: {', '.join(f.too_long)}") for f in self.facts if f.too_long),
+            *settings_details(self.analysis),
+            ("rounds", str(len(self.rounds))),
+            ("latency", f"one text of {LATENCY_TOKENS} tokens, {LATENCY_PASSES} passes, on the machine of the run"),
+            ("seed", str(self.settings.seed)),
+        ]
+
+    def forecast(self) -> dict[str, Any]:
+        """Counts, and about how long the rounds take by a measurement of a few seconds of the first one."""
+        first, routes = next(iter(self.rounds)), sum(self.rounds.values())
+        nothing = cast("pd.DataFrame", SEARCH_SCHEMA.empty_table().to_pandas())
+        tree = PrefixTree(self._proposed(first, self._results(nothing)))
+        parts = [Part("", "", items, tree) for items in self.items]
+        costs = [
+            task.cost(self.subject.model, [part], self._rows_at_once(task, part.items))
+            for task, part in zip(self.settings.tasks, parts, strict=True)
+        ]
+        seconds = sum(cost.seconds for cost in costs) * routes / len(tree.routes)
+        return {
+            "rounds": len(self.rounds),
+            "routes, about": routes,
+            "items": {fact.name: fact.items for fact in self.facts},
+            "items held out": {fact.name: fact.items for fact in self.search.held_out},
+            "memory, GB": round(max(cost.memory.whole for cost in costs) / 1e9, 2),
+            "minutes of the rounds, about": round(seconds / 60, 1),
+        }
+
+    def _model(self) -> ModelFacts:
+        n_layers = self.subject.n_layers
+        return ModelFacts(self.subject.name, n_layers, {BASELINE: Route.identity(n_layers)})
+
+    def _asked(self) -> list[dict[str, Any]]:
+        """The tasks with what their items are, but for those held out."""
+        pairs = zip(self.settings.tasks, self.items, strict=True)
+        return [{**task.settings(), "called": str(task), "items": content_digest(items)} for task, items in pairs]
+
+    def _basis(self, label: str) -> dict[str, Any]:
+        """What the records of a cell depend on: of a round nothing that comes after it."""
+        if label not in self.rounds:
+            return {**self.config(), "cell": label}
+        return {
+            **self.analysis.settings_of(label),
+            "round": label,
+            "tasks": self._asked(),
+            "model": self.subject.weights,
+            "dtype": self.subject.dtype,
+            "seed": self.settings.seed,
+        }
+
+    def _results(self, table: pd.DataFrame) -> SearchResults:
+        """What the rounds have measured so far."""
+        return of_table(table, self._model(), self.facts, self.search.vocabulary)
+
+    def _proposed(self, label: str, so_far: SearchResults) -> list[Route]:
+        """What a round scores that none before it has scored."""
+        rng = random.Random(f"{self.analysis.name} {self.settings.seed} {label}")
+        first = [Route.identity(self.subject.n_layers)] if label == next(iter(self.rounds)) else []
+        routes = [*first, *self.analysis.propose(label, so_far, rng)]
+        known = set(so_far.routes.values()) if len(so_far.records) else set[Route]()
+        return [route for route in dict.fromkeys(routes) if route not in known]
+
+    def _round(self, label: str, advance: Advance, table: pd.DataFrame, held: Sequence[Record]) -> Iterable[Record]:
+        routes = self._proposed(label, self._results(table))
+        return self._scored(label, self.items, routes, advance, held)
+
+    def _held_out(self, advance: Advance, table: pd.DataFrame, held: Sequence[Record]) -> Iterable[Record]:
+        finalists = self.analysis.finalists(self._results(table))
+        routes = list(dict.fromkeys([Route.identity(self.subject.n_layers), *finalists]))
+        return self._scored(HELD_OUT, self.held_out, routes, advance, held)
+
+    def _scored(
+        self, label: str, items: Items, routes: Sequence[Route], advance: Advance, held: Sequence[Record]
+    ) -> list[Record]:
+        """Items under routes, by one sweep a batch over all of them."""
+        if not routes:
+            return []
+        tree, asked, found = PrefixTree(routes), {str(route) for route in routes}, list[Record]()
+        for task, own in zip(self.settings.tasks, items, strict=True):
+            known = [each for each in held if each["task"] == str(task) and each["route"] in asked]
+            rows = self._rows_at_once(task, own)
+            found += completed(self.subject.model, task, Part("", "", own, tree), rows, advance, known)
+        return [{**record, "round": label} for record in found]
+
+    def _rows_at_once(self, task: Task[Any], items: Sequence[Rowed]) -> int:
+        return self.settings.rows_at_once or task.rows_at_once(self.subject.model, items)
+
+    def _latency(self, advance: Advance, table: pd.DataFrame, held: Sequence[Record]) -> Iterable[Record]:
+        """Always measured: no other run's would be of this one."""
+        names = cast("list[str]", table.loc[table["round"] == HELD_OUT, "route"].drop_duplicates().tolist())
+        routes = [Route.parse(name, self.subject.n_layers) for name in names]
+        rest = {"logprob": float("nan"), "tokens": 0, "finite": True, "metrics": ""}
+        for route, passes in latencies(self.subject.model, routes).items():
+            for place, milliseconds in enumerate(passes, start=1):
+                where = {"round": LATENCY, "task": LATENCY, "item": f"pass {place}", "route": str(route)}
+                yield {**where, "score": milliseconds, **rest}
+
+
+def _check(settings: SearchSettings) -> None:
+    names = [str(task) for task in settings.tasks]
+    if not names or len(set(names)) != len(names):
+        raise TaskError(f"expected one task or more, each once, got: {', '.join(names) or 'none'}")
+    for task in settings.tasks:
+        if not isinstance(task, RowTask):
+            raise TaskError(
+                f"the task {task} is none to search with: its items are no rows of tokens that all routes run at once"
+            )
+    if settings.limit < 1 or settings.held_out < 1:
+        raise TaskError(f"expected 1 item or more, and 1 held out or more, got {settings.limit}, {settings.held_out}")
+
+
+def _halves(task: Task[Any], subject: Subject, settings: SearchSettings) -> tuple[Selection[Any], Selection[Any]]:
+    """The items of a task: those that the rounds see, and those held out."""
+    chosen = task.select(subject.model, settings.limit + settings.held_out, settings.seed)
+    seen, aside = chosen.items[: settings.limit], chosen.items[settings.limit :]
+    if not aside:
+        raise TaskError(
+            f"the task {task} has {len(chosen.items)} items, and a search needs more than the {settings.limit} that it "
+            "sees (limit): those that are left are held out"
+        )
+    return Selection(seen, chosen.too_long, chosen.too_short), Selection(aside)

@@ -1,0 +1,173 @@
+"""What other runs in the same folder hold of a run's cells, so that only what is new is computed.
+
+Each run folder says in `contents.json` what is in its cells: of each cell the *basis*, a digest of all that its records
+depend on, and of items that are scored digests of their content. Cells with the same basis hold the same; cells of
+items under routes do so for each item of the same name and content, and each route.
+
+Only cells that are whole are read, and they are read only: another process may be writing more of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mechpaint.errors import CellError
+from mechpaint.runs.cells import Cells
+from mechpaint.runs.plans.plan import Cell, ItemsCell
+from mechpaint.statistics.results import Record
+
+CONTENTS = "contents.json"
+"""The file in a run folder that says what its cells hold."""
+
+
+def contents(cells: Sequence[Cell]) -> str:
+    """What `contents.json` says.
+
+    Args:
+        cells: All cells of a run.
+    """
+    items: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        if isinstance(cell, ItemsCell):
+            items.setdefault(cell.basis, {}).update(cell.items)
+    return json.dumps({"cells": {cell.name: cell.basis for cell in cells}, "items": items}, indent=1) + "\n"
+
+
+def item_contents(folder: Path) -> list[Mapping[str, str]]:
+    """For each task of a run, in order, from its items' names to digests of what is in them.
+
+    Args:
+        folder: The run folder, of a `RouteAnalysis`.
+    """
+    by_task: dict[int, Mapping[str, str]] = {}
+    for _, source in _listed(folder / CONTENTS):
+        by_task[int(source.cell.partition("-")[0])] = source.items
+    return [by_task[place] for place in sorted(by_task)]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What other runs hold of a cell.
+
+    Attributes:
+        records: The records.
+        whole: Whether these are all of the cell's.
+        runs: Which runs they are of, such as `painters/ab12…`.
+    """
+
+    records: Sequence[Record] = ()
+    whole: bool = False
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A cell of another run, which need not be there, nor be whole."""
+
+    run: Path
+    cell: str
+    items: Mapping[str, str]
+
+    @property
+    def named(self) -> str:
+        return f"{self.run.parent.name}/{self.run.name}"
+
+
+class Others:
+    """The other runs in a folder.
+
+    Args:
+        folder: The run folder that is left out.
+        schema: The pyarrow schema of the records. Cells of other columns are none that can be used.
+        cells: What is needed.
+    """
+
+    def __init__(self, folder: Path, schema: Any, cells: Sequence[Cell]) -> None:
+        self._schema = schema
+        self._sources: dict[str, list[_Source]] = {cell.basis: [] for cell in cells}
+        self._by_item: dict[str, dict[str, list[_Source]]] = {}
+        for path in sorted(folder.parents[1].glob(f"*/*/{CONTENTS}")):
+            if path.parent != folder:
+                for basis, source in _listed(path):
+                    if basis in self._sources:
+                        self._sources[basis].append(source)
+
+    def held(self, cell: Cell) -> Held:
+        """What they hold of a cell.
+
+        Args:
+            cell: One of those needed.
+        """
+        if isinstance(cell, ItemsCell):
+            return self._rows(cell)
+        for source in self._sources[cell.basis]:
+            table = self._read(source)
+            if table is not None:
+                return Held(table.to_pylist(), True, (source.named,))
+        return Held()
+
+    def _rows(self, cell: ItemsCell) -> Held:
+        found: dict[tuple[str, str], Record] = {}
+        runs: list[str] = []
+        for source in self._with_items(cell):
+            table = self._read(source)
+            if table is None or len(found) == cell.rows:
+                continue
+            before = len(found)
+            same = [name for name, content in cell.items.items() if source.items.get(name) == content]
+            for record in _some(table, same, cell.routes):
+                found.setdefault((record["item"], record["route"]), record)
+            if len(found) > before:
+                runs.append(source.named)
+        return Held(list(found.values()), len(found) == cell.rows, tuple(dict.fromkeys(runs)))
+
+    def _with_items(self, cell: ItemsCell) -> list[_Source]:
+        """The cells of others that have items of this one."""
+        by_item = self._by_item.get(cell.basis)
+        if by_item is None:
+            by_item = self._by_item[cell.basis] = self._indexed(cell.basis)
+        return list({id(source): source for name in cell.items for source in by_item.get(name, ())}.values())
+
+    def _indexed(self, basis: str) -> dict[str, list[_Source]]:
+        """The cells of others by the names of their items."""
+        found: dict[str, list[_Source]] = {}
+        for source in self._sources[basis]:
+            table = self._read(source)
+            for name in () if table is None else table["item"].unique().to_pylist():
+                found.setdefault(name, []).append(source)
+        return found
+
+    def _read(self, source: _Source) -> Any | None:
+        try:
+            return Cells(source.run, self._schema).read(source.cell)
+        except CellError:  # not there yet, or damaged: its own run tells of it
+            return None
+
+
+def _some(table: Any, items: Sequence[str], routes: Sequence[str]) -> list[Record]:
+    """The rows of some items under some routes."""
+    compute = cast(Any, pc)
+    wanted = compute.and_(*(_among(table[name], values) for name, values in (("item", items), ("route", routes))))
+    return table.filter(wanted).to_pylist()
+
+
+def _among(column: Any, values: Sequence[str]) -> Any:
+    return cast(Any, pc).is_in(column, value_set=cast(Any, pa).array(list(values), pa.string()))
+
+
+def _listed(path: Path) -> Iterator[tuple[str, _Source]]:
+    """The cells that a file of contents names, by their bases; none where it cannot be read."""
+    try:
+        told: Any = json.loads(path.read_text(encoding="utf-8"))
+        cells, items = dict(told["cells"]), dict(told["items"])
+        for name, basis in cells.items():
+            yield str(basis), _Source(path.parent, str(name), dict(items.get(basis, {})))
+    except (OSError, ValueError, TypeError, KeyError):
+        return

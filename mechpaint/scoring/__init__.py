@@ -1,0 +1,1 @@
+"""From items to records: encode, batch, score under many routes."""

@@ -1,0 +1,1 @@
+"""From records to claims: metrics, bootstrap intervals, random effects, many comparisons."""

@@ -1,0 +1,288 @@
+"""Scores as the painters' paper shows them: chance is 0, the full model 1; with paired bootstrap intervals.
+
+The items of a task are resampled, the same for every route, so that differences between routes are paired. The task's
+own metric makes a score of each resample. Hook sets that are draws of many (`random_effects.Drawn`), such as random
+orders, are resampled too, the same for every task. NaN propagates: it is never averaged away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mechpaint.statistics.metrics import Metric
+from mechpaint.statistics.random_effects import Drawn, weights
+from mechpaint.statistics.results import Results, TaskFacts
+
+RESAMPLES = 1000
+HookSets: TypeAlias = "Sequence[str] | Drawn"
+"""Labels of hook sets, of which a mean is taken. Those of `Drawn` are resampled, others are all that there are."""
+CENTRAL = (2.5, 97.5)
+"""The percentiles between which 95 % of the resamples are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95 % bootstrap interval.
+
+    Args:
+        value: What was measured.
+        low: The interval's lower end, the 2.5th percentile of the resamples.
+        high: Its upper end, the 97.5th.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """The value, and the interval in brackets, each number as `spec` says; by default with three decimals."""
+        value, low, high = (format(number, spec or ".3f") for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
+
+class Scores:
+    """Normalised scores of every task and route, and their bootstrap resamples.
+
+    Args:
+        results: What was measured; its routes must include `"baseline"`.
+        seed: Of the resampling.
+
+    Attributes:
+        tasks: The tasks on which the full model does better than chance, in 97.5 % of the resamples or more, so that
+            the scale has two ends. The few resamples in which it does not are replaced by others of the same task.
+        unusable: The other tasks, which no median includes.
+        draws: `[1 + resamples, task, route]`: the scores themselves first, then those of each resample.
+    """
+
+    draws: Float[np.ndarray, "draw task route"]
+
+    def __init__(self, results: Results, seed: int = 0) -> None:
+        self._results = results
+        self._column = {label: str(route) for label, route in results.routes.items()}
+        self.routes = list(dict.fromkeys(self._column.values()))
+        self._index = {route: i for i, route in enumerate(self.routes)}
+        self._seed = seed
+        rng = np.random.default_rng(seed)
+        self._measured = {task.name: _Measured(results.records, task, self.routes, rng) for task in results.tasks}
+        self.raw = {name: measured.scores for name, measured in self._measured.items()}
+        full = self._index[self._column["baseline"]]
+        gap = {t.name: self.raw[t.name][:, full] - t.chance for t in results.tasks}
+        self.tasks = [t for t in results.tasks if _better_than_chance(gap[t.name])]
+        self.unusable = [t for t in results.tasks if t not in self.tasks]
+        scaled: list[np.ndarray] = []
+        for t in self.tasks:
+            drawn = _with_scale(gap[t.name], rng)
+            scaled.append((self.raw[t.name][drawn] - t.chance) / gap[t.name][drawn, None])
+        empty = np.empty((1 + RESAMPLES, 0, len(self.routes)))
+        self.draws = np.stack(scaled, axis=1) if scaled else empty
+
+    def score(self, task: str, label: str) -> Estimate:
+        """A task's own score under one hook set, not normalised.
+
+        Args:
+            task: The task's name.
+            label: The hook set's label, or `"baseline"`.
+        """
+        return estimate(self._raw(task, label))
+
+    def error(self, task: str, label: str) -> float:
+        """The standard error of the same: the standard deviation of the resamples.
+
+        Args:
+            task: The task's name.
+            label: The hook set's label, or `"baseline"`.
+        """
+        return float(self._raw(task, label)[1:].std())
+
+    def of_task(self, task: str, labels: HookSets) -> Float[np.ndarray, " draw"]:
+        """Draws of a task's normalised score, averaged over hook sets.
+
+        Args:
+            task: The name of one of `tasks`.
+            labels: The hook sets.
+        """
+        at = [t.name for t in self.tasks].index(task)
+        return self._average(self.draws[:, [at]], labels)[:, 0]
+
+    def median(self, labels: HookSets) -> Float[np.ndarray, " draw"]:
+        """Draws of the median over tasks of the normalised score, averaged over hook sets first.
+
+        Args:
+            labels: The hook sets.
+        """
+        if not self.tasks:
+            return np.full(1 + RESAMPLES, np.nan)
+        return np.median(self._average(self.draws, labels), axis=1)
+
+    def by_item(self, task: str, labels: Sequence[str]) -> Float[np.ndarray, "item label"]:
+        """Every item's score on the task's normalised scale, whose ends are taken as they were measured.
+
+        Args:
+            task: The name of one of `tasks`.
+            labels: The hook sets' labels.
+        """
+        (facts,) = (t for t in self.tasks if t.name == task)
+        gap = self._raw(task, "baseline")[0] - facts.chance
+        return (self._measured[task].items[:, self._columns(labels)] - facts.chance) / gap
+
+    def perplexity(self, task: str, label: str) -> Float[np.ndarray, " draw"]:
+        """Draws of exp of the mean negative log-probability of the right answers' tokens. NaN where a task has none.
+
+        Args:
+            task: The task's name.
+            label: The hook set's label, or `"baseline"`.
+        """
+        return self._measured[task].perplexities[:, self._index[self._column[label]]]
+
+    def has_perplexity(self, task: str) -> bool:
+        """Whether a task has log-probabilities.
+
+        Args:
+            task: The task's name.
+        """
+        return self._measured[task].tokens
+
+    def not_finite(self) -> int:
+        """How many items gave log-probabilities that are not numbers, over all tasks and routes."""
+        finite = cast(Any, self._results.records["finite"])
+        return int((~finite.astype(bool)).sum())
+
+    def _columns(self, labels: Sequence[str]) -> list[int]:
+        return [self._index[self._column[label]] for label in labels]
+
+    def _raw(self, task: str, label: str) -> Float[np.ndarray, " draw"]:
+        return self.raw[task][:, self._index[self._column[label]]]
+
+    def _average(
+        self, draws: Float[np.ndarray, "draw task route"], hook_sets: HookSets
+    ) -> Float[np.ndarray, "draw task"]:
+        """Over hook sets. As many drawn ones get the same weights whenever this is asked."""
+        if not isinstance(hook_sets, Drawn):
+            return draws[:, :, self._columns(hook_sets)].mean(axis=-1)
+        members = len(hook_sets.labels)
+        each = weights(members, RESAMPLES, np.random.default_rng([self._seed, members]))
+        return np.einsum("dtm,dm->dt", draws[:, :, self._columns(hook_sets.labels)], each)
+
+
+def resampled(
+    metric: Metric, names: Sequence[str], scores: Float[np.ndarray, "item route"], rng: np.random.Generator
+) -> Float[np.ndarray, "draw route"]:
+    """A metric of all items first, then of each bootstrap resample of them, the same resamples for every route.
+
+    Args:
+        metric: The metric.
+        names: What the items are called.
+        scores: Their scores under each route.
+        rng: What draws the resamples.
+    """
+    return _of_counts(metric, names, scores, _counts(len(names), rng))
+
+
+def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
+    """The first draw as the value, and the central 95 % of the others.
+
+    Args:
+        draws: The score itself, then its resamples.
+    """
+    with np.errstate(invalid="ignore"):  # between infinite values there is no number
+        low, high = np.percentile(draws[1:], CENTRAL)
+    return Estimate(float(draws[0]), float(low), float(high))
+
+
+def verdict(difference: Estimate) -> str:
+    """What a difference that a claim says is positive tells: it held, it did not, or the data cannot tell.
+
+    Args:
+        difference: What should be above 0.
+
+    Returns:
+        `"held"`, `"not held"` or `"undecided"`, which is where the interval has 0 in it.
+    """
+    if difference.low > 0:
+        return "held"
+    if difference.high < 0:
+        return "not held"
+    return "undecided"
+
+
+def combine(draws: Sequence[Float[np.ndarray, " draw"]], how: Callable[..., np.ndarray]) -> Float[np.ndarray, " draw"]:
+    """Draw by draw, one number of several quantities.
+
+    Args:
+        draws: The quantities.
+        how: Such as `np.mean`; it is given an array `[quantity, draw]` and `axis=0`.
+    """
+    return how(np.stack(list(draws)), axis=0)
+
+
+class _Measured:
+    """One task's items and their resamples.
+
+    Args:
+        records: Of all tasks.
+        task: Which.
+        routes: The order of the columns.
+        rng: What draws the resamples.
+
+    Attributes:
+        items: The items' scores.
+        scores: The task's score of all items first, then of each resample.
+        tokens: Whether it has log-probabilities.
+        perplexities: Draws of the perplexity of the right answers' tokens, of the same resamples.
+    """
+
+    items: Float[np.ndarray, "item route"]
+    scores: Float[np.ndarray, "draw route"]
+    perplexities: Float[np.ndarray, "draw route"]
+
+    def __init__(self, records: Any, task: TaskFacts, routes: list[str], rng: np.random.Generator) -> None:
+        own = records[records["task"] == task.name]
+        wide = own.pivot(index="item", columns="route", values=["score", "logprob", "tokens"]).sort_index()
+        self.items, logprobs, tokens = (
+            wide[column][routes].to_numpy(dtype=float) for column in ("score", "logprob", "tokens")
+        )
+        counts = _counts(len(wide), rng)
+        self.scores = _of_counts(task.metric, [str(name) for name in wide.index], self.items, counts)
+        self.tokens = bool((tokens > 0).any())
+        self.perplexities = np.full(self.scores.shape, np.nan)
+        if self.tokens:
+            every = np.concatenate([np.ones((1, len(wide))), counts])
+            with np.errstate(all="ignore"):  # what is no number, or beyond all numbers, is shown as such
+                self.perplexities = np.exp(-(every @ logprobs) / (every @ tokens))
+
+
+def _counts(items: int, rng: np.random.Generator) -> Float[np.ndarray, "resample item"]:
+    """How often each resample has each item."""
+    return rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(float)
+
+
+def _of_counts(
+    metric: Metric,
+    names: Sequence[str],
+    scores: Float[np.ndarray, "item route"],
+    counts: Float[np.ndarray, "resample item"],
+) -> Float[np.ndarray, "draw route"]:
+    return np.concatenate([metric(names, scores)[None], metric.resampled(names, scores, counts)])
+
+
+def _better_than_chance(gap: Float[np.ndarray, " draw"]) -> bool:
+    return bool(gap[0] > 0 and np.percentile(gap[1:], CENTRAL[0]) > 0)
+
+
+def _with_scale(gap: Float[np.ndarray, " draw"], rng: np.random.Generator) -> Int[np.ndarray, " draw"]:
+    """Which draw stands for each: another resample for those in which the full model is no better than chance.
+
+    Their scores would be divided by nothing, or change sides. What is no number stays.
+    """
+    stands = np.arange(len(gap))
+    without = np.flatnonzero(gap <= 0)
+    stands[without] = rng.choice(np.flatnonzero(~(gap[1:] <= 0)) + 1, size=len(without))
+    return stands

@@ -1,0 +1,62 @@
+"""`arithmetic`: sums, after a few examples."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.errors import TaskError
+from mechpaint.scoring.encoding import encode
+from mechpaint.tasks.task import CausalTask, Item, Outcome
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class Arithmetic(CausalTask):
+    """Does the model write the sum of two numbers? Every token of the answer must be its first guess.
+
+    Args:
+        shots: How many solved sums come first.
+        largest: The largest summand.
+        count: How many items there are.
+    """
+
+    name: ClassVar[str] = "arithmetic"
+    measure: ClassVar[str] = "exact match"
+    shots: int = 4
+    largest: int = 9
+    count: int = 500
+
+    def __post_init__(self) -> None:
+        if self.shots < 0 or self.largest < 1 or self.count < 1:
+            raise TaskError(f"arithmetic needs shots >= 0, largest >= 1 and count >= 1, got {self}")
+
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
+        """Random sums; the one that is asked is not among the examples."""
+        for i in range(self.count):
+            a, b = self._pair(rng)
+            shots: list[tuple[int, int]] = []
+            while len(shots) < self.shots:
+                pair = self._pair(rng)
+                if set(pair) != {a, b} or self.largest == 1:
+                    shots.append(pair)
+            examples = "".join(f"{x}+{y}={x + y}\n" for x, y in shots)
+            prompt, choices = encode(model, "the task arithmetic", f"{examples}{a}+{b}=", [f"{a + b}\n"])
+            yield Item(f"{i} {a}+{b}={a + b}", prompt, choices)
+
+    def _pair(self, rng: random.Random) -> tuple[int, int]:
+        return rng.randint(1, self.largest), rng.randint(1, self.largest)
+
+    def score(self, item: Item, outcome: Outcome) -> float:
+        """1 if every token of the sum, and the end of the line, was the model's first guess."""
+        return float(all(outcome.greedy[item.answer]))
+
+    def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
+        """Of always giving the most frequent answer."""
+        answers = Counter(item.choices[item.answer] for item in items)
+        return answers.most_common(1)[0][1] / len(items)

@@ -1,0 +1,198 @@
+"""`glue`: a classification head trained along each route, as "Layers as Painters" does for GLUE."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mechpaint.errors import TaskError
+from mechpaint.finetuning.training_loop import FineTuning
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.tasks.task import Part, Task
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.finetuning.benchmarks import Example, Labelled
+    from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.cost import Cost
+    from mechpaint.statistics.metrics import Metric
+    from mechpaint.statistics.results import Advance, Record
+
+_ROUTES_A_PART = 8
+
+
+@dataclass(frozen=True)
+class Glue(Task["Example"]):
+    """What can the model be taught to classify along a route? GLUE's tasks, or data of one's own.
+
+    GLUE is arXiv 1804.07461; each of its tasks is scored by its own metric. Every route is trained from the same
+    weights. Items are the validation examples; an item's score is the class, or the value, that the trained model
+    gives it.
+
+    Args:
+        benchmark: One of GLUE's tasks, such as `"rte"`; empty for data of one's own.
+        train: A file, or the name of a data set on the hub; None for GLUE's own on the hub.
+        validation: The same to validate on. Without it a data set's own validation split, or a part of the file.
+        held_out: The share of a file that is split which becomes the validation set.
+        split: The seed of that split.
+        training: How to train.
+    """
+
+    name: ClassVar[str] = "glue"
+    measure: ClassVar[str] = "the benchmark's own metric"
+    benchmark: str = ""
+    train: str | None = None
+    validation: str | None = None
+    held_out: float = 0.25
+    split: int = 0
+    training: FineTuning = field(default_factory=FineTuning)
+
+    @cached_property
+    def data(self) -> Labelled:
+        """The examples. They are read once.
+
+        Raises:
+            FineTuningError: They cannot be read, or are not as described.
+        """
+        from mechpaint.finetuning.datasets import labelled
+
+        return labelled(self.benchmark, self.train, self.validation, self.held_out, self.split)
+
+    @classmethod
+    def from_argument(cls, argument: str | None) -> Glue:
+        """`glue:rte`, or `glue:rte,train=FILE,validation=FILE,learns=head,epochs=3`: a benchmark, then settings.
+
+        The settings are the fields of this class and of `FineTuning`.
+        """
+        own: dict[str, Any] = {}
+        training: dict[str, Any] = {}
+        for place, part in enumerate((argument or "").split(",")):
+            key, equals, value = part.partition("=")
+            if not equals and place == 0:
+                own["benchmark"] = part.strip()
+            elif equals and key.strip() in _OWN:
+                own[key.strip()] = _value(key.strip(), value.strip(), _OWN)
+            elif equals and key.strip() in _TRAINING:
+                training[key.strip()] = _value(key.strip(), value.strip(), _TRAINING)
+            else:
+                raise TaskError(
+                    f"cannot read {part!r} in the task 'glue:{argument}': expected a benchmark, then settings with "
+                    f"commas between them, name=value; the names are {', '.join((*_OWN, *_TRAINING))}"
+                )
+        return cls(**own, training=FineTuning(**training))
+
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Example]:
+        """The validation examples, in random order."""
+        yield from rng.sample(self.data.validation, len(self.data.validation))
+
+    def check(self, model: TransformerBridge) -> None:
+        """Refuse models that cannot get a head, or that have no tokenizer."""
+        from mechpaint.finetuning.model_copies import require_classifier
+
+        require_classifier(model)
+
+    def measured(self) -> str:
+        """The metric that the benchmark is usually known by."""
+        return self.data.benchmark.metrics[0]
+
+    def metric(self, items: Sequence[Example]) -> Metric:
+        """The benchmark's."""
+        return self.data.benchmark.metric(items)
+
+    def chance(self, model: TransformerBridge, items: Sequence[Example]) -> float:
+        """Of always giving the class that is most frequent in training; 0 for correlations."""
+        import numpy as np
+
+        most = Counter(example.label for example in self.data.train).most_common(1)[0][0]
+        return float(self.metric(items)([item.name for item in items], np.full((len(items), 1), most))[0])
+
+    def parts(self, items: Sequence[Example], tree: PrefixTree) -> list[Part[Example]]:
+        """All items along one route, or along several where the body is frozen, whose work they share."""
+        size = _ROUTES_A_PART if self.training.learns == "head" else 1
+        groups = [tree.routes[i : i + size] for i in range(0, len(tree.routes), size)]
+        return [
+            Part(f"routes-{i:04d}", f"fine-tuning along {', '.join(map(str, group))}", tuple(items), PrefixTree(group))
+            for i, group in enumerate(groups)
+        ]
+
+    def records(
+        self, model: TransformerBridge, items: Sequence[Example], tree: PrefixTree, rows_at_once: int, advance: Advance
+    ) -> Iterator[Record]:
+        """Train along each route, then ask."""
+        from mechpaint.finetuning.classification import finetune_routes
+
+        data = dataclasses.replace(self.data, validation=tuple(items))
+        trained = self.training.passes * len(data.train) * len(tree.routes)
+        tick = _in_proportion(advance, trained, len(items) * len(tree.routes))
+        for tuned in finetune_routes(model, data, tree.routes, self.training, tick):
+            for item, predicted in zip(items, tuned.predicted, strict=True):
+                yield {
+                    "task": str(self),
+                    "item": item.name,
+                    "route": str(tuned.route),
+                    "score": predicted,
+                    "logprob": math.nan,
+                    "tokens": 0,
+                    "finite": math.isfinite(predicted),
+                    "metrics": "",
+                }
+
+    def cost(
+        self, model: TransformerBridge, parts: Sequence[Part[Example]], rows_at_once: int, on: Roofline | None = None
+    ) -> Cost:
+        """Of an update, timed once and scaled up."""
+        from mechpaint.finetuning.cost import of_training
+        from mechpaint.planning.accelerators import require_here
+
+        require_here(self, on)
+        data = dataclasses.replace(self.data, validation=parts[0].items)
+        return of_training(model, data, [part.tree for part in parts], self.training)
+
+    def settings(self) -> dict[str, object]:
+        """Its fields, and a digest of the training examples: a file may have changed."""
+        digest = hashlib.sha256(repr(self.data.train).encode()).hexdigest()[:16]
+        return {**super().settings(), "examples": digest}
+
+    def __str__(self) -> str:
+        name = self.benchmark or str(self.train)
+        return f"{self.name}:{name}" + (" (frozen body)" if self.training.learns == "head" else "")
+
+
+_OWN: dict[str, type] = {"train": str, "validation": str, "held_out": float, "split": int}
+_TRAINING: dict[str, type] = {
+    "learns": str,
+    "epochs": int,
+    "batch": int,
+    "lr": float,
+    "warmup": float,
+    "weight_decay": float,
+    "max_length": int,
+    "seed": int,
+}
+
+
+def _value(key: str, value: str, kinds: dict[str, type]) -> Any:
+    try:
+        return kinds[key](value)
+    except ValueError:
+        raise TaskError(f"{key} of the task glue is a {kinds[key].__name__}, got {value!r}") from None
+
+
+def _in_proportion(advance: Advance, work: int, ticks: int) -> Callable[[int], None]:
+    """Advances by so many ticks in the course of some work."""
+    done = 0
+
+    def tick(more: int) -> None:
+        nonlocal done
+        before, done = done, done + more
+        advance(ticks * done // work - ticks * before // work)
+
+    return tick

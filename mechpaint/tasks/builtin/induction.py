@@ -1,0 +1,56 @@
+"""`induction`: random tokens, then the same again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.errors import TaskError
+from mechpaint.scoring.encoding import begin
+from mechpaint.tasks.task import CausalTask, Item, Outcome
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class Induction(CausalTask):
+    """How well does the model go on with a sequence of random tokens that it has seen once before?
+
+    Needs no tokenizer. The first token of the repetition cannot be foreseen, so the last `scored` are asked for.
+
+    Args:
+        length: How many random tokens are repeated.
+        scored: How many tokens at the end of the repetition are scored.
+        count: How many items there are.
+    """
+
+    name: ClassVar[str] = "induction"
+    measure: ClassVar[str] = "accuracy per token"
+    length: int = 16
+    scored: int = 8
+    count: int = 500
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scored < self.length or self.count < 1:
+            raise TaskError(f"induction needs 1 <= scored < length and count >= 1, got {self}")
+
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
+        """Items of tokens drawn evenly from the vocabulary, special tokens left out, none twice."""
+        special = set(model.tokenizer.all_special_ids) if model.tokenizer is not None else set[int]()
+        vocabulary = int(model.cfg.d_vocab)
+        for i in range(self.count):
+            drawn = [t for t in rng.sample(range(vocabulary), self.length + len(special)) if t not in special]
+            once = tuple(drawn[: self.length])
+            prompt = (*begin(model), *once, *once[: -self.scored])
+            yield Item(f"sequence {i}", prompt, (once[-self.scored :],))
+
+    def score(self, item: Item, outcome: Outcome) -> float:
+        """The share of the scored tokens that were the model's first guess."""
+        return sum(outcome.greedy[0]) / len(outcome.greedy[0])
+
+    def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
+        """Of naming one of the sequence's tokens at random."""
+        return 1 / self.length

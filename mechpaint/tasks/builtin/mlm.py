@@ -1,0 +1,196 @@
+"""`mlm`: which tokens are masked? Masked language modelling, as BERT was trained (Devlin et al. 2018, §3.1)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mechpaint.data import english_paragraphs, read_texts
+from mechpaint.errors import TaskError
+from mechpaint.models.loading import require_tokenizer
+from mechpaint.scoring.encoding import within_context
+from mechpaint.scoring.items import Outcome, Place
+from mechpaint.tasks.compatibility import require_masked
+from mechpaint.tasks.task import PlaceTask, Selection
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.statistics.metrics import Metric
+
+_LEAST_KNOWN = 0.9
+_FEWEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A text some of whose tokens are masked.
+
+    Args:
+        name: What it is called in the results; unique within its task.
+        tokens: Token ids, special tokens included, the mask at each of `positions`.
+        positions: Which are masked, at least one.
+        targets: The tokens that stood there.
+    """
+
+    name: str
+    tokens: tuple[int, ...]
+    positions: tuple[int, ...]
+    targets: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.positions or len(self.positions) != len(self.targets):
+            raise TaskError(
+                f"item {self.name!r} has {len(self.positions)} masked positions and {len(self.targets)} targets: "
+                "expected as many, and one or more"
+            )
+
+    @property
+    def answer(self) -> int:
+        """The first of its answers, which is the only one."""
+        return 0
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """The tokens."""
+        return (self.tokens,)
+
+    def places(self) -> tuple[tuple[Place, ...], ...]:
+        """The masked positions themselves."""
+        return (tuple(Place(0, at, token) for at, token in zip(self.positions, self.targets, strict=True)),)
+
+
+@dataclass(frozen=True)
+class MaskedTokens(PlaceTask[Masked]):
+    """Which tokens are masked? The share that is the first guess of an encoder with a masked-language-model head.
+
+    Each row of the source is an item; rows of fewer than four tokens, and those longer than the model's context, are
+    left out and counted. The mask stands at every chosen place, and all of an item's places are asked at
+    once. Special and unknown tokens are never chosen.
+
+    Args:
+        source: A file (of a text each line is a row) or a data set on the hub, as `reading.parse_source` has them; of
+            long ones the first two million characters. By default the paragraphs of the English reference text that
+            comes with Python (`pydoc_data.topics`).
+        column: The column with the text; by default `text`, or the first one with strings. On the command line
+            `mlm:SOURCE#COLUMN`.
+        share: What share of an item's tokens is masked, at least one.
+    """
+
+    name: ClassVar[str] = "mlm"
+    measure: ClassVar[str] = "accuracy per masked token"
+    source: str | None = None
+    column: str | None = None
+    share: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise TaskError(f"mlm masks a share of the tokens between 0 and 1, got {self.share}")
+
+    @classmethod
+    def from_argument(cls, argument: str | None) -> MaskedTokens:
+        """`mlm:SOURCE` or `mlm:SOURCE#COLUMN`."""
+        source, _, column = (argument or "").partition("#")
+        return cls(source or None, column or None)
+
+    def check(self, model: TransformerBridge) -> None:
+        """Refuse models that do not say which tokens are masked."""
+        require_tokenizer(model, "the task mlm")
+        require_masked(model, "the task mlm")
+
+    def fits(self, model: TransformerBridge, item: Masked) -> bool:
+        """Whether it is no longer than the model's context."""
+        return within_context(model, item)
+
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Masked]:
+        """The rows in random order, masked at random."""
+        tokenizer: Any = require_tokenizer(model, "the task mlm")
+        rows = list(enumerate(self._tokenized(tokenizer), start=1))
+        rng.shuffle(rows)
+        special = set(tokenizer.all_special_ids)
+        for number, tokens in rows:
+            ordinary = _ordinary(tokens, special)
+            if len(ordinary) < _FEWEST:
+                continue
+            chosen = sorted(rng.sample(ordinary, max(1, round(self.share * len(ordinary)))))
+            masked = list(tokens)
+            for position in chosen:
+                masked[position] = int(tokenizer.mask_token_id)
+            yield Masked(f"row {number}", tuple(masked), tuple(chosen), tuple(tokens[i] for i in chosen))
+
+    def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Masked]:
+        """As other tasks, with the names of all rows of fewer than four tokens.
+
+        Args:
+            model: Whose tokens they are made of.
+            limit: How many at most; None for all.
+            seed: Of their choice and order.
+
+        Raises:
+            TaskError: There are none, the limit is not positive, or the model is none for this task.
+            LoadError: The model has no tokenizer.
+        """
+        selection = super().select(model, limit, seed)
+        tokenizer: Any = require_tokenizer(model, "the task mlm")
+        special = set(tokenizer.all_special_ids)
+        rows = enumerate(self._tokenized(tokenizer), start=1)
+        short = (f"row {number}" for number, tokens in rows if len(_ordinary(tokens, special)) < _FEWEST)
+        return replace(selection, too_short=tuple(short))
+
+    def _tokenized(self, tokenizer: Any) -> list[list[int]]:
+        """The rows.
+
+        Raises:
+            TaskError: The tokenizer knows little of their text: it is in no language of this model.
+        """
+        texts = self._texts()
+        ids: list[list[int]] = tokenizer(texts, verbose=False)["input_ids"] if texts else []
+        if tokenizer.is_fast and texts:
+            known = _known(tokenizer, texts)
+            if known < _LEAST_KNOWN:
+                raise TaskError(
+                    f"the tokenizer of this model knows {known:.0%} of the characters of {self}: give it text of the "
+                    "kind that it was trained on, --task mlm:FILE"
+                )
+        return ids
+
+    def _texts(self) -> list[str]:
+        return english_paragraphs() if self.source is None else list(read_texts(self.source, self.column))
+
+    def score(self, item: Masked, outcome: Outcome) -> float:
+        """The share of the masked tokens that were the model's first guess."""
+        return sum(outcome.greedy[0]) / len(outcome.greedy[0])
+
+    def metric(self, items: Sequence[Masked]) -> Metric:
+        """The mean over tokens: longer items have more."""
+        from mechpaint.statistics.metrics import WeightedMean
+
+        return WeightedMean({item.name: float(len(item.targets)) for item in items})
+
+    def chance(self, model: TransformerBridge, items: Sequence[Masked]) -> float:
+        """Of always naming the most frequent of the masked tokens."""
+        counts = Counter(token for item in items for token in item.targets)
+        return counts.most_common(1)[0][1] / counts.total()
+
+    def __str__(self) -> str:
+        source = self.name if self.source is None else f"{self.name}:{self.source}"
+        return source if self.column is None else f"{source}#{self.column}"
+
+
+def _ordinary(tokens: list[int], special: set[int]) -> list[int]:
+    """Where no special token is."""
+    return [i for i, token in enumerate(tokens) if token not in special]
+
+
+def _known(tokenizer: Any, texts: list[str]) -> float:
+    """What share of the characters, blanks aside, is in known tokens. A tokenizer may also leave characters out."""
+    found = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    known = sum(
+        end - start
+        for ids, offsets in zip(found["input_ids"], found["offset_mapping"], strict=True)
+        for token, (start, end) in zip(ids, offsets, strict=True)
+        if token != tokenizer.unk_token_id
+    )
+    return known / max(1, sum(not character.isspace() for text in texts for character in text))

@@ -1,0 +1,63 @@
+"""`text`: how well does the model foresee a text? Perplexity."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mechpaint.data import read_text
+from mechpaint.errors import TaskError
+from mechpaint.scoring.encoding import windows
+from mechpaint.tasks.task import CausalTask, Item, Outcome
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class Text(CausalTask):
+    """The log-probability of a text's own tokens, given those before them.
+
+    Args:
+        source: A file or a data set on the hub, as `reading.parse_source` has them, with the text in the column `text`
+            or the first one with strings; of long ones the first two million characters. By default the English
+            reference text that comes with Python (`pydoc_data.topics`).
+        window: How many tokens an item has.
+        scored: How many at its end are scored.
+    """
+
+    name: ClassVar[str] = "text"
+    measure: ClassVar[str] = "log-probability, nats per token"
+    source: str | None = None
+    window: int = 48
+    scored: int = 8
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scored < self.window:
+            raise TaskError(f"text needs 1 <= scored < window, got scored={self.scored}, window={self.window}")
+
+    @classmethod
+    def from_argument(cls, argument: str | None) -> Text:
+        """`text:SOURCE`."""
+        return cls(argument)
+
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
+        """Windows of the text that do not overlap, in random order."""
+        found = list(windows(model, read_text(self.source), self.window, f"the task {self}").items())
+        rng.shuffle(found)
+        for first, window in found:
+            yield Item(f"token {first}", window[: -self.scored], (window[-self.scored :],))
+
+    def score(self, item: Item, outcome: Outcome) -> float:
+        """The mean log-probability of the scored tokens. Perplexity is exp(-score)."""
+        return outcome.logprobs[0] / len(item.choices[0])
+
+    def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
+        """Of guessing evenly over the vocabulary."""
+        return -math.log(int(model.cfg.d_vocab))
+
+    def __str__(self) -> str:
+        return self.name if self.source is None else f"{self.name}:{self.source}"

@@ -1,0 +1,111 @@
+"""What a task's score is where the model guesses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from mechpaint.statistics.metrics import F1, Matthews, Metric
+from mechpaint.tasks.lm_eval.documents import Document
+from mechpaint.tasks.lm_eval.generation import Prompt
+from mechpaint.tasks.lm_eval.metrics import Measure
+from mechpaint.tasks.lm_eval.results import judge, judge_written
+
+_UNLIKELY = -1e4
+_RIGHT_OR_NOT = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
+"""Metrics of choices that lm-eval makes by itself: whether the chosen one is right."""
+
+
+def values_where_guessed(task: Any, measure: Measure, documents: Sequence[Document], words: int) -> Mapping[str, Any]:
+    """The metric of each document by its name, where all tokens are equally likely.
+
+    Args:
+        task: lm-eval's task.
+        measure: The metric.
+        documents: What is asked.
+        words: How many tokens the model knows.
+    """
+    return {
+        document.name: measure.value(judge(task, document, _evenly(task, document, words))) for document in documents
+    }
+
+
+def values_where_silent(task: Any, measure: Measure, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+    """The metric of each document by its name, where nothing is written.
+
+    Args:
+        task: lm-eval's task.
+        measure: The metric.
+        prompts: What is asked.
+    """
+    return {prompt.name: measure.value(judge_written(task, prompt, ("",) * prompt.repeats)) for prompt in prompts}
+
+
+def chance_of_silence(task: Any, measure: Measure, metric: Metric, prompts: Sequence[Prompt]) -> float:
+    """The score of writing nothing.
+
+    Args:
+        task: lm-eval's task.
+        measure: The metric that the task is scored by.
+        metric: How the task's score comes from its documents'.
+        prompts: What is asked.
+    """
+    values = values_where_silent(task, measure, prompts)
+    return _of(metric, prompts, [measure.reading.score(values[prompt.name]) for prompt in prompts])
+
+
+def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Document], words: int) -> float:
+    """The score of guessing.
+
+    Of choices one is taken at random. Where all documents have the same choices, such as yes and no, it is what always
+    taking one of them gives, if that is better: the paper's scale begins with random or majority guessing. Where there
+    is nothing to choose from, all tokens are equally likely.
+
+    Args:
+        task: lm-eval's task.
+        measure: The metric that the task is scored by.
+        metric: How the task's score comes from its documents'.
+        documents: What is asked.
+        words: How many tokens the model knows.
+    """
+    if isinstance(metric, Matthews):
+        return 0.0
+    if task.OUTPUT_TYPE != "multiple_choice":
+        guessed = values_where_guessed(task, measure, documents, words)
+        return _of(metric, documents, [measure.reading.score(guessed[document.name]) for document in documents])
+    choices = [_choices(task, document) for document in documents]
+    scores = [[_taken(task, measure, d, i, n) for i in range(n)] for d, n in zip(documents, choices, strict=True)]
+    always = [_of(metric, documents, list(column)) for column in zip(*scores, strict=True)] if _alike(documents) else []
+    if isinstance(metric, F1):  # a mean of classes is none
+        return max(always, default=0.0)
+    return max([_of(metric, documents, [sum(row) / len(row) for row in scores]), *always])
+
+
+def _of(metric: Metric, documents: Sequence[Document | Prompt], scores: Sequence[float]) -> float:
+    return float(metric([document.name for document in documents], np.array(scores, dtype=float)[:, None])[0])
+
+
+def _evenly(task: Any, document: Document, words: int) -> list[Any]:
+    logprobs = [-math.log(words) * sum(len(w.after) for w in request.windows) for request in document.requests]
+    return logprobs if task.OUTPUT_TYPE == "loglikelihood_rolling" else [(value, False) for value in logprobs]
+
+
+def _choices(task: Any, document: Document) -> int:
+    """How many choices it has: for mutual information lm-eval asks each a second time, without the question."""
+    return len(document.requests) // (2 if "acc_mutual_info" in task.aggregation() else 1)
+
+
+def _alike(documents: Sequence[Document]) -> bool:
+    """Whether all documents have the same choices."""
+    return len({tuple(r.windows[0].after for r in document.requests) for document in documents}) == 1
+
+
+def _taken(task: Any, measure: Measure, document: Document, taken: int, choices: int) -> float:
+    """A document's score where one of its choices is taken for certain."""
+    if measure.name in _RIGHT_OR_NOT and not callable(task.config.process_results):
+        return float(taken in document.right)
+    answers = [(0.0 if i == taken or i >= choices else _UNLIKELY, i == taken) for i in range(len(document.requests))]
+    return measure.score(judge(task, document, cast("list[Any]", answers)))

@@ -1,0 +1,256 @@
+"""A model along a route, for EleutherAI's lm-evaluation-harness: what `--model mechpaint` means.
+
+Needs the extra `eval`. lm-eval 0.4 knows the models of its own package and those that somebody puts into its registry;
+it looks for none in other packages. So the command `mechpaint-lm-eval` puts this one there, and then is `lm_eval`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import torch
+from lm_eval._cli.utils import key_val_to_dict
+from lm_eval.api.model import CacheHook
+from lm_eval.models import huggingface
+from torch import Tensor
+
+import mechpaint
+from mechpaint.engine.kv_cache import layout
+from mechpaint.engine.route_runner import Conductor
+from mechpaint.errors import HarnessError, LoadError
+from mechpaint.hooks import BUILT_IN
+from mechpaint.models.loading import digest, load, require_tokenizer, stored_tokenizer
+from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.hookset_text import parse_hook_set
+from mechpaint.routes.route import Route
+from mechpaint.tasks.compatibility import require_causal
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+OPTIONS = (
+    "batch_size",
+    "max_batch_size",
+    "max_length",
+    "truncation",
+    "logits_cache",
+    "softmax_dtype",
+    "mixed_precision_dtype",
+    "add_bos_token",
+    "prefix_token_id",
+    "think_end_token",
+    "enable_thinking",
+    "chat_template_args",
+)
+"""What lm-eval's `HFLM` can be told and this model too: it means the same."""
+_HFLM: Any = huggingface.HFLM  # lm-eval's decorator hides its type
+MOST_WRITTEN = 256
+"""How many tokens lm-eval lets be generated where a task does not say."""
+_OWN = ("pretrained", "route", "kv", "device", "dtype", "tokenizer", "trust_remote_code")
+_ONLY_SPEED = ("batch_size", "max_batch_size", "logits_cache")
+_OWNER = "mechpaint"
+
+
+class MechpaintLM(_HFLM):
+    """A causal language model along a route, as lm-eval asks it.
+
+    It is lm-eval's own `HFLM` around a model of `mechpaint.load`: requests, batches, padding, chat templates, stop
+    texts, and what is too long are dealt with as there. The forward passes, and the generation with its key-value
+    cache, follow the route. The model is attached while it is asked, and free in between.
+
+    Args:
+        pretrained: Anything that `mechpaint.load` takes: a preset, a folder, a name on the hub, a model in memory.
+        route: Along which layers: a route's notation, `"0-3 13-4 14-17"`, or hook sets in their text form,
+            `"average(4, 13) + loop(4, 13, times=3)"`; from Python also a `Route` or a `HookSet`. By default the model's
+            own order.
+        kv: How keys and values are kept while generating: `"exact"` or `"averaged"`, as in `attach`.
+        device: As in `load`. lm-eval's command line says `cuda:0` where nobody chose; without CUDA that is the fastest
+            device there is.
+        dtype: As in `load`.
+        tokenizer: To use instead of the model's own.
+        trust_remote_code: Whether code that comes with the model may run.
+        options: Those of `OPTIONS`, as in `HFLM`.
+
+    Raises:
+        HarnessError: There is no such argument, or the route is none.
+        RouteError: The route cannot be read, or names layers that the model does not have; `kv` is not known.
+        HookSetError: There is no such hook set.
+        LoadError: There is no such model, it has no tokenizer, or it is none of Hugging Face's.
+        TaskError: The model does not say which token comes next.
+        CannotReroute: This model's layers cannot be rerouted.
+    """
+
+    hook_sets: ClassVar[Mapping[str, type[HookSet]]] = {one.text_name(): one for one in BUILT_IN}
+    """What a route may name, by text name."""
+
+    def __init__(
+        self,
+        pretrained: Any,
+        route: str | int | Route | HookSet = "",
+        kv: str = "exact",
+        device: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        tokenizer: Any = None,
+        trust_remote_code: bool = False,
+        **options: Any,
+    ) -> None:
+        _check_names(options, OPTIONS)
+        wanted = route if isinstance(route, Route) else _as_hook_set(route, self.hook_sets)
+        self.bridge = load(
+            pretrained, device=_device(device), dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code
+        )
+        _require_fit(self.bridge)
+        self._conductor = Conductor(self.bridge)
+        self.route = _route(wanted, self._conductor.n_layers)
+        self.kv = kv
+        self._layout = layout(kv, self.route)
+        self._options = {name: str(value) for name, value in sorted(options.items()) if name not in _ONLY_SPEED}
+        self._name = pretrained if isinstance(pretrained, str | Path) else type(pretrained).__name__
+        own: Any = copy.deepcopy(stored_tokenizer(self.bridge))  # HFLM gives it a padding token
+        super().__init__(pretrained=self.bridge.original_model, tokenizer=own, **options)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> MechpaintLM:
+        """The model of `pretrained=gemma-3-270m,route=skip(4, 7)`: commas within brackets or quotes separate nothing.
+
+        Args:
+            arg_string: Arguments as `key=value`, with commas between them.
+            additional_config: More, such as the device; what is None is left out.
+        """
+        return cls.create_from_arg_obj(key_val_to_dict(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> MechpaintLM:
+        """The model of the arguments by name.
+
+        Args:
+            arg_dict: The arguments.
+            additional_config: What was said elsewhere, such as the device; what is None is left out, and what is among
+                the arguments too.
+
+        Raises:
+            HarnessError: There is no such argument, or no `pretrained`.
+        """
+        chosen = {name: value for name, value in (additional_config or {}).items() if value is not None}
+        _check_names(arg_dict, (*_OWN, *OPTIONS))
+        if "pretrained" not in arg_dict:
+            raise HarnessError("expected a model: --model_args pretrained=gemma-3-270m, a folder or a name on the hub")
+        return cls(**{**chosen, **arg_dict})
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes of the model into the `config` of its results: the route, and what was computed with."""
+        return {
+            "model_num_parameters": sum(parameter.numel() for parameter in self.bridge.original_model.parameters()),
+            "model_dtype": str(self.bridge.cfg.dtype),
+            "model_name": str(self._name),
+            "model_layers": self.route.n_layers,
+            "model_weights_sha256": digest(self.bridge),
+            "route": str(self.route),
+            "kv": self.kv,
+            "mechpaint_version": mechpaint.__version__,
+        }
+
+    def set_cache_hook(self, cache_hook: CacheHook) -> None:
+        """Take a cache of answers, `lm_eval --use_cache`, if it is empty or this model's along this route.
+
+        lm-eval knows answers by their requests alone, so what one model or route has answered would be taken for the
+        answers of another.
+
+        Args:
+            cache_hook: With the cache.
+
+        Raises:
+            HarnessError: It holds answers of another model, of another route, or under other settings.
+        """
+        if cache_hook.dbdict is not None:
+            _claim(cast("MutableMapping[str, Any]", cache_hook.dbdict), self._identity())
+        super().set_cache_hook(cache_hook)
+
+    def _identity(self) -> str:
+        """What answers depend on besides the requests."""
+        vocabulary = json.dumps(sorted(self.tokenizer.get_vocab().items()))
+        facts = {
+            "weights": digest(self.bridge),
+            "vocabulary": hashlib.sha256(vocabulary.encode()).hexdigest(),
+            "route": str(self.route),
+            "kv": self.kv,
+            **self._options,
+        }
+        return json.dumps(facts)
+
+    def _model_call(self, inps: Tensor, attn_mask: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+        with self._conductor.along(self.route, self._layout):
+            return cast(Tensor, super()._model_call(inps, attn_mask, labels))
+
+    def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **generation_kwargs: Any) -> Tensor:
+        with self._conductor.along(self.route, self._layout):
+            return cast(Tensor, super()._model_generate(context, max_length, stop, **generation_kwargs))
+
+
+def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise HarnessError(
+            f"the model mechpaint has no argument {unknown[0]!r}; it has: {', '.join((*_OWN, *OPTIONS))}. "
+            "A route that has commas outside of brackets stands in quotes"
+        )
+
+
+def _as_hook_set(route: str | int | HookSet, hook_sets: Mapping[str, type[HookSet]]) -> HookSet | str:
+    """Hook sets, or a route's notation: names are hook sets, numbers are layers."""
+    text = "" if isinstance(route, HookSet) else str(route).strip()  # lm-eval makes a number of '5'
+    if text and not text[0].isalpha():
+        return text
+    if not isinstance(route, HookSet):
+        route = parse_hook_set(text, hook_sets)
+    if not route.only_reroutes():
+        raise HarnessError(
+            f"lm-eval asks along a route: expected hook sets that reroute, and {route} also reads or hooks"
+        )
+    return route
+
+
+def _route(wanted: str | Route | HookSet, n_layers: int) -> Route:
+    if isinstance(wanted, str):
+        return Route.parse(wanted, n_layers)
+    if isinstance(wanted, HookSet):
+        return wanted.route(n_layers)
+    wanted.check_model(n_layers)
+    return wanted
+
+
+def _device(asked: str | None) -> str | None:
+    """lm-eval's command line says `cuda:0` where nobody chose, on any machine."""
+    return None if asked == "cuda:0" and not torch.cuda.is_available() else asked
+
+
+def _require_fit(model: TransformerBridge) -> None:
+    require_causal(model, "lm-eval")
+    require_tokenizer(model, "lm-eval")
+    whole = model.original_model
+    if not hasattr(whole, "generate"):
+        raise LoadError(f"lm-eval asks models of Hugging Face's, and a {type(whole).__name__} is none")
+
+
+def _claim(kept: MutableMapping[str, Any], mine: str) -> None:
+    """Write down whose answers a cache holds, or refuse it."""
+    owner = kept.get(_OWNER)
+    if owner == mine:
+        return
+    if owner is None and len(kept) == 0:
+        kept[_OWNER] = mine
+        return
+    theirs: dict[str, str] = json.loads(owner) if isinstance(owner, str) else {}
+    differs = [f"{name} {theirs.get(name)!r}" for name, value in json.loads(mine).items() if theirs.get(name) != value]
+    whose = f"along another route, or of another model: {', '.join(differs)}" if theirs else "of another model"
+    raise HarnessError(
+        f"the cache of --use_cache holds answers {whose}. lm-eval tells answers apart by their requests alone and "
+        "would take them for this model's: give each model and route a cache of its own"
+    )

@@ -1,0 +1,155 @@
+"""lm-eval's own task, from the hub or from local files, ready to be asked."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from mechpaint.errors import TaskError
+from mechpaint.tasks.lm_eval.local_files import columns_of, defined_with
+from mechpaint.tasks.lm_eval.registry import manager_of, quiet
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import Task
+
+SEED = 1234
+"""What lm-eval draws the examples of few-shot prompts with, unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Where a task is from.
+
+    Args:
+        name: What lm-eval calls it.
+        folder: A folder of YAML files of one's own, where it may be defined.
+        data: A file with the documents that are asked, instead of its data set.
+        examples: A file with those for few-shot prompts.
+        num_fewshot: How many examples come before each question; None for what the task says.
+    """
+
+    name: str
+    folder: str | None = None
+    data: str | None = None
+    examples: str | None = None
+    num_fewshot: int | None = None
+
+
+def load_task(definition: Definition) -> Task:
+    """lm-eval's task, with its documents.
+
+    Args:
+        definition: Where it is from.
+
+    Raises:
+        TaskError: There is no such task, it is a group, its data cannot be read or has other columns, or it asks what
+            mechpaint does not: pictures, sounds, or running code that a model writes.
+    """
+    manager: Any = manager_of(definition.name, definition.folder)
+    name = definition.name
+    if name not in manager.all_subtasks:
+        raise TaskError(f"{name!r} is a group of lm-eval's tasks: mechpaint.tasks.lm_eval_tasks({name!r}) gives them")
+    if definition.examples is not None and definition.data is None:
+        raise TaskError(f"--task-data {name}:fewshot=… also needs {name}=…, the documents that are asked")
+    try:
+        with quiet(), TemporaryDirectory() as scratch:
+            asked = name
+            if definition.data is not None:
+                own = Path(manager.task_index[name].yaml_path)
+                asked = str(defined_with(own, definition.data, definition.examples, Path(scratch)))
+            (task,) = manager.load([asked])["tasks"].values()
+            _prepare(task, definition.num_fewshot)
+    except TaskError:
+        raise
+    except Exception as error:  # lm-eval, datasets, and the code of tasks raise whatever they like
+        raise TaskError(f"cannot load lm_eval:{name}: {why(error, definition)}") from error
+    _check(task, name)
+    return task
+
+
+def _prepare(task: Any, num_fewshot: int | None) -> None:
+    """As `lm_eval.simple_evaluate` does it: a task that says 0 examples stays at 0."""
+    said = task.get_config("num_fewshot")
+    if num_fewshot is not None and said != 0:
+        task.set_config(key="num_fewshot", value=num_fewshot)
+    elif said is None:
+        task.set_config(key="num_fewshot", value=0)
+
+
+def instances_of(task: Any, limit: int | None) -> list[Any]:
+    """What lm-eval asks, `lm_eval.api.instance.Instance`: with the same examples for few-shot prompts every time.
+
+    Args:
+        task: lm-eval's task.
+        limit: Of how many documents; None for all.
+    """
+    task.set_fewshot_seed(seed=SEED)
+    task.build_all_requests(limit=limit, rank=0, world_size=1)
+    return list(task.instances)
+
+
+def _check(task: Any, name: str) -> None:
+    if getattr(task, "MULTIMODAL", False):
+        raise TaskError(f"lm_eval:{name} has pictures or sounds, which the models here do not take")
+    if getattr(task, "UNSAFE_CODE", False):
+        raise TaskError(f"lm_eval:{name} runs code that the model writes, which mechpaint never does")
+
+
+def why(error: Exception, definition: Definition) -> str:
+    """What is wrong with a task, in words.
+
+    Args:
+        error: What lm-eval raised.
+        definition: The task.
+    """
+    column = _missing_column(error)
+    if column is not None and definition.data is not None:
+        try:
+            with quiet():
+                there = columns_of(definition.data)
+        except Exception:  # then the first error says more
+            there = [column]
+        if column not in there:
+            return f"it needs the column {column!r}, and {definition.data!r} has: {', '.join(there)}"
+    said = str(error).strip().splitlines() or [""]
+    reason = f"{type(error).__name__}: {said[0]}"
+    if definition.data is None and isinstance(error, (OSError, ImportError)):
+        return (
+            f"{reason}. Its data comes from the hub, which asks the network; a file of one's own: "
+            f"--task-data {definition.name}=FILE"
+        )
+    return reason
+
+
+def _missing_column(error: Exception) -> str | None:
+    """The name that a template or a function of a task did not find."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    found = re.match(r"'([^']+)' is undefined", str(error))
+    return found[1] if found else None
+
+
+def configuration(task: Any) -> dict[str, Any]:
+    """What defines a task, as JSON takes it: functions by their source, and no path of a file.
+
+    Args:
+        task: lm-eval's task.
+    """
+    with quiet():
+        dumped: dict[str, Any] = json.loads(json.dumps(task.dump_config(), default=_told))
+    dumped.pop("dataset_kwargs", None)
+    dumped.get("metadata", {}).pop("config_source", None)
+    return dumped
+
+
+def _told(value: Any) -> str:
+    """A function by its source, other things by their type: a representation may hold an address in memory."""
+    try:
+        return inspect.getsource(value)
+    except (TypeError, OSError):
+        return type(value).__qualname__

@@ -1,0 +1,77 @@
+"""From a model's answers to lm-eval's metrics of a document: its filters, then its `process_results`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from mechpaint.tasks.lm_eval.documents import Document
+from mechpaint.tasks.lm_eval.generation import Prompt
+from mechpaint.tasks.lm_eval.registry import unlogged
+
+Judged: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""For each of a task's filters, for each of its metrics, what it makes of a document: numbers, or tuples of them."""
+
+
+def judge(task: Any, document: Document, answers: Sequence[Any]) -> Judged:
+    """What lm-eval makes of log-probabilities.
+
+    Args:
+        task: lm-eval's task.
+        document: What was asked.
+        answers: One for each request, as lm-eval's models give them: `(log-probability, whether all tokens were the
+            first guess)`, or a log-probability for a text.
+    """
+    return _judged(task, document, [[answer] * task.config.repeats for answer in answers])
+
+
+def judge_written(task: Any, prompt: Prompt, texts: Sequence[str]) -> Judged:
+    """What lm-eval makes of what a model has written.
+
+    Args:
+        task: lm-eval's task.
+        prompt: What was asked.
+        texts: As many as it is asked times.
+    """
+    return _judged(task, prompt, [list(texts)])
+
+
+def _judged(task: Any, document: Document | Prompt, answers: Sequence[list[Any]]) -> Judged:
+    with unlogged():
+        from lm_eval.api.instance import Instance
+
+        kind = "loglikelihood" if task.OUTPUT_TYPE == "multiple_choice" else task.OUTPUT_TYPE
+        instances = [
+            Instance(
+                request_type=kind,
+                doc=document.fields,
+                arguments=(),
+                idx=i,
+                metadata=(task.task_name, document.number, len(repeated)),
+                resps=repeated,
+            )
+            for i, repeated in enumerate(answers)
+        ]
+        task._instances = instances  # there is no other way to filter the answers of one route
+        task.apply_filters()
+        return {
+            key: task.process_results(document.fields, [instance.filtered_resps[key] for instance in instances])
+            for key in cast("dict[str, Any]", instances[0].filtered_resps)
+        }
+
+
+def as_text(judged: Judged) -> str:
+    """As JSON. Tuples become lists.
+
+    Args:
+        judged: What lm-eval makes of a document.
+    """
+    return json.dumps(judged, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """A number or list instead of numpy's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"expected numbers, texts and lists of them, got {value!r}")

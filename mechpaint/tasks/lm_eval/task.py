@@ -1,0 +1,347 @@
+"""`lm_eval`: the tasks of EleutherAI's evaluation harness, scored as lm-eval scores them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from mechpaint.errors import TaskError
+from mechpaint.models.loading import require_tokenizer, stored_tokenizer
+from mechpaint.scoring.encoding import context
+from mechpaint.scoring.items import Outcome
+from mechpaint.tasks.compatibility import require_causal
+from mechpaint.tasks.task import Part, PlaceTask, Selection
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.cost import Cost
+    from mechpaint.routes.prefix_tree import PrefixTree
+    from mechpaint.statistics.metrics import Metric
+    from mechpaint.statistics.results import Advance, Record, ReportedMetric
+    from mechpaint.tasks.lm_eval.documents import Document
+    from mechpaint.tasks.lm_eval.generation import Prompt
+    from mechpaint.tasks.lm_eval.loading import Definition
+    from mechpaint.tasks.lm_eval.metrics import Measure
+
+_WRITTEN = "generate_until"
+_ASKED = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", _WRITTEN)
+
+
+@dataclass(frozen=True)
+class LmEval(PlaceTask["Document | Prompt"]):
+    """A task of lm-eval: ARC, HellaSwag, LAMBADA, WinoGrande and thousands more. `pip install 'mechpaint[eval]'`.
+
+    Requests, filters, metrics, aggregations and standard errors are lm-eval's. Documents come in its order, the first
+    `limit` of them, so that `--limit` means what it means there; `seed` changes nothing. A document that is longer than
+    the model's context is left out and named, where lm-eval cuts its beginning.
+
+    Args:
+        task: What lm-eval calls it.
+        metric_name: The metric that is its score; by default `acc_norm`, `acc`, or the first. The others are reported
+            too.
+        folder: A folder of YAML files of one's own, which may define it.
+        data: A JSON, JSON lines, CSV or Parquet file with its documents, instead of the data set on the hub.
+        examples: One of the same kind with those for few-shot prompts; by default they are others of `data`.
+        num_fewshot: How many examples come before each question; None for what the task says.
+    """
+
+    name: ClassVar[str] = "lm_eval"
+    measure: ClassVar[str] = "the task's own metric"
+    task: str
+    metric_name: str | None = None
+    folder: str | None = None
+    data: str | None = None
+    examples: str | None = None
+    num_fewshot: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_fewshot is not None and self.num_fewshot < 0:
+            raise TaskError(f"--num-fewshot must be 0 or more, got {self.num_fewshot}")
+
+    @classmethod
+    def from_argument(cls, argument: str | None) -> LmEval:
+        """`lm_eval:TASK` or `lm_eval:TASK/METRIC`."""
+        task, _, metric = (argument or "").partition("/")
+        if not task:
+            raise TaskError(
+                "expected a task of lm-eval, such as lm_eval:arc_easy, or with its metric lm_eval:arc_easy/acc"
+            )
+        return cls(task, metric or None)
+
+    @cached_property
+    def definition(self) -> Definition:
+        """Where the task is from."""
+        from mechpaint.tasks.lm_eval.loading import Definition
+
+        return Definition(self.task, self.folder, self.data, self.examples, self.num_fewshot)
+
+    @cached_property
+    def loaded(self) -> Any:
+        """lm-eval's task, `lm_eval.api.task.Task`. It is read once.
+
+        Raises:
+            TaskError: There is none, or it cannot be read.
+        """
+        from mechpaint.tasks.lm_eval.loading import load_task
+
+        return load_task(self.definition)
+
+    @cached_property
+    def measure_used(self) -> Measure:
+        """The metric that is its score."""
+        from mechpaint.tasks.lm_eval.metrics import measure_of
+
+        return measure_of(self.loaded, self.metric_name)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it has the model write, as GSM8K does: then each route runs by itself, with a key-value cache."""
+        return self.loaded.OUTPUT_TYPE == _WRITTEN
+
+    def check(self, model: TransformerBridge) -> None:
+        """Refuse models that do not say what comes next, and tasks that ask for something else."""
+        require_causal(model, f"the task {self}")
+        require_tokenizer(model, f"the task {self}")
+        if self.loaded.OUTPUT_TYPE not in _ASKED:
+            raise TaskError(f"{self} asks for {self.loaded.OUTPUT_TYPE}; expected one of {', '.join(_ASKED)}")
+
+    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Document | Prompt]:
+        """All documents, in lm-eval's order."""
+        yield from self._documents(model, None)
+
+    def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Document | Prompt]:
+        """The first `limit` documents, less those that are longer than the model's context.
+
+        Args:
+            model: Whose tokens they are made of.
+            limit: How many at most; None for all.
+            seed: Changes nothing: lm-eval takes documents in order.
+
+        Raises:
+            TaskError: As the other tasks; or documents have an empty answer, or no right one.
+        """
+        self._check_asked(model, limit)
+        made = self._documents(model, limit)
+        fitting = tuple(document for document in made if self.fits(model, document))
+        if not fitting:
+            raise TaskError(f"all {len(made)} items of {self} are longer than the model's {context(model)} tokens")
+        return Selection(fitting, tuple(document.name for document in made if not self.fits(model, document)))
+
+    def fits(self, model: TransformerBridge, item: Document | Prompt) -> bool:
+        """Whether it is no longer than the model's context, with all that may be written."""
+        return item.longest <= context(model)
+
+    def _documents(self, model: TransformerBridge, limit: int | None) -> Sequence[Document | Prompt]:
+        from mechpaint.tasks.lm_eval.documents import Encoder, documents
+        from mechpaint.tasks.lm_eval.generation import prompts
+        from mechpaint.tasks.lm_eval.loading import why
+
+        encoder = Encoder(stored_tokenizer(model), context(model))
+        try:
+            return (prompts if self.writes else documents)(self.loaded, encoder, limit)
+        except TaskError:
+            raise
+        except Exception as error:  # the code and templates of tasks raise whatever they like
+            raise TaskError(f"cannot ask {self}: {why(error, self.definition)}") from error
+
+    def parts(self, items: Sequence[Document | Prompt], tree: PrefixTree) -> list[Part[Document | Prompt]]:
+        """As other tasks; where the model writes, by route too."""
+        from mechpaint.tasks.lm_eval.generation import parts
+
+        whole = super().parts(items, tree)
+        return parts(whole) if self.writes else whole
+
+    def cost(
+        self,
+        model: TransformerBridge,
+        parts: Sequence[Part[Document | Prompt]],
+        rows_at_once: int,
+        on: Roofline | None = None,
+    ) -> Cost:
+        """That of sweeps; where the model writes, of writing."""
+        from mechpaint.planning.accelerators import require_here
+        from mechpaint.tasks.lm_eval.generation import cost
+
+        if not self.writes:
+            return super().cost(model, parts, rows_at_once, on)
+        require_here(self, on)
+        return cost(model, parts, rows_at_once)
+
+    def records(
+        self,
+        model: TransformerBridge,
+        items: Sequence[Document | Prompt],
+        tree: PrefixTree,
+        rows_at_once: int,
+        advance: Advance,
+    ) -> Iterator[Record]:
+        """Sweeps for logits at the documents' places; where the model writes, route after route."""
+        if not self.writes:
+            yield from super().records(model, items, tree, rows_at_once, advance)
+            return
+        from mechpaint.tasks.lm_eval.generation import written
+        from mechpaint.tasks.lm_eval.results import as_text, judge_written
+
+        asked = cast("Sequence[Prompt]", items)
+        for route in tree.routes:
+            for prompt, found in written(model, asked, route, rows_at_once, advance):
+                judged = judge_written(self.loaded, prompt, found.texts) if found.finite else None
+                yield {
+                    "task": str(self),
+                    "item": prompt.name,
+                    "route": str(route),
+                    "score": math.nan if judged is None else self.measure_used.score(judged),
+                    "logprob": math.nan,
+                    "tokens": 0,
+                    "finite": found.finite,
+                    "metrics": "" if judged is None else as_text(judged),
+                }
+
+    def score(self, item: Document | Prompt, outcome: Outcome) -> float:
+        """The main metric's."""
+        return self.judge(item, outcome)[0]
+
+    def judge(self, item: Document | Prompt, outcome: Outcome) -> tuple[float, str]:
+        """The score, and all metrics of all filters by lm-eval."""
+        from mechpaint.tasks.lm_eval.results import as_text, judge
+
+        whole_texts = self.loaded.OUTPUT_TYPE == "loglikelihood_rolling"
+        pairs = zip(outcome.logprobs, outcome.greedy, strict=True)
+        answers = [logprob if whole_texts else (logprob, all(greedy)) for logprob, greedy in pairs]
+        judged = judge(self.loaded, cast("Document", item), answers)
+        return self.measure_used.score(judged), as_text(judged)
+
+    def measured(self) -> str:
+        """The metric's name, with the unit."""
+        return self.measure_used.reading.measured(self.measure_used.name)
+
+    def metric(self, items: Sequence[Document | Prompt]) -> Metric:
+        """The metric's aggregation."""
+        return self.measure_used.reading.metric(lambda: self._guessed(items))
+
+    def reported(self) -> tuple[ReportedMetric, ...]:
+        """All metrics of all filters, the one that is its score included."""
+        from mechpaint.tasks.lm_eval.metrics import all_metrics
+
+        return all_metrics(self.loaded)
+
+    def _guessed(self, items: Sequence[Document | Prompt]) -> Mapping[str, Any]:
+        from mechpaint.tasks.lm_eval.chance import values_where_guessed, values_where_silent
+
+        if self.writes:
+            return values_where_silent(self.loaded, self.measure_used, cast("Sequence[Prompt]", items))
+        return values_where_guessed(self.loaded, self.measure_used, cast("Sequence[Document]", items), 2)
+
+    def chance(self, model: TransformerBridge, items: Sequence[Document | Prompt]) -> float:
+        """Of guessing at random, or always the same where that is better and all documents have the same choices.
+
+        Where the model writes, of writing nothing.
+        """
+        from mechpaint.tasks.lm_eval.chance import chance, chance_of_silence
+
+        task, measure, metric = self.loaded, self.measure_used, self.metric(items)
+        if self.writes:
+            return chance_of_silence(task, measure, metric, cast("Sequence[Prompt]", items))
+        return chance(task, measure, metric, cast("Sequence[Document]", items), int(model.cfg.d_vocab))
+
+    def settings(self) -> dict[str, object]:
+        """lm-eval's own configuration of the task, and its version. The files are not named: the items tell."""
+        import lm_eval
+
+        from mechpaint.tasks.lm_eval.loading import configuration
+
+        own = {"task": self.name, "name": self.task, "metric": self.measure_used.name}
+        return {**own, "configuration": configuration(self.loaded), "lm_eval": lm_eval.__version__}
+
+    def __str__(self) -> str:
+        shots = "" if self.num_fewshot is None else f" ({self.num_fewshot}-shot)"
+        return f"{self.name}:{self.task}" + (f"/{self.metric_name}" if self.metric_name else "") + shots
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where tasks of lm-eval are read from, instead of lm-eval itself and the hub.
+
+    Args:
+        folder: A folder of YAML files of one's own, which may define tasks, groups and tags.
+        data: For each task with a file of its own that file, as in `LmEval`.
+        examples: For each task with a file for few-shot prompts that file.
+        num_fewshot: How many examples come before each question; None for what each task says.
+    """
+
+    folder: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict[str, str])
+    examples: Mapping[str, str] = field(default_factory=dict[str, str])
+    num_fewshot: int | None = None
+
+    @classmethod
+    def of_options(cls, folder: str | None, files: Sequence[str], num_fewshot: int | None) -> Sources:
+        """From what is given on the command line.
+
+        Args:
+            folder: `--task-path`.
+            files: Each `--task-data`: `NAME=FILE` or `NAME:fewshot=FILE`.
+            num_fewshot: `--num-fewshot`.
+
+        Raises:
+            TaskError: A file without a task, or two for one task.
+        """
+        data: dict[str, str] = {}
+        examples: dict[str, str] = {}
+        for text in files:
+            name, equals, file = text.partition("=")
+            task, colon, split = name.partition(":")
+            if not (task and equals and file) or (colon and split != "fewshot"):
+                raise TaskError(f"--task-data: expected NAME=FILE or NAME:fewshot=FILE, got {text!r}")
+            chosen = examples if colon else data
+            if task in chosen:
+                raise TaskError(f"--task-data: two files for {name!r}: {chosen[task]!r} and {file!r}")
+            chosen[task] = file
+        return cls(folder, data, examples, num_fewshot)
+
+    def check_used(self, tasks: Sequence[object]) -> None:
+        """Refuse what no task uses: a name is misspelt, or a task is missing.
+
+        Args:
+            tasks: All tasks that are asked for.
+
+        Raises:
+            TaskError: Something is given that none of them uses.
+        """
+        names = [task.task for task in tasks if isinstance(task, LmEval)]
+        unused = [name for name in (*self.data, *self.examples) if name not in names]
+        if unused:
+            raise TaskError(
+                f"--task-data names {unused[0]!r}, and no --task lm_eval:{unused[0]} is asked for; the tasks of "
+                f"lm-eval that are: {', '.join(names) or 'none'}"
+            )
+        if not names and (self.folder is not None or self.num_fewshot is not None):
+            option = "--num-fewshot" if self.folder is None else "--task-path"
+            raise TaskError(f"{option} is for tasks of lm-eval, such as --task lm_eval:arc_easy, and there is none")
+
+
+def lm_eval_tasks(name: str, sources: Sources | None = None) -> tuple[LmEval, ...]:
+    """The tasks that a name of lm-eval stands for: one, or all of a group or tag.
+
+    Args:
+        name: Of a task, a group such as `mmlu` or a tag such as `ai2_arc`; after a slash a metric, as in
+            `arc_easy/acc`.
+        sources: Where they are read from.
+
+    Raises:
+        TaskError: There is none of that name, or lm-eval is not installed.
+    """
+    from mechpaint.tasks.lm_eval.registry import members
+
+    given = sources or Sources()
+    asked = LmEval.from_argument(name)
+    return tuple(
+        LmEval(task, asked.metric_name, given.folder, given.data.get(task), given.examples.get(task), given.num_fewshot)
+        for task in members(asked.task, given.folder)
+    )

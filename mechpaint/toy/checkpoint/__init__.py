@@ -1,0 +1,1 @@
+"""The trained toys that come with mechpaint, and how they were made."""

@@ -1,0 +1,168 @@
+"""Toy models on disk: a folder with `config.json`, `model.safetensors`, and the task's `chain.safetensors`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor
+
+from mechpaint.errors import StoredModelError
+from mechpaint.files import write_text, written
+from mechpaint.toy.bigram_task import BigramTask
+from mechpaint.toy.chains import Chain
+from mechpaint.toy.full import FullConfig, FullTransformer
+from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
+
+if TYPE_CHECKING:
+    pass
+
+_KINDS: dict[str, tuple[Any, Any]] = {
+    "SimplifiedTransformer": (SimplifiedConfig, SimplifiedTransformer),
+    "FullTransformer": (FullConfig, FullTransformer),
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was in a folder.
+
+    Attributes:
+        model: The model.
+        task: What it was trained on, if that was kept.
+        facts: Whatever else was kept beside it, such as how it was trained.
+    """
+
+    model: SimplifiedTransformer | FullTransformer
+    task: BigramTask | None
+    facts: dict[str, Any]
+
+
+def save(
+    model: SimplifiedTransformer | FullTransformer, folder: str | Path, task: BigramTask | None = None, **facts: Any
+) -> Path:
+    """Write a model.
+
+    Args:
+        model: What to write.
+        folder: Where; made if it is not there.
+        task: What it was trained on.
+        facts: Anything else worth keeping in `config.json`, such as how it was trained.
+
+    Raises:
+        CannotWrite: A full disk, a place that cannot be written.
+
+    Returns:
+        The folder, which `load` and `mechpaint.load` read.
+    """
+    folder = Path(folder)
+    description: dict[str, Any] = {
+        "model_type": TOY,
+        "architectures": [type(model).__name__],
+        "config": dataclasses.asdict(model.config),
+        **facts,
+    }
+    if task is not None:
+        description["task"] = {**task.settings(), "name": task.chain.name, "symbols": task.chain.symbols}
+        law = {"initial": torch.tensor(task.chain.initial), "transitions": torch.tensor(task.chain.transitions)}
+        save_tensors(law, folder / "chain.safetensors")
+    save_tensors({name: tensor.detach() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
+    write_text(folder / "config.json", json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    return folder
+
+
+def load(folder: str | Path) -> Stored:
+    """Read what `save` wrote.
+
+    Args:
+        folder: Where it is.
+
+    Raises:
+        StoredModelError: No such folder, a damaged file, or weights of another shape than the configuration's.
+    """
+    folder = Path(folder)
+    path = folder / "config.json"
+    try:
+        description = cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+        config_type, kind = _KINDS[description.pop("architectures")[0]]
+        config = config_type(**description.pop("config"))
+        task = _task(description.pop("task"), folder) if "task" in description else None
+    except OSError as error:
+        raise StoredModelError(f"there is no toy model in {folder}: no {path.name} ({error.strerror})") from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise StoredModelError(
+            f"{path} does not describe a toy model ({error}); mechpaint.toy.save writes such a file"
+        ) from error
+    model = kind(config)
+    fill(model, load_tensors(folder / "model.safetensors")[0], str(folder / "model.safetensors"))
+    description.pop("model_type", None)
+    return Stored(model, task, description)
+
+
+def _task(settings: dict[str, Any], folder: Path) -> BigramTask:
+    """The task of those settings, with the chain beside them."""
+    law, _ = load_tensors(folder / "chain.safetensors")
+    chain = Chain(tuple(settings["symbols"]), law["initial"].numpy(), law["transitions"].numpy(), settings["name"])
+    own = {name: settings[name] for name in ("triggers", "fixed", "offset", "outputs", "no_repeat")}
+    return BigramTask(chain, **own, held_out=tuple(settings["held_out"]))
+
+
+def fill(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Put stored weights into a model.
+
+    Raises:
+        StoredModelError: Weights that are missing, too many, or of another shape.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise StoredModelError(
+                f"{source} does not fit this model: {name} is {found.get(name, 'missing')} in the file, "
+                f"and {wanted.get(name, 'unknown')} in the model; load it with the configuration it was saved with"
+            )
+    model.load_state_dict(tensors)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all."""
+    with written(path) as scratch:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, scratch, metadata)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and its metadata.
+
+    Raises:
+        StoredModelError: No such file, or one that is truncated or something else.
+    """
+    try:
+        with cast(Any, safe_open)(path, "pt") as file:
+            names = cast(list[str], list(file.keys()))
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except FileNotFoundError as error:
+        raise StoredModelError(f"there is no file {path}") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StoredModelError(
+            f"cannot read {path}: it is truncated or no safetensors file ({error}). "
+            "Take it from where it came, or remove it and make it again"
+        ) from error
+
+
+TOY = "mechpaint-toy"
+"""The `model_type` in the configuration of a toy model."""
+
+
+def is_toy(folder: str | Path) -> bool:
+    """Whether a folder holds a toy model, as `mechpaint.toy.save` writes it."""
+    try:
+        found: Any = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        return found["model_type"] == TOY
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

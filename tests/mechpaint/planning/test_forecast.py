@@ -1,0 +1,176 @@
+"""From work to time, memory and workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from mechpaint.errors import PlanError
+from mechpaint.hooks import Skip
+from mechpaint.planning import calibration
+from mechpaint.planning.accelerators import ACCELERATORS, Reached, Roofline, accelerator
+from mechpaint.planning.calibration import Measured, Sample, measured
+from mechpaint.planning.cost import Cost, Memory
+from mechpaint.planning.flops import Counted, Operation
+from mechpaint.planning.forecast import Forecast, workers, worth_having
+from mechpaint.planning.layer_calls import calls_of, tokens_of, visits_at_once
+from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.routes.route import Route
+from mechpaint.scoring.batches import batches
+from mechpaint.tasks import Facts
+from mechpaint.tasks.synthetic import Described
+
+ALL = Reached(1.0, 1.0, 0.0)
+
+
+def test_an_operation_is_bound_by_arithmetic_memory_or_its_launch():
+    h100 = ACCELERATORS["h100"]
+    whole = Roofline(h100, "bfloat16", ALL)
+    assert whole.seconds(989_400_000_000_000, 1) == pytest.approx(1)
+    assert whole.seconds(1, 3_350_000_000_000) == pytest.approx(1)
+    half = Roofline(h100, "float32", Reached(0.5, 0.25, 1e-5))
+    assert half.seconds(66_900_000_000_000, 1) == pytest.approx(2)
+    assert half.seconds(1, 3_350_000_000_000) == pytest.approx(4)
+    assert half.seconds(1, 1) == 1e-5
+    both = Counted((Operation(66_900_000_000_000, 1), Operation(0, 3_350_000_000_000)), 0)
+    assert both.seconds(half) == pytest.approx(6)
+
+
+def test_weights_are_divided_among_devices_and_batches_are_not():
+    l40s = Roofline(ACCELERATORS["l40s"], "bfloat16", ALL)  # 48 GB, of which 43.2 are used
+    assert [l40s.devices(split, 3_200_000_000) for split in (1, 40_000_000_000, 40_000_000_001)] == [1, 1, 2]
+    with pytest.raises(PlanError, match=r"take 44\.0 GB, and l40s has 48: expected a smaller --batch-size"):
+        l40s.devices(1, 44_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: accelerator("abacus"), "there is no accelerator 'abacus': expected here, or one of h100"),
+        (lambda: Roofline(ACCELERATORS["v100"], "bfloat16"), "v100 does not compute in bfloat16"),
+        (lambda: Reached(compute=0.0), "share of compute that is reached must be"),
+        (lambda: Reached(bandwidth=1.5), "share of bandwidth that is reached must be"),
+        (lambda: Reached(launch=-1.0), "time of a launch must be"),
+        (lambda: Described(0, 8), "at least 1 item"),
+        (lambda: Described(3, 8, 9), "--tokens 8 --scored 9"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(make, words):
+    with pytest.raises(PlanError, match=words):
+        make()
+
+
+def test_workers_take_the_longest_part_that_is_left():
+    found = workers([3.0, 4.0, 3.0, 5.0, 3.0], 1.0, 2)  # 5 + 3 beside 4 + 3 + 3
+    assert found.seconds == 11.0
+    assert found.busy == pytest.approx(18 / 22)
+
+
+def test_workers_are_worth_having_while_they_compute():
+    assert worth_having([1.0] * 8, 0.0).count == 8
+    assert worth_having([1.0] * 8, 1000.0).count == 1
+    assert worth_having([100.0] * 8, 20.0).count == 8  # they compute for 100 of 120 seconds
+    assert worth_having([100.0] * 8, 30.0).count == 4  # 100 of 130 is too little; five to seven are no faster than four
+    assert worth_having([100.0], 20.0).count == 1
+    assert worth_having([1000.0, 1.0, 1.0], 0.0).count == 1  # the long part is one worker's
+
+
+def test_worth_having_is_the_most_that_keep_busy_by_trying_all():
+    for parts in itertools.product((10.0, 60.0), (10.0, 200.0), (60.0,), (90.0, 100.0)):
+        for begin in (0.0, 5.0, 50.0):
+            every = [workers(parts, begin, count) for count in range(1, 5)]
+            enough = min(0.8, every[0].busy)
+            found = worth_having(parts, begin)
+            assert found.busy >= enough
+            assert all(one.seconds >= found.seconds for one in every if one.busy >= enough)
+
+
+def test_batches_between_two_that_were_measured_are_on_a_line():
+    tree = PrefixTree([Route.identity(4), Route.of([0, 2], 4)])  # 6 layer calls less the shared one, 2 routes
+    small, large = Sample(100, (0.2,), 0.4, once=0.2), Sample(300, (0.6,), 0.5, once=1.0)
+    assert (small.under(tree), large.under(tree)) == (2.0, 5.0)
+    both = Measured((small, large))
+    found = [both.seconds(tree, tokens) for tokens in (50, 100, 200, 300, 600)]
+    assert found == pytest.approx([1.0, 2.0, 3.5, 5.0, 10.0])
+
+
+def test_visits_that_share_a_call_take_what_such_calls_take():
+    """Layer 2 on two streams: one call of two visits, or where three may share one still two."""
+    tree = PrefixTree([Route.of([0, 2, 3], 4), Route.of([1, 2, 3], 4)])
+    assert calls_of(tree, 1) == {(0, 1): 1, (1, 1): 1, (2, 1): 2, (3, 1): 2}
+    assert calls_of(tree, 3) == {(0, 1): 1, (1, 1): 1, (2, 2): 1, (3, 2): 1}
+    skips = PrefixTree(Skip(layer, layer).route(18) for layer in range(18))
+    assert calls_of(skips, 32) == {(layer, layer + 1): 1 for layer in range(17)} | {(0, 1): 1, (17, 17): 1}
+    assert Sample(10, (1.0,), 0.0, correction=2.0).under(tree) == 12.0
+    assert Sample(10, (1.0, 1.5, 2.0), 0.0, 3, correction=2.0).under(tree) == 10.0
+    short = PrefixTree(Skip(layer, layer).route(4) for layer in range(4))  # calls of 1, 2, 3 and 3 visits
+    assert Sample(10, (1.0, 1.5, 2.0), 0.0, 3).under(short) == 1 + 1.5 + 1.75 + 1.75
+
+
+class Clock:
+    """Goes on by what layers and routes are said to take, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclasses.dataclass(frozen=True)
+class Taking(Facts):
+    """A task that takes as long as it is told."""
+
+    clock: object = None
+
+    def records(self, model, items, tree, rows_at_once, advance):
+        (batch,) = batches(items, rows_at_once)
+        self.clock.now += truth(tokens_of(batch), tree)
+        return iter(())
+
+
+def truth(tokens, tree):
+    """With something that a batch, a call and a route take however short they are."""
+    calls = calls_of(tree, visits_at_once(tokens, torch.device("cpu"))).items()
+    layers = sum(times * a_call(visits * tokens) for (_, visits), times in calls)
+    return 0.03 + layers + (0.01 + 1e-5 * tokens) * len(tree.routes)
+
+
+def a_call(tokens):
+    """However many visits these are of."""
+    return 0.002 + 1e-4 * tokens
+
+
+@pytest.mark.parametrize(("budget", "within"), [(0.1, 0.35), (10.0, 0.03), (1e6, 0.005)])
+def test_what_a_call_and_a_route_take_is_found_from_a_few(speaking, monkeypatch, budget, within):
+    """With little time only some items can be asked, and what a batch takes anyway is taken for theirs."""
+    clock = Clock()
+    monkeypatch.setattr(calibration.time, "perf_counter", clock)
+    monkeypatch.setattr(calibration, "BUDGET", budget)
+
+    def call(self, layer, residual, arguments, block=None):
+        clock.now += a_call(residual.shape[0] * residual.shape[1])
+        return residual
+
+    monkeypatch.setattr(calibration.Conductor, "call", call)
+    tree = PrefixTree(Route.of([i, j, k], 6) for i in range(6) for j in range(6) for k in range(6))
+    some = batches(Facts().items(speaking, 24), 8)
+    assert len({tokens_of(batch) for batch in some}) > 3
+    pace = measured(speaking, Taking(clock=clock), [(tree, some)], 8)
+    for batch in some:
+        assert pace.seconds(tree, tokens_of(batch)) == pytest.approx(truth(tokens_of(batch), tree), rel=within)
+
+
+def test_a_forecast_adds_tasks_and_takes_the_larger_memory():
+    tree = PrefixTree([Route.identity(2)])
+    one = Cost(1, 2, 2, 100, (60.0, 60.0), Memory(10, 20, 30))
+    two = Cost(2, 4, 4, None, (30.0,), Memory(10, 200, 0))
+    found = Forecast(tree, {"a": 1, "b": 2}, (one, two))
+    assert (found.seconds, found.memory, found.flops, found.devices) == (150.0, two.memory, None, 1)
+    told = found.told()
+    assert told["floating-point operations"] == "not counted"
+    assert (told["minutes"], told["where"], told["layer calls"]) == (2.5, "here", 6)
+    assert Forecast(tree, {}, (one, one)).told()["floating-point operations"] == 200

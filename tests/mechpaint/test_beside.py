@@ -1,8 +1,0 @@
-from __future__ import annotations
-
-from mechpaint.beside import told_apart
-
-
-def test_names_that_come_twice_are_numbered():
-    assert told_apart(["a", "b", "a", "a"]) == ["a (1)", "b", "a (2)", "a (3)"]
-    assert told_apart([]) == []
