@@ -69,7 +69,7 @@ def _counts(claims: Sequence[Claim]) -> list[int]:
     return [sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS]
 
 
-def told_apart(names: Sequence[str]) -> list[str]:
+def disambiguate(names: Sequence[str]) -> list[str]:
     """The names, numbered where a name comes more than once.
 
     Args:

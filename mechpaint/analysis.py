@@ -224,7 +224,7 @@ class Experiment(Analysis):
 
     columns: ClassVar[Columns]
     """The columns of what `measure` gives. The table has one more, `label`, before them."""
-    at_once: ClassVar[int | None] = None
+    concurrency: ClassVar[int | None] = None
     """How many trials may be computed at once, where memory allows no more; None: one a processor."""
 
     @abstractmethod

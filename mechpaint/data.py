@@ -26,7 +26,7 @@ _READERS = {
     ".parquet": "parquet",
 }
 
-_ROWS_AT_ONCE = 1000
+_ROWS_PER_READ = 1000
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
@@ -131,7 +131,7 @@ def _parquet(path: Path) -> Iterator[Row]:
     from pyarrow import parquet
 
     file: Any = cast(Any, parquet).ParquetFile(path, pre_buffer=False)
-    for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+    for batch in file.iter_batches(batch_size=_ROWS_PER_READ):
         yield from batch.to_pylist()
 
 
@@ -218,7 +218,7 @@ def broken_line(path: Path) -> str | None:
                     return _broken_list(line + lines.read())
                 reason = _fault_of_line(line)
                 if reason is not None:
-                    return f"line {number} {reason}: {_shown(line)}"
+                    return f"line {number} {reason}: {_summary(line)}"
     except (OSError, EOFError) as error:  # compressed, and damaged
         return f"after line {number}: {error}"
     return None
@@ -246,7 +246,7 @@ def _broken_list(text: bytes) -> str | None:
     return None
 
 
-def _shown(line: bytes) -> str:
+def _summary(line: bytes) -> str:
     text = line.decode(errors="replace").strip()
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 

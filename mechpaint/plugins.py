@@ -24,7 +24,7 @@ from types import MappingProxyType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import mechpaint
-from mechpaint.errors import NameTaken, PluginError
+from mechpaint.errors import PluginError
 from mechpaint.routes.hookset import HookSet
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"\w[\w.-]*")
 _T = TypeVar("_T")
+
+
+class NameTaken(PluginError):
+    """A name that something else has."""
 
 
 class Registry:
@@ -62,7 +66,7 @@ class Registry:
         """Make a hook set known by its text name.
 
         Raises:
-            NameTaken: Another has this name.
+            PluginError: Another has this name.
             TypeError: It is no hook set.
         """
         _check(hook_set, HookSet)
@@ -72,7 +76,7 @@ class Registry:
         """Make a task known by its name.
 
         Raises:
-            NameTaken: Another has this name.
+            PluginError: Another has this name.
             TypeError: It is no task.
             ValueError: Its name is none that can be typed.
         """
@@ -85,7 +89,7 @@ class Registry:
         """Make an analysis known by its name.
 
         Raises:
-            NameTaken: Another has this name.
+            PluginError: Another has this name.
             TypeError: It is no analysis.
             ValueError: Its name is none that can be typed.
         """
@@ -116,7 +120,7 @@ def _add(known: dict[str, type[_T]], name: str, thing: type[_T], what: str) -> N
     if not _NAME.fullmatch(name):
         raise ValueError(f"expected a name of letters, digits, '_', '-' and '.', got {name!r} of {thing.__module__}")
     if known.get(name, thing) is not thing:
-        raise NameTaken(f"there are two {what} named {name!r}: of {known[name].__module__} and of {thing.__module__}")
+        raise PluginError(f"there are two {what} named {name!r}: of {known[name].__module__} and of {thing.__module__}")
     known[name] = thing
 
 

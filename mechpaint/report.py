@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mechpaint.display.figures import png_of, svg_of
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import Script, View
 from mechpaint.files import write_text, written
@@ -146,7 +146,7 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
         loader=jinja2.PackageLoader("mechpaint.display", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_shown,
+        finalize=_summary,
         trim_blocks=True,
         lstrip_blocks=True,
     ).get_template("report.html.j2")
@@ -172,9 +172,9 @@ def _kind(section: Section) -> str:
     return type(section).__name__
 
 
-def _shown(value: object) -> object:
+def _summary(value: object) -> object:
     """What the template puts on the page. Markup, which is no plain `str`, is the views' script."""
-    return visible(value) if type(value) is str else value
+    return sanitize(value) if type(value) is str else value
 
 
 def _draw(figure: Figure, folder: Path) -> _Image:
@@ -203,7 +203,7 @@ def _csv(table: Table) -> str:
     import csv
 
     out = io.StringIO()
-    rows = [[_no_formula(visible(cell)) for cell in row] for row in (table.columns, *table.rows)]
+    rows = [[_no_formula(sanitize(cell)) for cell in row] for row in (table.columns, *table.rows)]
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
@@ -239,12 +239,12 @@ def _markdown(report: Report, command: str) -> str:
                 "",
             ]
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
-    return "\n".join([*lines, "## Reproduce it", "", f"{fence}\n{visible(command)}\n{fence}", ""])
+    return "\n".join([*lines, "## Reproduce it", "", f"{fence}\n{sanitize(command)}\n{fence}", ""])
 
 
 def _text(text: str, acts: str = _MARKUP + r"|(?<=\])[(\[:]") -> str:
     """Text in a line of Markdown that is no markup there, nor a link or a picture."""
-    line = " ".join(visible(text).split("\n"))
+    line = " ".join(sanitize(text).split("\n"))
     return re.sub(acts, r"\\\g<0>", line).replace("&", "&amp;").replace("<", "&lt;")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.analysis import Experiment
-from mechpaint.errors import BirthError
+from mechpaint.errors import AnalysisError
 from mechpaint.statistics.results import Advance, Columns, Record
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mechpaint.report import Report
 
-__all__ = ["Birth", "BirthError"]
+__all__ = ["AnalysisError", "Birth"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Birth(Experiment):
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.steps < 20 or not 0 < self.freeze_until < self.steps:
-            raise BirthError(
+            raise AnalysisError(
                 "expected 1 seed or more, 20 steps or more, and freezing until a step before the last, got "
                 f"seeds={self.seeds}, steps={self.steps}, freeze_until={self.freeze_until}"
             )

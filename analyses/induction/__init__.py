@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.analyses.induction.measures import FULL, TWICE, WITHOUT
+from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analysis import ModelAnalysis
-from mechpaint.errors import InductionError
+from mechpaint.errors import AnalysisError
 from mechpaint.hooks import Duplicate, Skip
 from mechpaint.routes.hookset import HookSet
 from mechpaint.statistics.results import Columns, ModelFacts, Record
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mechpaint.report import Report
 
-__all__ = ["Induction", "InductionError"]
+__all__ = ["AnalysisError", "Induction"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Induction(ModelAnalysis):
 
     def __post_init__(self) -> None:
         if self.sequences < 1 or not 1 <= self.heads <= 8 or self.seed < 0:
-            raise InductionError(
+            raise AnalysisError(
                 "expected 1 sequence or more, 1 to 8 heads and a seed of 0 or more, got "
                 f"sequences={self.sequences}, heads={self.heads}, seed={self.seed}"
             )

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mechpaint.analyses.induction.measures import FULL, SCORES, TWICE, WITHOUT
+from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
+from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits import View, attention_view, induction_diagram
 from mechpaint.display.figures import axes, heatmap, literal, shared_legend, style
-from mechpaint.models.token_text import seen
+from mechpaint.models.token_text import visible_token
 from mechpaint.report import Figure
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def patterns_figure(found: Findings) -> Figure:
 def _pattern(ax: Any, pattern: Float[np.ndarray, "query key"], tokens: list[str]) -> None:
     ax.grid(False)
     ax.imshow(pattern, vmin=0, vmax=1, cmap="Blues")
-    shown = [literal(seen(token)[:_MOST_CHARACTERS]) for token in tokens]
+    shown = [literal(visible_token(token)[:_MOST_CHARACTERS]) for token in tokens]
     ax.set_xticks(range(len(shown)), shown, fontsize=6, rotation=90, family="DejaVu Sans")
     ax.set_yticks(range(len(shown)), shown, fontsize=6, family="DejaVu Sans")
 

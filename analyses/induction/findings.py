@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from mechpaint.analyses.induction.measures import FULL, SCORES, TWICE, WITHOUT
+from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
+from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits.head_scores import HeadScore, head_name
 from mechpaint.routes.steps import Visit
 from mechpaint.statistics.bootstrap import RESAMPLES, Estimate, estimate

@@ -75,8 +75,8 @@ def _scores(
 ) -> Iterator[Record]:
     """Sums over each sequence where the next token is known from context. Logits are computed there alone."""
     route = hook_set.route(len(model.blocks))
-    at_once = max(1, _LOGITS_AT_ONCE // (int(model.cfg.d_vocab) * tokens.shape[1]))
-    for rows in torch.arange(len(tokens)).split(at_once):
+    concurrency = max(1, _LOGITS_AT_ONCE // (int(model.cfg.d_vocab) * tokens.shape[1]))
+    for rows in torch.arange(len(tokens)).split(concurrency):
         ((_, logits),) = sweep(model, tokens[rows], [route], positions=where[rows])
         wanted, sequence = targets[rows][where[rows]], where[rows].nonzero()[:, 0]
         each = {
@@ -115,8 +115,3 @@ def _attention(
             for key, value in enumerate(row[: query + 1]):
                 at = {"layer": score.visit.layer, "head": score.head, "query": query, "key": key}
                 yield _record("attention", "", value, **at)
-
-
-FULL = "full model"
-WITHOUT = "without layer {}"
-TWICE = "layer {} twice"

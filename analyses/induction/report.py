@@ -12,7 +12,8 @@ from mechpaint.analyses.induction.figures import (
     patterns_view,
 )
 from mechpaint.analyses.induction.findings import Findings
-from mechpaint.analyses.induction.measures import FULL, SCORES
+from mechpaint.analyses.induction.labels import FULL
+from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits.head_scores import head_name
 from mechpaint.report import Report, Table
 

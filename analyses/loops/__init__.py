@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.analyses.painters.variants import Variant
 from mechpaint.analysis import RouteAnalysis
-from mechpaint.errors import VariantError
+from mechpaint.errors import AnalysisError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.statistics.results import Results
 
@@ -40,7 +40,7 @@ class Loops(RouteAnalysis):
 
     def __post_init__(self) -> None:
         if self.iterations is not None and self.iterations < 1:
-            raise VariantError(f"expected 1 iteration or more, got {self.iterations}")
+            raise AnalysisError(f"expected 1 iteration or more, got {self.iterations}")
 
     def counts(self, n_layers: int) -> range:
         """The numbers of iterations."""
@@ -50,12 +50,12 @@ class Loops(RouteAnalysis):
         """The start layers that leave a group, those with the smallest first.
 
         Raises:
-            VariantError: There are none.
+            AnalysisError: There are none.
         """
         given = range(n_layers // 2) if self.start_layers is None else set(self.start_layers)
         found = sorted((start for start in given if n_layers - 2 * start - 1 != 0), reverse=True)
         if not found:
-            raise VariantError(f"expected start layers N that leave a middle of {n_layers} layers, got none")
+            raise AnalysisError(f"expected start layers N that leave a middle of {n_layers} layers, got none")
         return found
 
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:

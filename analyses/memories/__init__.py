@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.analysis import Experiment
-from mechpaint.errors import MemoriesError
+from mechpaint.errors import AnalysisError
 from mechpaint.statistics.results import Advance, Columns, Record
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mechpaint.report import Report
 
-__all__ = ["Memories", "MemoriesError"]
+__all__ = ["AnalysisError", "Memories"]
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,20 @@ class Memories(Experiment):
         for name, least in (("dims", 2), ("lengths", 8), ("step_dims", 2)):
             given: tuple[int, ...] = getattr(self, name)
             if not given or min(given) < least or len(set(given)) < len(given):
-                raise MemoriesError(
+                raise AnalysisError(
                     f"{name} must be one or more different numbers from {least} up, got "
                     f"{', '.join(map(str, given)) or 'none'}"
                 )
         for name in ("seeds", "first_sequences", "step_sequences"):
             if getattr(self, name) < 1:
-                raise MemoriesError(f"{name} must be 1 or more, got {getattr(self, name)}")
+                raise AnalysisError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.test_tokens < max(self.lengths):
-            raise MemoriesError(
+            raise AnalysisError(
                 f"test_tokens must hold a sequence of each length, so {max(self.lengths)} or more, got "
                 f"{self.test_tokens}"
             )
         if not 0 < self.sharpness < math.inf:
-            raise MemoriesError(f"sharpness must be a number above 0, such as 30, got {self.sharpness}")
+            raise AnalysisError(f"sharpness must be a number above 0, such as 30, got {self.sharpness}")
 
     def trials(self) -> Mapping[str, int]:
         """One for every model that is constructed or takes steps, and for each kind of data; ticks are rough costs."""

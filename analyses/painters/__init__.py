@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.analyses.painters.variants import METHODS, Variant, suite, variant
 from mechpaint.analysis import RouteAnalysis
-from mechpaint.errors import VariantError
+from mechpaint.errors import AnalysisError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.statistics.results import Results
 
 if TYPE_CHECKING:
     from mechpaint.report import Report, Section
 
-__all__ = ["METHODS", "Painters", "Variant", "VariantError", "suite", "variant"]
+__all__ = ["METHODS", "AnalysisError", "Painters", "Variant", "suite", "variant"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Painters(RouteAnalysis):
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or not all(times >= 1 for times in self.loops):
-            raise VariantError(f"expected 1 seed or more and loops of 1 or more, got {self.seeds} and {self.loops}")
+            raise AnalysisError(f"expected 1 seed or more and loops of 1 or more, got {self.seeds} and {self.loops}")
 
     def variants(self, n_layers: int) -> tuple[Variant, ...]:
         """Every experiment that will be run."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from mechpaint.analyses.claims import Claim, claims_table, told_apart
+from mechpaint.analyses.claims import Claim, claims_table, disambiguate
 from mechpaint.analyses.painters.curves import CURVES, Curves, Draws
 from mechpaint.analyses.painters.variants import Variant
 from mechpaint.display.figures import axes, banded, legend, shared_legend, style
@@ -80,7 +80,7 @@ def beside(results: Sequence[Results]) -> list[Section]:
 
 def _models(results: Sequence[Results]) -> list[Model]:
     """The runs, scored on what they all have and all can do; none where there is nothing such."""
-    names = told_apart([found.model for found in results])
+    names = disambiguate([found.model for found in results])
     tasks = [task.name for task in results[0].tasks]
     tasks = [task for task in tasks if all(task in {t.name for t in found.tasks} for found in results)]
     while tasks:  # until every model can do each that is left

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mechpaint.errors import VariantError
+from mechpaint.errors import AnalysisError
 from mechpaint.hooks import Average, Fill, Loop, Pair, Reverse, Shuffle, Skip, Swap
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
@@ -51,10 +51,10 @@ class Variant:
         """The hook set for a model of `n_layers` layers.
 
         Raises:
-            VariantError: The method does not exist, or is not defined there.
+            AnalysisError: The method does not exist, or is not defined there.
         """
         if self.method not in METHODS:
-            raise VariantError(f"there is no method {self.method!r}; there are: {', '.join(METHODS)}")
+            raise AnalysisError(f"there is no method {self.method!r}; there are: {', '.join(METHODS)}")
         return METHODS[self.method](self, n_layers)
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ def variant(method: str, n_layers: int, start_layer: int = 0, repeat_or_seed: in
         repeat_or_seed: A repeat for `loop_parallel` and `repeat_sequence`, a seed for `random`.
 
     Raises:
-        VariantError: The paper does not define it.
+        AnalysisError: The paper does not define it.
     """
     return Variant(method, start_layer, repeat_or_seed).hook_set(n_layers).route(n_layers)
 
@@ -101,7 +101,7 @@ def suite(
 
 def _middle(start_layer: int, n_layers: int) -> range:
     if not 0 <= 2 * start_layer < n_layers:
-        raise VariantError(
+        raise AnalysisError(
             f"start layer N={start_layer} does not fit {n_layers} layers: head 0..N and tail T-N..T-1 would overlap; "
             f"expected 0 <= N <= {(n_layers - 1) // 2}"
         )
@@ -118,7 +118,7 @@ def _on_middle(build: Build, needs: str = "") -> Callable[[Variant, int], HookSe
         middle = _middle(variant.start_layer, n_layers)
         given = variant.repeat_or_seed
         if (given is None) == bool(needs):
-            raise VariantError(f"{variant.method} takes {needs or 'no repeat or seed'}, got {given}")
+            raise AnalysisError(f"{variant.method} takes {needs or 'no repeat or seed'}, got {given}")
         return build(middle[0], middle[-1], n_layers, given or 0) if middle else HookSet()
 
     return hook_set
@@ -129,7 +129,7 @@ def _on_one_layer(build: Callable[[int], HookSet], used: int) -> Callable[[Varia
 
     def hook_set(variant: Variant, n_layers: int) -> HookSet:
         if not 0 <= variant.start_layer <= n_layers - used:
-            raise VariantError(
+            raise AnalysisError(
                 f"{variant.method} at layer {variant.start_layer} does not fit {n_layers} layers: "
                 f"expected 0 to {n_layers - used}"
             )

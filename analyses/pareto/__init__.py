@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.analyses.pareto.edits import contiguous_skips
 from mechpaint.analysis import SearchAnalysis
-from mechpaint.errors import ParetoError
+from mechpaint.errors import AnalysisError
 from mechpaint.routes.route import Route
 from mechpaint.statistics.results import SearchResults
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mechpaint.analyses.pareto.strategies import Strategy
     from mechpaint.report import Report
 
-__all__ = ["Pareto", "ParetoError"]
+__all__ = ["AnalysisError", "Pareto"]
 
 STRATEGIES = ("greedy", "evolution")
 SKIPS = "contiguous skips"
@@ -49,12 +49,12 @@ class Pareto(SearchAnalysis):
 
     def __post_init__(self) -> None:
         if not 0 < self.budget < 1:
-            raise ParetoError(f"the budget is a share of the layer calls above 0 and below 1, got {self.budget}")
+            raise AnalysisError(f"the budget is a share of the layer calls above 0 and below 1, got {self.budget}")
         if self.rounds < 1 or self.population < 1:
-            raise ParetoError(f"expected 1 round or more of 1 route or more, got {self.rounds} and {self.population}")
+            raise AnalysisError(f"expected 1 round or more of 1 route or more, got {self.rounds} and {self.population}")
         known = all(name in STRATEGIES for name in self.strategies)
         if not self.strategies or not known or len(set(self.strategies)) < len(self.strategies):
-            raise ParetoError(
+            raise AnalysisError(
                 f"expected one or more of the strategies {', '.join(STRATEGIES)}, each once, got: "
                 f"{', '.join(self.strategies) or 'none'}"
             )
@@ -66,11 +66,11 @@ class Pareto(SearchAnalysis):
             n_layers: How many layers the model has.
 
         Raises:
-            ParetoError: None, so that no route is.
+            AnalysisError: None, so that no route is.
         """
         limit = math.floor(self.budget * n_layers + 1e-9)  # 0.7 of 10 layers are 7, whatever the product rounds to
         if limit < 1:
-            raise ParetoError(
+            raise AnalysisError(
                 f"a budget of {self.budget:g} of {n_layers} layer calls allows none; expected {1 / n_layers:.3g} or "
                 "more"
             )

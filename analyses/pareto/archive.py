@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mechpaint.analyses.pareto.objective import graded
-from mechpaint.errors import ParetoError
+from mechpaint.errors import AnalysisError
 from mechpaint.routes.route import Route
 from mechpaint.statistics.bootstrap import Scores
 from mechpaint.statistics.results import SearchResults
@@ -31,12 +31,12 @@ class Archive:
             results: What was measured so far, the full model among it.
 
         Raises:
-            ParetoError: The full model is no better than guessing on any of the tasks.
+            AnalysisError: The full model is no better than guessing on any of the tasks.
         """
         scores = Scores(graded(results))
         if not scores.tasks:
             names = ", ".join(task.name for task in results.tasks)
-            raise ParetoError(
+            raise AnalysisError(
                 f"the full model is not clearly better than guessing on {names}: there is no score that a route could "
                 "lose. Expected a task that the model can do; more items (--limit) may help"
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mechpaint.analyses.painters.variants import Variant
 from mechpaint.analyses.similarity.labels import FULL, REPEAT, SKIP, usual_start
 from mechpaint.analysis import ModelAnalysis
-from mechpaint.errors import SimilarityError
+from mechpaint.errors import AnalysisError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.statistics.results import Columns, ModelFacts, Record
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mechpaint.report import Report, Section
 
-__all__ = ["Similarity", "SimilarityError"]
+__all__ = ["AnalysisError", "Similarity"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Similarity(ModelAnalysis):
 
     def __post_init__(self) -> None:
         if self.windows < 2 or self.window < 2 or self.seed < 0:
-            raise SimilarityError(
+            raise AnalysisError(
                 "expected 2 windows or more of 2 tokens or more and a seed of 0 or more, got "
                 f"windows={self.windows}, window={self.window}, seed={self.seed}"
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Int
 
-from mechpaint.analyses.claims import Claim, claims_table, told_apart
+from mechpaint.analyses.claims import Claim, claims_table, disambiguate
 from mechpaint.analyses.similarity.figures import shown
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
@@ -28,7 +28,7 @@ _BORDER = "#D55E00"
 
 def beside(tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> list[Section]:
     """Figure 14, the three spaces of each model, and, where models are of several depths, what A.3 claims of them."""
-    names = told_apart([facts.name for _, facts in tables])
+    names = disambiguate([facts.name for _, facts in tables])
     models = {name: Findings(table, facts) for name, (table, facts) in zip(names, tables, strict=True)}
     tested = _claims(models)
     return [*([_claims_table(tested)] if tested else []), _figure(models), _spaces_table(models)]

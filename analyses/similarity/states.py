@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import sweep
 from mechpaint.errors import TaskError
 from mechpaint.routes.route import Route
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mechpaint.analyses.similarity import Similarity
 
-_ROWS_AT_ONCE = 8
+_ROWS_PER_READ = 8
 
 
 def windows(analysis: Similarity, model: TransformerBridge) -> Int[Tensor, "window position"]:
@@ -56,9 +56,9 @@ def states(
     if it has one, is not applied.
     """
     beginnings = [Route(route.steps[: i + 1], route.n_layers) for i in range(len(route.steps))]
-    batches: tuple[Tensor, ...] = torch.split(tokens, _ROWS_AT_ONCE)
+    batches: tuple[Tensor, ...] = torch.split(tokens, _ROWS_PER_READ)
     for rows in batches:
         with torch.no_grad():
-            found = [Conductor(model).record(rows).embeddings]
+            found = [RouteRunner(model).record(rows).embeddings]
         found += [residual for _, residual in sweep(model, rows, beginnings).residuals()]
         yield from torch.stack(found, dim=1).to("cpu", torch.float64)

@@ -12,15 +12,14 @@ from mechpaint.circuits.induction import induction_diagram
 from mechpaint.circuits.tokens import Tokens, token_losses, token_probabilities
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import View, Views
-from mechpaint.errors import DiagramError, ViewError
+from mechpaint.errors import DrawingError
 from mechpaint.routes.diagram import route_diagram, routes_diagram
 
 __all__ = [
     "Diagram",
-    "DiagramError",
+    "DrawingError",
     "Tokens",
     "View",
-    "ViewError",
     "Views",
     "attention",
     "attention_heatmap",

@@ -14,7 +14,7 @@ from mechpaint.display.figures import axes, literal, svg_of
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import View, Views
 from mechpaint.engine.attach import attach
-from mechpaint.errors import ViewError
+from mechpaint.errors import DrawingError
 from mechpaint.models.token_text import one_row, token_texts
 from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
 from mechpaint.routes.steps import Visit
@@ -49,7 +49,7 @@ def attention(
         Interactive views, one for every eight heads, up to 64 tokens and 100,000 squares in all. Beyond that heatmaps.
 
     Raises:
-        ViewError: Layers or heads that are not there, nothing to show, or more heatmaps than can be told apart.
+        DrawingError: Layers or heads that are not there, nothing to show, or more heatmaps than can be told apart.
         HookSetError: As for `attach`.
     """
     tokens = one_row(model, text)
@@ -76,7 +76,7 @@ def _chosen(
     visited = [visit.layer for visit in read]
     for layer in layers or ():
         if layer not in visited:
-            raise ViewError(f"layer {layer} is not on the route: expected some of {sorted(set(visited))}")
+            raise DrawingError(f"layer {layer} is not on the route: expected some of {sorted(set(visited))}")
     found: dict[str, Float[Tensor, "query key"]] = {}
     for visit, patterns in read.items():
         if layers is not None and visit.layer not in layers:
@@ -84,10 +84,10 @@ def _chosen(
         again = f" at step {visit.step}" if visited.count(visit.layer) > 1 else ""
         for head in range(patterns.shape[1]) if heads is None else heads:
             if not 0 <= head < patterns.shape[1]:
-                raise ViewError(f"there is no head {head}: expected 0 to {patterns.shape[1] - 1}")
+                raise DrawingError(f"there is no head {head}: expected 0 to {patterns.shape[1] - 1}")
             found[f"{head_name(visit.layer, head)}{again}"] = patterns[0, head]
     if not found:
-        raise ViewError("there is nothing to show: expected at least one layer and one head")
+        raise DrawingError("there is nothing to show: expected at least one layer and one head")
     return found
 
 
@@ -112,22 +112,22 @@ def attention_view(
         head_names: What each head is called, at most `MOST_HEADS`.
 
     Raises:
-        ViewError: Tokens or names that are not as many as the patterns have, more than can be drawn in a moment, or
+        DrawingError: Tokens or names that are not as many as the patterns have, more than can be drawn in a moment, or
             attention that is not a number.
     """
     heads, queries, keys = patterns.shape
     if not (queries == keys == len(tokens) and heads == len(head_names)):
-        raise ViewError(
+        raise DrawingError(
             f"the view {name!r} got {len(tokens)} tokens and {len(head_names)} head names for patterns of "
             f"{heads} heads, {queries} queries and {keys} keys; expected a name a head and a token a query and key"
         )
     if not (0 < len(tokens) <= MOST_TOKENS and 0 < heads <= MOST_HEADS):
-        raise ViewError(
+        raise DrawingError(
             f"the view {name!r} got {heads} heads of {len(tokens)} tokens; expected 1 to {MOST_HEADS} heads and 1 to "
             f"{MOST_TOKENS} tokens: beyond that a page stands still while it draws. Choose some, or draw a heatmap"
         )
     if not patterns.isfinite().all():
-        raise ViewError(f"the view {name!r} got attention that is not a number, which would be drawn as if it were 0")
+        raise DrawingError(f"the view {name!r} got attention that is not a number, which would be drawn as 0")
     # float64: what is rounded as float32 is written with all its digits again
     rounded = patterns.detach().cpu().double().round(decimals=_DECIMALS)
     props = {
@@ -166,12 +166,12 @@ def attention_heatmap(patterns: Mapping[str, Float[Tensor, "query key"]]) -> Dia
         patterns: By the name of the head, at most 48.
 
     Raises:
-        ViewError: No pattern, too many to tell apart, or attention that is not a number.
+        DrawingError: No pattern, too many to tell apart, or attention that is not a number.
     """
     if not 0 < len(patterns) <= MOST_PANELS:
-        raise ViewError(f"got {len(patterns)} heads to draw: expected 1 to {MOST_PANELS}; choose layers or heads")
+        raise DrawingError(f"got {len(patterns)} heads to draw: expected 1 to {MOST_PANELS}; choose layers or heads")
     if not all(pattern.isfinite().all() for pattern in patterns.values()):
-        raise ViewError("got attention that is not a number, which would be drawn as if it were 0")
+        raise DrawingError("got attention that is not a number, which would be drawn as 0")
     columns = min(4, len(patterns))
     drawing, panels = axes(9.0, columns, -(-len(patterns) // columns), 9.0 / columns)
     for ax in panels[len(patterns) :]:

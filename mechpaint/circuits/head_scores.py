@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mechpaint.engine.attach import attach
-from mechpaint.errors import HeadScoreError
+from mechpaint.errors import TextTooLong
 from mechpaint.models.loading import require_language_model
 from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
 from mechpaint.routes.steps import Visit
@@ -92,7 +92,7 @@ def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int
         seed: Of the choice.
 
     Raises:
-        HeadScoreError: More distinct tokens than the model has, or more positions.
+        TextTooLong: More distinct tokens than the model has, or more positions.
     """
     tokenizer = model.tokenizer
     special: set[int] = set(cast(list[int], tokenizer.all_special_ids)) if tokenizer is not None else set()
@@ -100,7 +100,7 @@ def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int
     ordinary = torch.tensor([t for t in range(int(model.cfg.d_vocab)) if t not in special])
     length = 2 * period + starts
     if period < 2 or period > len(ordinary) or length > int(model.cfg.n_ctx):
-        raise HeadScoreError(
+        raise TextTooLong(
             f"cannot repeat {period} distinct tokens: expected 2 or more, no more than {len(ordinary)} and no more "
             f"than fit twice into {int(model.cfg.n_ctx)} positions"
         )

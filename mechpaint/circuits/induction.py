@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mechpaint.display.svg import SOFT, Canvas, Diagram, Length
-from mechpaint.errors import ViewError
+from mechpaint.errors import DrawingError
 
 if TYPE_CHECKING:
     from mechpaint.circuits.head_scores import HeadScore
@@ -26,12 +26,12 @@ def induction_pair(scores: Sequence[HeadScore]) -> tuple[HeadScore, HeadScore]:
         scores: Of all heads, from `mechpaint.circuits.head_scores.head_scores`.
 
     Raises:
-        ViewError: No head has another before it.
+        DrawingError: No head has another before it.
     """
     first = min((score.visit.step for score in scores), default=0)
     later = [score for score in scores if score.visit.step > first]
     if not later:
-        raise ViewError("an induction head needs a head in a layer before it: expected scores of two layers or more")
+        raise DrawingError("an induction head needs a head in a layer before it: expected scores of two layers or more")
     second = max(later, key=lambda score: score.prefix_matching)
     before = [score for score in scores if score.visit.step < second.visit.step]
     return max(before, key=lambda score: score.previous_token), second
@@ -48,7 +48,7 @@ def induction_diagram(scores: Sequence[HeadScore]) -> Diagram:
         scores: Of all heads, from `mechpaint.circuits.head_scores.head_scores`.
 
     Raises:
-        ViewError: No head has another before it.
+        DrawingError: No head has another before it.
     """
     first, second = induction_pair(scores)
     canvas = Canvas()

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mechpaint.display.sanitize import safe
 from mechpaint.engine.attach import attach
-from mechpaint.errors import ViewError
+from mechpaint.errors import DrawingError
 from mechpaint.models.loading import require_language_model
-from mechpaint.models.token_text import one_row, seen, token_texts
+from mechpaint.models.token_text import one_row, token_texts, visible_token
 from mechpaint.routes.hookset import HookSet
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Tokens:
         most: What is shaded darkest; 0 is white.
 
     Raises:
-        ViewError: Not as many values as tokens, none at all, or a value that is not a number.
+        DrawingError: Not as many values as tokens, none at all, or a value that is not a number.
     """
 
     tokens: Sequence[str]
@@ -45,16 +45,17 @@ class Tokens:
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.values) or not self.tokens:
-            raise ViewError(f"expected a value for each token, got {len(self.values)} for {len(self.tokens)}")
+            raise DrawingError(f"expected a value for each token, got {len(self.values)} for {len(self.tokens)}")
         if not all(value is None or math.isfinite(value) for value in (*self.values, self.most)):
-            raise ViewError(f"cannot show a {self.what} that is not a number")
+            raise DrawingError(f"cannot show a {self.what} that is not a number")
 
     @property
     def html(self) -> str:
         """A `<figure>`: every token with its value, so that nothing depends on seeing colours."""
         shown = "".join(
             f'<span style="{_TOKEN};background:{self._shade(value)}" title="{safe(repr(token))}">'
-            f'<span style="white-space:pre">{safe(seen(token))}</span><br><small>{_digits(value)}</small></span>'
+            f'<span style="white-space:pre">{safe(visible_token(token))}</span><br>'
+            f"<small>{_digits(value)}</small></span>"
             for token, value in zip(self.tokens, self.values, strict=True)
         )
         return (
@@ -68,7 +69,7 @@ class Tokens:
 
     def __str__(self) -> str:
         return " ".join(
-            f"{seen(token)}[{_digits(value)}]" for token, value in zip(self.tokens, self.values, strict=True)
+            f"{visible_token(token)}[{_digits(value)}]" for token, value in zip(self.tokens, self.values, strict=True)
         )
 
     def _shade(self, value: float | None) -> str:
@@ -95,7 +96,7 @@ def token_losses(
         hook_set: What to run it under; by default nothing.
 
     Raises:
-        ViewError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
+        DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
         LoadError: The model has no language-modelling head.
     """
     tokens, found = _log_probabilities(model, text, hook_set)
@@ -116,7 +117,7 @@ def token_probabilities(
         hook_set: What to run it under; by default nothing.
 
     Raises:
-        ViewError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
+        DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
         LoadError: The model has no language-modelling head.
     """
     tokens, found = _log_probabilities(model, text, hook_set)
@@ -131,10 +132,10 @@ def _log_probabilities(
 ) -> tuple[Int[Tensor, "position"], Float[Tensor, "predicted"]]:
     require_language_model(model, "a token's probability")
     if model.cfg.attention_dir != "causal":
-        raise ViewError("this model sees what comes after a token, too, and foresees none: expected a causal model")
+        raise DrawingError("this model sees what comes after a token, too, and foresees none: expected a causal model")
     tokens = one_row(model, text)
     if tokens.shape[1] < 2:
-        raise ViewError("got a single token, before which nothing stands: expected two or more")
+        raise DrawingError("got a single token, before which nothing stands: expected two or more")
     with torch.no_grad(), attach(model, hook_set or HookSet()):
         logits = cast(Tensor, model(tokens))[0, :-1]
     found = logits.double().log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]

@@ -19,7 +19,7 @@ from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
-from mechpaint.cli.errors import EPILOG, caution, given_command, tell, told
+from mechpaint.cli.errors import EPILOG, given_command, handle_errors, print_error, print_warning
 from mechpaint.cli.executors import engine_of, in_this_process, shard_of
 from mechpaint.cli.export import export_command
 from mechpaint.cli.options import command_for, kind_of
@@ -27,7 +27,7 @@ from mechpaint.cli.output import print_made, print_plan
 from mechpaint.cli.plan import plan_commands
 from mechpaint.cli.plugins import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
 from mechpaint.cli.runs import compare_command, report_command, runs_command
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PluginError
 from mechpaint.plugins import Registry, built_in, require_files
 
@@ -49,7 +49,7 @@ def _with_plugins(registry: Registry, files: Sequence[str]) -> Registry:
     try:
         require_files(found)
     except PluginError as error:
-        tell(error)
+        print_error(error)
         sys.exit(2)
     warn(found)
     return found.registry
@@ -69,7 +69,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     for name, analysis in registry.analyses.items():
         common = kind_of(analysis).options(analysis)
         command = command_for(analysis, common, lambda made, options: _analyze(registry, files, made, options))
-        analyze.command(name, help=escape(visible(analysis.question)), epilog=EPILOG)(command)
+        analyze.command(name, help=escape(sanitize(analysis.question)), epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.add_typer(plan_commands(registry), name="plan")
     app.command("export", epilog=EPILOG)(export_command(registry))
@@ -113,7 +113,7 @@ def _list(registry: Registry, as_json: bool) -> None:
     from mechpaint.models.loading import PRESETS
 
     found = {
-        "analyses": {name: visible(analysis.question) for name, analysis in registry.analyses.items()},
+        "analyses": {name: sanitize(analysis.question) for name, analysis in registry.analyses.items()},
         "tasks": {name: _first_line(task) for name, task in registry.tasks.items()},
         "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
         "models": {name: _first_line(make) for name, make in PRESETS.items()},
@@ -129,12 +129,12 @@ def _list(registry: Registry, as_json: bool) -> None:
 
 
 def _first_line(thing: Any) -> str:
-    return visible((thing.__doc__ or "").strip().partition("\n")[0])
+    return sanitize((thing.__doc__ or "").strip().partition("\n")[0])
 
 
 def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, options: dict[str, Any]) -> None:
     """What `mechpaint analyze NAME` does, errors told in a line."""
-    with told("what was done is kept; give the same command again to go on"):
+    with handle_errors("what was done is kept; give the same command again to go on"):
         shard, out = shard_of(options), Path(options["out"])
         engine = None if options["dry_run"] else engine_of(analysis, options, files)
         plan = kind_of(type(analysis)).plan(analysis, registry, in_this_process(options))
@@ -145,7 +145,7 @@ def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, optio
             return
         command = given_command(without="--shard")
         if shard is None:
-            made = run(plan, out, command, caution, engine)
+            made = run(plan, out, command, print_warning, engine)
         else:
-            made = run_shard(plan, out, command, shard, caution, engine)
+            made = run_shard(plan, out, command, shard, print_warning, engine)
     print_made(made, options["json"])

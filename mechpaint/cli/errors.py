@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import CannotWrite, CellError, IncompleteRun, InputError, WeightsError, WorkersLost
 
 EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
 
 
 @contextmanager
-def told(interrupted: str) -> Generator[None]:
+def handle_errors(interrupted: str) -> Generator[None]:
     """Tell errors of the block in a line, and exit with the status that they have.
 
     Args:
@@ -54,14 +54,14 @@ def given_command(without: str | None = None) -> str:
     return shlex.join(kept)
 
 
-def tell(error: Exception) -> None:
+def print_error(error: Exception) -> None:
     """Tell an error in a line."""
-    _say(f"[red]error[/red]: {escape(visible(str(error)))}")
+    _say(f"[red]error[/red]: {escape(sanitize(str(error)))}")
 
 
-def caution(message: str) -> None:
+def print_warning(message: str) -> None:
     """Tell of something that one should know of, and that stops nothing."""
-    Console(stderr=True).print(Text.assemble(("warning", "yellow"), ": ", visible(message)), soft_wrap=True)
+    Console(stderr=True).print(Text.assemble(("warning", "yellow"), ": ", sanitize(message)), soft_wrap=True)
 
 
 def _say(message: str) -> None:
@@ -69,5 +69,5 @@ def _say(message: str) -> None:
 
 
 def _fail(error: Exception, status: int) -> NoReturn:
-    tell(error)
+    print_error(error)
     raise typer.Exit(status)

@@ -19,12 +19,12 @@ from mechpaint.runs.manifest import fields_to_json, made
 from mechpaint.runs.plans.plan import Shard
 
 if TYPE_CHECKING:
-    from mechpaint.runs.executors import Engine
+    from mechpaint.runs.executors import Executor
     from mechpaint.runs.plans.plan import Plan
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanRequest:
     """What a command of `mechpaint analyze` asks for: small, and enough to make its plan on another machine.
 
     Args:
@@ -40,7 +40,7 @@ class Asked:
     files: tuple[str, ...]
 
     @classmethod
-    def of(cls, analysis: Analysis, options: Mapping[str, Any], files: Sequence[str]) -> Asked:
+    def of(cls, analysis: Analysis, options: Mapping[str, Any], files: Sequence[str]) -> PlanRequest:
         """What this command asks for.
 
         Args:
@@ -62,7 +62,7 @@ class Asked:
         return kind_of(kind).plan(analysis, registry, self.options)
 
 
-def engine_of(analysis: Analysis, options: Mapping[str, Any], files: Sequence[str]) -> Engine | None:
+def engine_of(analysis: Analysis, options: Mapping[str, Any], files: Sequence[str]) -> Executor | None:
     """What is to compute the run; None for this process.
 
     Args:
@@ -83,7 +83,7 @@ def engine_of(analysis: Analysis, options: Mapping[str, Any], files: Sequence[st
         raise InputError(f"there is no engine {name!r}; there are: here, ray")
     from mechpaint.runs.ray import Ray
 
-    return Ray(Asked.of(analysis, options, files), workers, address, gpus=options.get("device") != "cpu")
+    return Ray(PlanRequest.of(analysis, options, files), workers, address, gpus=options.get("device") != "cpu")
 
 
 def shard_of(options: Mapping[str, Any]) -> Shard | None:
@@ -93,7 +93,7 @@ def shard_of(options: Mapping[str, Any]) -> Shard | None:
         options: The options of the command.
 
     Raises:
-        ShardError: There is no such share.
+        RunError: There is no such share.
     """
     return None if options["shard"] is None else Shard.parse(options["shard"])
 

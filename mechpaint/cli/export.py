@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mechpaint.cli.errors import given_command, told
+from mechpaint.cli.errors import given_command, handle_errors
 from mechpaint.errors import InputError
 from mechpaint.plugins import Registry
 from mechpaint.routes.hookset_text import parse_hook_set
@@ -45,7 +45,7 @@ def export_command(registry: Registry) -> Callable[..., None]:
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     ) -> None:
         """Write a Hugging Face checkpoint whose layers are a route."""
-        with told("nothing was written"):
+        with handle_errors("nothing was written"):
             if bool(route.strip()) == bool(hooks.strip()):
                 raise InputError("expected a route or hook sets: one of --route '0-3 13-4 14-17', --hooks 'skip(4, 7)'")
             done = _export(model, route or parse_hook_set(hooks, registry.hook_sets), out, device, dtype)
@@ -58,13 +58,13 @@ def _export(name: str, what: str | HookSet, out: str, device: str | None, dtype:
     from rich.console import Console
 
     with Console(stderr=True).status(f"loading {name}"):
-        from mechpaint.engine.route_runner import Conductor
+        from mechpaint.engine.route_runner import RouteRunner
         from mechpaint.models.export import export, free_folder
         from mechpaint.models.loading import load
 
     free_folder(out)  # before minutes are spent on the model
     model = load(name, device=device, dtype=dtype)
-    route = Route.parse(what, Conductor(model).n_layers) if isinstance(what, str) else what
+    route = Route.parse(what, RouteRunner(model).n_layers) if isinstance(what, str) else what
     return export(model, route, out, name=name, made_by=given_command())
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from importlib.util import find_spec
 
-from mechpaint.cli.errors import told
+from mechpaint.cli.errors import handle_errors
 from mechpaint.errors import InputError
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     import typer
 
     try:
-        with told("nothing was kept but what --use_cache keeps"):
+        with handle_errors("nothing was kept but what --use_cache keeps"):
             _run()
     except typer.Exit as stopped:
         sys.exit(stopped.exit_code)

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from mechpaint.analysis import Analysis, Experiment, ModelAnalysis, RouteAnalysis, SearchAnalysis
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import InputError, TaskError
 from mechpaint.plugins import Registry
 from mechpaint.routes.hookset_text import parse_hook_set
@@ -21,7 +21,7 @@ from mechpaint.tasks.task import Task
 
 if TYPE_CHECKING:
     from mechpaint.runs.plans.plan import Plan
-    from mechpaint.runs.routed_model import Subject
+    from mechpaint.runs.routed_model import RoutedModel
 
 Options = dict[str, Any]
 
@@ -79,7 +79,7 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     names = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
     shown = option.default not in (None, "", [], inspect.Parameter.empty)
-    made: Any = typer.Option(names, help=escape(visible(option.help)), show_default=shown)
+    made: Any = typer.Option(names, help=escape(sanitize(option.help)), show_default=shown)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=Annotated[option.kind, made]
     )
@@ -206,28 +206,28 @@ def kind_of(analysis: type[Analysis]) -> Kind:
 
 
 def _scored(analysis: RouteAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), rows_at_once(options)
-    subject = _subject(registry, options)
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), batch_size(options)
+    routed_model = _subject(registry, options)
     from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
 
     settings = Settings(tasks, options["limit"], options["seed"], rows)
-    return ScoredPlan.of(analysis, subject, settings)
+    return ScoredPlan.of(analysis, routed_model, settings)
 
 
 def _searched(analysis: SearchAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), rows_at_once(options)
-    subject = _subject(registry, options)
+    tasks, rows = chosen_tasks(registry, options["task"] or analysis.tasks, options), batch_size(options)
+    routed_model = _subject(registry, options)
     from mechpaint.runs.plans.search_plan import SearchedPlan, SearchSettings
 
     settings = SearchSettings(tasks, options["limit"], options["held_out"], options["seed"], rows)
-    return SearchedPlan.of(analysis, subject, settings)
+    return SearchedPlan.of(analysis, routed_model, settings)
 
 
 def _measured(analysis: ModelAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
-    subject = _subject(registry, options)
+    routed_model = _subject(registry, options)
     from mechpaint.runs.plans.model_plan import MeasuredPlan
 
-    return MeasuredPlan.of(analysis, subject)
+    return MeasuredPlan.of(analysis, routed_model)
 
 
 def _experiment(analysis: Experiment, registry: Registry, options: Mapping[str, Any]) -> Plan:
@@ -236,7 +236,7 @@ def _experiment(analysis: Experiment, registry: Registry, options: Mapping[str, 
     return ExperimentPlan.of(analysis)
 
 
-def rows_at_once(options: Mapping[str, Any]) -> int | None:
+def batch_size(options: Mapping[str, Any]) -> int | None:
     """How many token rows are to go through the model together; None where nobody says.
 
     Args:
@@ -250,16 +250,16 @@ def rows_at_once(options: Mapping[str, Any]) -> int | None:
     return options["batch_size"]
 
 
-def _subject(registry: Registry, options: Mapping[str, Any]) -> Subject:
+def _subject(registry: Registry, options: Mapping[str, Any]) -> RoutedModel:
     from rich.console import Console
 
     hooks = parse_hook_set(options.get("hooks", ""), registry.hook_sets)
     with Console(stderr=True).status(f"loading {options['model']}"):
         from mechpaint.models.loading import load
-        from mechpaint.runs.routed_model import Subject
+        from mechpaint.runs.routed_model import RoutedModel
 
     model = load(options["model"], device=options["device"], device_map=options["device_map"], dtype=options["dtype"])
-    return Subject(model, options["model"], hooks)
+    return RoutedModel(model, options["model"], hooks)
 
 
 def chosen_tasks(registry: Registry, texts: Sequence[str], options: Mapping[str, Any]) -> tuple[Task[Any], ...]:

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mechpaint.display.sanitize import visible
-from mechpaint.display.summary import Shown
+from mechpaint.display.sanitize import sanitize
+from mechpaint.display.summary import Summary
 
 if TYPE_CHECKING:
     from mechpaint.runs.compare import Compared
@@ -56,7 +56,7 @@ def print_compared(compared: Compared, as_json: bool) -> None:
         compared: The comparison.
         as_json: Whether to print JSON.
     """
-    _print(compared, "comparison", as_json, "\n".join(map(visible, compared.report.summary)))
+    _print(compared, "comparison", as_json, "\n".join(map(sanitize, compared.report.summary)))
 
 
 def print_plan(forecast: Mapping[str, Any], as_json: bool) -> None:
@@ -71,11 +71,11 @@ def print_plan(forecast: Mapping[str, Any], as_json: bool) -> None:
         return
     table = Table(title="plan (nothing was computed or written)", title_justify="left", show_header=False)
     for name, value in forecast.items():
-        table.add_row(name, Text(visible(_shown(value))))
+        table.add_row(name, Text(sanitize(_summary(value))))
     Console().print(table)
 
 
-def _shown(value: Any) -> str:
+def _summary(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {one}" for name, one in cast("dict[str, Any]", value).items())
     if isinstance(value, str):
@@ -92,5 +92,5 @@ def _print(made: Finished | Compared, what: str, as_json: bool, said: str) -> No
         print(json.dumps({what: str(made.folder), "report": str(made.page), **summary}, indent=2))  # noqa: T201
         return
     for table in tables[:1]:
-        Console().print(Shown(table.title, (), table.columns, table.rows).rich())
+        Console().print(Summary(table.title, (), table.columns, table.rows).rich())
     print(f"{said}\nreport: {made.page}")  # noqa: T201

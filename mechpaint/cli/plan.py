@@ -12,12 +12,12 @@ import typer
 from rich.markup import escape
 
 from mechpaint.analysis import RouteAnalysis
-from mechpaint.cli.errors import EPILOG, told
-from mechpaint.cli.options import ROUTE_OPTIONS, Option, chosen_tasks, command_for, rows_at_once
+from mechpaint.cli.errors import EPILOG, handle_errors
+from mechpaint.cli.options import ROUTE_OPTIONS, Option, batch_size, chosen_tasks, command_for
 from mechpaint.cli.output import print_plan
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PlanError
-from mechpaint.planning.accelerators import ACCELERATORS, Reached, Roofline, accelerator
+from mechpaint.planning.accelerators import ACCELERATORS, Efficiency, Roofline, accelerator
 from mechpaint.plugins import Registry
 from mechpaint.routes.hookset_text import parse_hook_set
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROWS = 32
 """How many token rows go through the model together on an accelerator, whose free memory is not known here."""
 
-_REACHED = Reached()
+_REACHED = Efficiency()
 _OPTIONS = {
     "on": Option(str, "here", f"Where it is to run: here, which is measured, or {', '.join(ACCELERATORS)}."),
     "items": Option(int | None, None, "Plan for so many rows of tokens, in place of a task's items."),
@@ -69,31 +69,31 @@ def plan_commands(registry: Registry) -> typer.Typer:
             dtype = Option(str | None, None, "float32 (the default), bfloat16, float16.")
             common = {"model": model, "hooks": hooks, "dtype": dtype, **ROUTE_OPTIONS, **_OPTIONS}
             command = command_for(analysis, common, lambda made, options: _plan(registry, made, options))
-            app.command(name, help=escape(visible(analysis.question)), epilog=EPILOG)(command)
+            app.command(name, help=escape(sanitize(analysis.question)), epilog=EPILOG)(command)
     return app
 
 
 def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any]) -> None:
-    with told("nothing was written"):
+    with handle_errors("nothing was written"):
         on = _where(options)
-        asked = rows_at_once(options)
+        asked = batch_size(options)
         hooks = parse_hook_set(options["hooks"], registry.hook_sets)
         from mechpaint.planning.flops import to_plan
         from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-        from mechpaint.runs.routed_model import Subject
+        from mechpaint.runs.routed_model import RoutedModel
 
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)
         rows = asked or (None if on is None else ROWS)
         settings = Settings(tasks, options["limit"], options["seed"], rows)
-        plan = ScoredPlan.of(analysis, Subject(model, options["model"], hooks), settings)
-        print_plan(plan.foreseen(on).told(), options["json"])
+        plan = ScoredPlan.of(analysis, RoutedModel(model, options["model"], hooks), settings)
+        print_plan(plan.estimate(on).told(), options["json"])
 
 
 def _where(options: Mapping[str, Any]) -> Roofline | None:
     if options["on"] == "here":
         return None
-    reached = Reached(options["reached"], options["reached_bandwidth"], options["launch"])
+    reached = Efficiency(options["reached"], options["reached_bandwidth"], options["launch"])
     return Roofline(accelerator(options["on"]), options["dtype"] or "float32", reached)
 
 

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mechpaint.analysis import Analysis
-from mechpaint.cli.errors import caution
+from mechpaint.cli.errors import print_warning
 from mechpaint.cli.options import command_for, kind_of
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PluginError
 from mechpaint.plugins import (
     VARIABLE,
@@ -107,7 +107,7 @@ def warn(found: Discovery) -> None:
 
 
 def _warn(message: str) -> None:
-    caution(f"{message}; for more: mechpaint plugins")
+    print_warning(f"{message}; for more: mechpaint plugins")
 
 
 def _show(found: Discovery, as_json: bool) -> None:
@@ -122,10 +122,10 @@ def _show(found: Discovery, as_json: bool) -> None:
         console.print("There are no plugins: no package has one, and none was given with --plugin.", highlight=False)
     for source, refused in found.refused():
         lines = [f"{source.name}: {refused.reason}", *(f"  {line}" for line in refused.traceback.splitlines())]
-        console.print(Text("\n" + "\n".join(map(visible, lines))), soft_wrap=True)
+        console.print(Text("\n" + "\n".join(map(sanitize, lines))), soft_wrap=True)
     for name in found.missing:
         there = ", ".join(plugin.source.name for plugin in found.plugins if plugin.source.package) or "none"
-        console.print(Text(visible(f"\n{VARIABLE} names {name}, and there is no such plugin; there are: {there}")))
+        console.print(Text(sanitize(f"\n{VARIABLE} names {name}, and there is no such plugin; there are: {there}")))
 
 
 def _table(found: Discovery) -> Table:
@@ -139,7 +139,7 @@ def _table(found: Discovery) -> Table:
 
 
 def _cell(text: str) -> Text:
-    return Text(visible(text), overflow="fold")
+    return Text(sanitize(text), overflow="fold")
 
 
 def _status(outcome: Outcome) -> str:

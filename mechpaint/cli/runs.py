@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechpaint.cli.errors import given_command, told
+from mechpaint.cli.errors import given_command, handle_errors
 from mechpaint.cli.output import print_compared, print_finished
 from mechpaint.plugins import Registry
 
@@ -25,7 +25,7 @@ def runs_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the runs there are, and how far each has come."""
-    with told("nothing was written"):
+    with handle_errors("nothing was written"):
         from mechpaint.runs.run_folder import kept_runs
 
         found = kept_runs(Path(folder))
@@ -54,10 +54,10 @@ def _show(found: list[KeptRun], folder: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from mechpaint.display.sanitize import visible
+    from mechpaint.display.sanitize import sanitize
 
     if not found:
-        print(f"There are no runs in {visible(folder)}.")  # noqa: T201
+        print(f"There are no runs in {sanitize(folder)}.")  # noqa: T201
         return
     table = Table("run", "model", "when", "cells", "state", title="runs", title_justify="left")
     for run in found:
@@ -68,7 +68,7 @@ def _show(found: list[KeptRun], folder: str) -> None:
             f"{len(run.whole)} of {'?' if run.cells is None else len(run.cells)}",
         )
         style = {"damaged": "red", "finished": "green"}.get(run.state, "")
-        table.add_row(*(Text(visible(cell), overflow="fold") for cell in cells), Text(run.state, style))
+        table.add_row(*(Text(sanitize(cell), overflow="fold") for cell in cells), Text(run.state, style))
     Console().print(table)
 
 
@@ -85,7 +85,7 @@ def report_command(registry: Registry) -> Callable[..., None]:
         as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     ) -> None:
         """Draw a run's report anew from its cells, without the model, its tasks' data or the network."""
-        with told("the report may be the old one; give the same command again"):
+        with handle_errors("the report may be the old one; give the same command again"):
             from mechpaint.runs.run_folder import find_run, rebuild
 
             finished = rebuild(find_run(run, Path(out)), registry)
@@ -107,7 +107,7 @@ def compare_command(registry: Registry) -> Callable[..., None]:
         as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     ) -> None:
         """Compare runs with the first of them: what differs, with intervals, and what they do not have in common."""
-        with told("the page may be an old one; give the same command again"):
+        with handle_errors("the page may be an old one; give the same command again"):
             from mechpaint.runs.compare import compare as compared
             from mechpaint.runs.run_folder import find_run
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +119,7 @@ def banded(
 
 def literal(text: str) -> str:
     """A name as it can stand in a drawing: all of it seen, and none of it taken for a formula."""
-    return visible(text).replace("$", r"\$")
+    return sanitize(text).replace("$", r"\$")
 
 
 def log_scale(ax: Axes) -> None:

@@ -15,7 +15,7 @@ _TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _SHOWN = {**_PICTURES, **dict.fromkeys([*_C1, *_SURROGATES, *_TURNING], 0xFFFD)}
 
 
-def visible(text: str) -> str:
+def sanitize(text: str) -> str:
     """The text with a picture in place of each character that would act instead of being seen.
 
     Control characters but tab and newline become their pictures (NUL ␀, ESC ␛). What has no picture becomes �: C1
@@ -27,4 +27,4 @@ def visible(text: str) -> str:
 
 def safe(text: str) -> str:
     """Text as it can stand in an element and in an attribute of a page."""
-    return escape(visible(text))
+    return escape(sanitize(text))

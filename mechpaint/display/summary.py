@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mechpaint.display.sanitize import safe, visible
+from mechpaint.display.sanitize import safe, sanitize
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,7 +18,7 @@ _CELL = "text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top"
 
 
 @dataclass(frozen=True)
-class Shown:
+class Summary:
     """What a thing says of itself.
 
     Args:
@@ -67,7 +67,7 @@ class Shown:
         from rich.text import Text
 
         def text(said: str, style: str = "") -> Text:
-            return Text(visible(said), style=style)  # a terminal obeys what is not seen
+            return Text(sanitize(said), style=style)  # a terminal obeys what is not seen
 
         parts: list[RenderableType] = [text(self.title, "bold")]
         if self.facts:
@@ -87,16 +87,16 @@ class Shown:
         return Group(*parts)
 
 
-class Showing:
-    """The base of what shows itself: subclasses say what, in `_shown`."""
+class Summarized:
+    """The base of what shows itself: subclasses say what, in `_summary`."""
 
     __slots__ = ()
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
-        return self._shown().html()
+        return self._summary().html()
 
     def __rich__(self) -> RenderableType:
-        return self._shown().rich()
+        return self._summary().rich()

@@ -19,7 +19,7 @@ from importlib.resources import files
 from typing import Any
 
 from mechpaint.display.sanitize import safe
-from mechpaint.errors import ViewError
+from mechpaint.errors import DrawingError
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class View:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9-]+", self.name):
-            raise ViewError(f"a view cannot be called {self.name!r}: expected letters, digits and hyphens")
+            raise DrawingError(f"a view cannot be called {self.name!r}: expected letters, digits and hyphens")
 
     def _repr_html_(self) -> str:
         pass

@@ -9,10 +9,10 @@ from torch import Tensor
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.display.summary import Showing, Shown
+from mechpaint.display.summary import Summarized, Summary
 from mechpaint.engine.kv_cache import KV, layout
-from mechpaint.engine.layer_inputs import Recording
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.layer_inputs import LayerInputs
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import HookSetError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.readings import Hook, HookFunction, Store
@@ -20,7 +20,7 @@ from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Visit
 
 
-class Session(Showing):
+class Session(Summarized):
     """What `attach` gives: the route that the model runs, and what was read in its last forward pass.
 
     `session["attention"]` maps each `Visit` to what was read there, on the model's device and without gradient; the
@@ -48,14 +48,14 @@ class Session(Showing):
         """What this session reads."""
         return tuple(self._store)
 
-    def _shown(self) -> Shown:
-        shown = self.route._shown()  # pyright: ignore[reportPrivateUsage]
+    def _summary(self) -> Summary:
+        shown = self.route._summary()  # pyright: ignore[reportPrivateUsage]
         rows = [
             (key, str(len(read)), " ".join(map(str, next(iter(read.values())).shape)) if read else "not run yet")
             for key, read in self._store.items()
         ]
         facts = [("hook set", str(self.hook_set)), *shown.facts]
-        return Shown("Session", facts, ("read", "visits", "shape of the first"), rows, shown.picture)
+        return Summary("Session", facts, ("read", "visits", "shape of the first"), rows, shown.picture)
 
     def __repr__(self) -> str:
         return f'Session("{self.route}", reads: {", ".join(self._store) or "nothing"})'
@@ -87,8 +87,8 @@ def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> 
         HookSetError: A hook name that the model does not have, a read that the route never reaches, or, on leaving,
             a hook that never fired although the model ran.
     """
-    conductor = Conductor(model)
-    route = hook_set.route(conductor.n_layers)
+    runner = RouteRunner(model)
+    route = hook_set.route(runner.n_layers)
     slots = layout(kv, route)
     store: Store = {reading.key: {} for reading in hook_set.reads()}
     session = Session(hook_set, route, store)
@@ -96,15 +96,15 @@ def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> 
     _check_names(model, watched)
     runs = 0
 
-    def finish(recording: Recording) -> Tensor:
+    def finish(layer_inputs: LayerInputs) -> Tensor:
         nonlocal runs
         runs += 1
         for read in store.values():
             read.clear()
-        return conductor.run(route, recording, slots)
+        return runner.run(route, layer_inputs, slots)
 
-    hooks = [*_readers(model, conductor, session, store), *((w.hook.where, w) for w in watched)]
-    with model.hooks(fwd_hooks=hooks), conductor.conducting(finish):
+    hooks = [*_readers(model, runner, session, store), *((w.hook.where, w) for w in watched)]
+    with model.hooks(fwd_hooks=hooks), runner.intercept(finish):
         yield session
     never = [w for w in watched if runs and not w.fired]
     if never:
@@ -143,7 +143,7 @@ def unknown_name(model: TransformerBridge, name: str) -> str:
 
 
 def _readers(
-    model: TransformerBridge, conductor: Conductor, session: Session, store: Store
+    model: TransformerBridge, runner: RouteRunner, session: Session, store: Store
 ) -> list[tuple[str | Callable[[str], bool], HookFunction]]:
     hooks: list[tuple[str | Callable[[str], bool], HookFunction]] = []
     for reading in session.hook_set.reads():
@@ -151,13 +151,13 @@ def _readers(
             name = f"blocks.{layer}.{reading.point}"
             if name not in model.hook_dict:
                 raise HookSetError(unknown_name(model, name))
-            hooks.append((name, _reader(conductor, store[reading.key])))
+            hooks.append((name, _reader(runner, store[reading.key])))
     return hooks
 
 
-def _reader(conductor: Conductor, read: dict[Visit, Tensor]) -> HookFunction:
+def _reader(runner: RouteRunner, read: dict[Visit, Tensor]) -> HookFunction:
     def keep(tensor: Tensor, hook: HookPoint) -> None:
-        if conductor.visit is not None:
-            read[conductor.visit] = tensor.detach()
+        if runner.visit is not None:
+            read[runner.visit] = tensor.detach()
 
     return keep

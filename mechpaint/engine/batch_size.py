@@ -27,7 +27,7 @@ def tokens_that_pay(device: torch.device) -> int:
     return 1024 if device.type == "cpu" else 16_384
 
 
-def rows_that_pay(model: TransformerBridge, lengths: Iterable[int]) -> int:
+def optimal_batch_rows(model: TransformerBridge, lengths: Iterable[int]) -> int:
     """How many rows of tokens should go through a model together, at least one.
 
     As many as pay, or if that is less as fit into half of the memory that is free now. Should they not fit after all,
@@ -77,7 +77,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAID)
 
 
-def let_go_of_memory() -> None:
+def clear_device_cache() -> None:
     """Give back what torch keeps of the devices' memory for itself."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,9 +1,9 @@
 """Fused attention where nobody reads attention patterns: torch's kernels, which never have a whole pattern in memory.
 
 TransformerLens loads models with the attention that Hugging Face calls eager, in which there is a pattern to hook.
-Where unhooked layers run (`unhooked_layers.py`) nobody needs it, and Hugging Face's own switch is turned to fused attention
-while masks are made and layers run. Some models ignore the switch, and some add what the kernels leave out, so each
-model's layers are compared once.
+Where unhooked layers run nobody needs it, and Hugging Face's own switch is turned to fused attention while masks are
+made and layers run. Some models ignore the switch, and some add what the kernels leave out, so each model's layers are
+compared once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 
 _ALIKE: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """What was seen of models before: comparing takes two calls of every layer."""
@@ -34,30 +34,30 @@ def fused_attention(model: TransformerBridge) -> Generator[None]:
         config._attn_implementation = "eager"
 
 
-def fastest_attention(conductor: Conductor, layers: Sequence[nn.Module]) -> Callable[[], AbstractContextManager[None]]:
+def fastest_attention(runner: RouteRunner, layers: Sequence[nn.Module]) -> Callable[[], AbstractContextManager[None]]:
     """Makes contexts for recording and for running layers: with fused attention if they can have it.
 
     Args:
-        conductor: Of the model.
+        runner: Of the model.
         layers: What `conductor.fastest()` gave.
     """
-    if layers is conductor.layers or not can_fuse(conductor, layers):
+    if layers is runner.layers or not can_fuse(runner, layers):
         return nullcontext
-    return lambda: fused_attention(conductor.model)
+    return lambda: fused_attention(runner.model)
 
 
-def can_fuse(conductor: Conductor, layers: Sequence[nn.Module]) -> bool:
+def can_fuse(runner: RouteRunner, layers: Sequence[nn.Module]) -> bool:
     """Whether a model's attention is eager, and can be fused with the same results but for rounding.
 
     Args:
-        conductor: Of the model.
+        runner: Of the model.
         layers: Its bare layers.
     """
-    whole: Any = conductor.model.original_model
+    whole: Any = runner.model.original_model
     if not getattr(whole, "_supports_sdpa", False) or any(kind != "eager" for kind in _implementations(whole.config)):
         return False
     if whole not in _ALIKE:
-        _ALIKE[whole] = _alike(conductor, layers)
+        _ALIKE[whole] = _alike(runner, layers)
     return _ALIKE[whole]
 
 
@@ -68,13 +68,13 @@ def _implementations(config: Any) -> list[str | None]:
 
 
 @torch.no_grad()
-def _alike(conductor: Conductor, layers: Sequence[nn.Module]) -> bool:
+def _alike(runner: RouteRunner, layers: Sequence[nn.Module]) -> bool:
     """Whether every layer adds the same to the residual stream, seen on a whole row and on a padded one."""
-    real = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]], device=conductor.model.cfg.device)
-    eager = _added(conductor, layers, real)
+    real = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]], device=runner.model.cfg.device)
+    eager = _added(runner, layers, real)
     try:
-        with fused_attention(conductor.model):
-            fused = _added(conductor, layers, real)
+        with fused_attention(runner.model):
+            fused = _added(runner, layers, real)
     except (ValueError, RuntimeError, NotImplementedError, TypeError):  # what the kernels refuse, such as softcaps
         return False
     eps = torch.finfo(eager[0].dtype).eps
@@ -85,9 +85,9 @@ def _square(added: Tensor) -> float:
     return float(added.float().square().sum())
 
 
-def _added(conductor: Conductor, layers: Sequence[nn.Module], real: Tensor) -> list[Tensor]:
-    tokens = torch.arange(real.numel(), device=real.device).reshape(real.shape) % conductor.model.cfg.d_vocab
-    recording = conductor.record(tokens, real)
-    start = recording.embeddings
-    outputs = [conductor.call(i, start, recording.layers[i], layer) for i, layer in enumerate(layers)]
+def _added(runner: RouteRunner, layers: Sequence[nn.Module], real: Tensor) -> list[Tensor]:
+    tokens = torch.arange(real.numel(), device=real.device).reshape(real.shape) % runner.model.cfg.d_vocab
+    layer_inputs = runner.record(tokens, real)
+    start = layer_inputs.embeddings
+    outputs = [runner.call(i, start, layer_inputs.layers[i], layer) for i, layer in enumerate(layers)]
     return [(output - start.to(output.device))[real.bool().to(output.device)] for output in outputs]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.routes.route import Route
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ def latencies(model: TransformerBridge, routes: Sequence[Route]) -> dict[Route, 
     Returns:
         Milliseconds, of each route and pass.
     """
-    conductor = Conductor(model)
+    runner = RouteRunner(model)
     length = min(LATENCY_TOKENS, int(model.cfg.n_ctx))
     drawn = torch.randint(0, int(model.cfg.d_vocab), (1, length), generator=torch.Generator().manual_seed(0))
     found: dict[Route, list[float]] = {route: [] for route in routes}
     with torch.no_grad():
-        recording = conductor.record(drawn.to(model.cfg.device))
+        layer_inputs = runner.record(drawn.to(model.cfg.device))
 
         def milliseconds(route: Route) -> float:
             began = time.perf_counter()
-            conductor.run(route, recording)[0, 0, 0].item()  # waits for an accelerator to be done
+            runner.run(route, layer_inputs)[0, 0, 0].item()  # waits for an accelerator to be done
             return 1000 * (time.perf_counter() - began)
 
         for route in routes:

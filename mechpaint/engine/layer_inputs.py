@@ -78,12 +78,12 @@ def _version(value: object) -> int:
 
 
 @dataclass(slots=True)
-class Recording:
+class LayerInputs:
     """What one forward pass hands its layers: enough to run any route from the embeddings."""
 
     embeddings: Residual
     layers: list[LayerArguments] = field(default_factory=list[LayerArguments])
 
-    def keeping_nothing(self, names: Sequence[str]) -> Recording:
+    def keeping_nothing(self, names: Sequence[str]) -> LayerInputs:
         """The same for calls that leave nothing behind; `names` as for `LayerArguments.keeping_nothing`."""
-        return Recording(self.embeddings, [layer.keeping_nothing(names) for layer in self.layers])
+        return LayerInputs(self.embeddings, [layer.keeping_nothing(names) for layer in self.layers])

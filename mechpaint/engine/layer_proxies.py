@@ -1,4 +1,4 @@
-"""Stand-ins for a model's layers: they write down what they are handed, and the last one finishes the forward pass."""
+"""Layer proxies: they write down what layers are handed, and the last one finishes the forward pass."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor, nn
 
-from mechpaint.engine.layer_inputs import LayerArguments, Recording, leaves
+from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, leaves
 from mechpaint.errors import CannotReroute
 
-Finish: TypeAlias = Callable[[Recording], Tensor]
-"""What the last stand-in does: from a recording to the residual stream that the model's tail gets."""
+Finish: TypeAlias = Callable[[LayerInputs], Tensor]
+"""What the last layer proxy does: from a recording to the residual stream that the model's tail gets."""
 
 
-class StandIns(nn.ModuleList):
-    """Stands where Hugging Face keeps its layers: owns the real ones, and gives out stand-ins."""
+class LayerProxies(nn.ModuleList):
+    """Stands where Hugging Face keeps its layers: owns the real ones, and gives out layer proxies."""
 
     def __init__(self, layers: list[nn.Module], finish: Finish, outputs: int | None, model: str) -> None:
         super().__init__(layers)
         self.model = model
         self.finish = finish
         self.outputs = outputs
-        self.recording: Recording | None = None
+        self.layer_inputs: LayerInputs | None = None
         self.handed_on: Tensor | None = None
         self.finished = False
-        self.stand_ins = [_StandIn(self, i, layer) for i, layer in enumerate(layers)]
+        self.proxies = [_LayerProxy(self, i, layer) for i, layer in enumerate(layers)]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.stand_ins)
+        return iter(self.proxies)
 
     def __getitem__(self, index: Any) -> Any:
-        return cast(Any, self.stand_ins[index])
+        return cast(Any, self.proxies[index])
 
     def begin(self, *_: object) -> None:
         """A forward pass of the whole model begins."""
-        self.recording, self.handed_on, self.finished = None, None, False
+        self.layer_inputs, self.handed_on, self.finished = None, None, False
 
     def end(self, *_: object) -> None:
         """It has ended."""
         if not self.finished:
             raise CannotReroute(
-                f"the forward pass of {self.model} does not reach layer {len(self.stand_ins) - 1}, the last that "
+                f"the forward pass of {self.model} does not reach layer {len(self.proxies) - 1}, the last that "
                 "TransformerLens knows, so that no route can be run there"
             )
 
@@ -53,8 +53,8 @@ class StandIns(nn.ModuleList):
                 "it once"
             )
         if layer == 0:
-            self.recording = Recording(residual)
-        elif self.recording is None or residual is not self.handed_on or len(self.recording.layers) != layer:
+            self.layer_inputs = LayerInputs(residual)
+        elif self.layer_inputs is None or residual is not self.handed_on or len(self.layer_inputs.layers) != layer:
             raise CannotReroute(
                 f"the residual stream of {self.model} changes between layers {layer - 1} and {layer} outside of them, "
                 "so they cannot be run in another order"
@@ -65,23 +65,23 @@ class StandIns(nn.ModuleList):
                     f"layer {layer} of {self.model} is handed what layer {layer - 1} returns besides the residual "
                     f"stream ({name}), so they cannot be run in another order"
                 )
-        self.recording.layers.append(arguments)
+        self.layer_inputs.layers.append(arguments)
         self.handed_on = residual
-        if layer < len(self.stand_ins) - 1:
+        if layer < len(self.proxies) - 1:
             return residual
         self.finished = True
-        recording, self.recording, self.handed_on = self.recording, None, None
-        return self.finish(recording)
+        layer_inputs, self.layer_inputs, self.handed_on = self.layer_inputs, None, None
+        return self.finish(layer_inputs)
 
 
 _WITHHELD = object()
-"""What stand-ins return besides the residual stream: they do not have what a layer would."""
+"""What layer proxies return besides the residual stream: they do not have what a layer would."""
 
 
-class _StandIn:
+class _LayerProxy:
     """Stands for one layer in Hugging Face's loop; whatever else is asked of it, the real layer answers."""
 
-    def __init__(self, owner: StandIns, layer: int, real: nn.Module) -> None:
+    def __init__(self, owner: LayerProxies, layer: int, real: nn.Module) -> None:
         self._owner = owner
         self._layer = layer
         self._real = real

@@ -1,10 +1,10 @@
 """Runs a TransformerBridge along a route.
 
 Hugging Face's own forward is kept: it builds masks, rotary embeddings and positions, and hands every layer arguments
-of its own. For the time of a run its layer list is replaced by *stand-ins* that only write down what they are handed.
-The last stand-in then has the embeddings and every layer's arguments, runs the real layers in the order of the route,
-and returns the final residual stream, with which Hugging Face goes on to its norm and unembedding. So no model code
-is copied, and a layer that moves keeps its own mask and positions.
+of its own. During a run, *layer proxies* stand in its layer list and only write down what they are handed. The last
+proxy then has the embeddings and every layer's arguments, runs the real layers in the order of the route, and returns
+the final residual stream, with which Hugging Face goes on to its norm and unembedding. So no model code is copied, and
+a layer that moves keeps its own mask and positions.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.engine.compatibility import PositionCheck, check_reroutable, layer_list, outputs, silenced
 from mechpaint.engine.kv_cache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
-from mechpaint.engine.layer_inputs import LayerArguments, Recording, Residual, State, Tokens
-from mechpaint.engine.layer_proxies import Finish, StandIns
-from mechpaint.engine.unhooked_layers import BareLayers, unwrapped
+from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, Residual, State, Tokens
+from mechpaint.engine.layer_proxies import Finish, LayerProxies
+from mechpaint.engine.unhooked_layers import UnhookedLayers, unwrapped
 from mechpaint.errors import CannotReroute
-from mechpaint.routes.merge import Merger
+from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step, Visit
 
 
-class Conductor:
+class RouteRunner:
     """Runs one bridge's layers in any order.
 
     Args:
-        model: The bridge. It is left untouched but for the time of `conducting`.
+        model: The bridge. It is left untouched but for the time of `intercept`.
 
     Raises:
         CannotReroute: The model is no TransformerBridge, has no single stack of layers, or passes state from layer
@@ -52,7 +52,7 @@ class Conductor:
         self._real_list()
         self._outputs = outputs(model, self.layers[0])
         self._check_positions = PositionCheck(model)
-        self._bare = BareLayers(model)
+        self._bare = UnhookedLayers(model)
         self._harmless: set[int] = set()
 
     @property
@@ -61,7 +61,7 @@ class Conductor:
         return len(self.layers)
 
     @contextmanager
-    def conducting(self, finish: Finish) -> Generator[None]:
+    def intercept(self, finish: Finish) -> Generator[None]:
         """Within this context every forward pass of the model ends with `finish` in place of its layers.
 
         Raises:
@@ -69,13 +69,13 @@ class Conductor:
         """
         real = self._real_list()
         whole = self.model.original_model
-        stand_ins = StandIns(self.layers, finish, self._outputs, type(whole).__name__)
+        proxies = LayerProxies(self.layers, finish, self._outputs, type(whole).__name__)
         hooks = [
             whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
-            whole.register_forward_pre_hook(stand_ins.begin),
-            whole.register_forward_hook(stand_ins.end),
+            whole.register_forward_pre_hook(proxies.begin),
+            whole.register_forward_hook(proxies.end),
         ]
-        self._parent.register_module(self._name, stand_ins)
+        self._parent.register_module(self._name, proxies)
         try:
             yield
         finally:
@@ -95,67 +95,67 @@ class Conductor:
         Raises:
             CannotReroute: The model is being conducted already.
         """
-        with self.conducting(lambda recording: self.run(route, recording, layout)):
+        with self.intercept(lambda layer_inputs: self.run(route, layer_inputs, layout)):
             yield
 
     def _real_list(self) -> nn.Module:
-        """The model's own list of layers, unless stand-ins are in its place."""
+        """The model's own list of layers, unless layer proxies are in its place."""
         found = self._parent.get_submodule(self._name)
-        if isinstance(found, StandIns):
+        if isinstance(found, LayerProxies):
             raise CannotReroute(
                 "this model is attached already: leave that `with` block first, or add the hook sets: "
                 "attach(model, a + b)"
             )
         return found
 
-    def run(self, route: Route, recording: Recording, layout: Layout | None = None) -> Residual:
+    def run(self, route: Route, layer_inputs: LayerInputs, layout: Layout | None = None) -> Residual:
         """The final residual stream of a route.
 
         Args:
             route: What runs.
-            recording: What the layers are handed.
+            layer_inputs: What the layers are handed.
             layout: How a key-value cache in the recording is filled; by default with one slot for every visit.
         """
         layout = layout or ExactSlots(route)
-        cache = recording.layers[0].cache
-        tokens = recording.embeddings.shape[1]
+        cache = layer_inputs.layers[0].cache
+        tokens = layer_inputs.embeddings.shape[1]
         caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
-        layers = self._layers_for(recording)
-        residual = recording.embeddings
+        layers = self._layers_for(layer_inputs)
+        residual = layer_inputs.embeddings
         for i, step in enumerate(route.steps):
-            residual = self._step(i, step, residual, recording, caches, layers)
+            residual = self._step(i, step, residual, layer_inputs, caches, layers)
         return residual
 
-    def _layers_for(self, recording: Recording) -> Sequence[nn.Module]:
+    def _layers_for(self, layer_inputs: LayerInputs) -> Sequence[nn.Module]:
         """The bridge's layers; in a step of generating, and if nobody listens, the bare ones, which are faster."""
-        cache = recording.layers[0].cache
-        if cache is None or recording.embeddings.shape[1] > 1 or not holds_keys_and_values(cache):
+        cache = layer_inputs.layers[0].cache
+        if cache is None or layer_inputs.embeddings.shape[1] > 1 or not holds_keys_and_values(cache):
             return self.layers
-        if recording.layers[0].kwargs.get("output_attentions"):  # which bridges leave empty, and bare layers do not
+        if layer_inputs.layers[0].kwargs.get("output_attentions"):  # which bridges leave empty, and bare layers do not
             return self.layers
         return self.fastest()
 
-    def heard(self) -> bool:
+    def has_user_hooks(self) -> bool:
         """Whether anybody but TransformerLens itself has a hook in a layer."""
-        return self._bare.heard()
+        return self._bare.has_user_hooks()
 
     def fastest(self) -> Sequence[nn.Module]:
         """The layers without hook points if running them can make no difference to anyone; else the bridge's."""
-        return self._bare.unheard() or self.layers
+        return self._bare.unhooked_or_none() or self.layers
 
     def _step(
         self,
         i: int,
         step: Step,
         residual: Residual,
-        recording: Recording,
+        layer_inputs: LayerInputs,
         caches: VisitCaches | None,
         layers: Sequence[nn.Module],
     ) -> Residual:
-        merger = Merger(step, residual)
+        merger = GroupMerge(step, residual)
         for layer in step.layers:
             self.visit = Visit(i, layer)
-            arguments = recording.layers[layer].with_cache(caches(self.visit) if caches else None)
+            arguments = layer_inputs.layers[layer].with_cache(caches(self.visit) if caches else None)
             merger.add(self.call(layer, residual, arguments, layers[layer]))
         self.visit = None
         return merger.merged()
@@ -188,19 +188,19 @@ class Conductor:
             )
         self._harmless.add(layer)
 
-    def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> Recording:
+    def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> LayerInputs:
         """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed.
 
         Layers are to keep nothing, neither in a key-value cache nor in themselves as recurrent ones do: the next call
         of a layer may be of another batch.
         """
-        recordings: list[Recording] = []
+        recordings: list[LayerInputs] = []
 
-        def stop(recording: Recording) -> Tensor:
-            recordings.append(recording)
+        def stop(layer_inputs: LayerInputs) -> Tensor:
+            recordings.append(layer_inputs)
             raise _Recorded
 
-        with self.conducting(stop), suppress(_Recorded):
+        with self.intercept(stop), suppress(_Recorded):
             self.model(tokens, attention_mask=attention_mask, return_type=None, **inputs)
         _, *names = inspect.signature(unwrapped(self.layers[0]).forward).parameters
         return recordings[0].keeping_nothing(names)
@@ -237,7 +237,7 @@ class Conductor:
         self, residual: Residual, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any
     ) -> Float[Tensor, "batch *rest"]:
         """What the model's own tail makes of whole residual streams, such as a classification head's logits."""
-        with self.conducting(lambda recording: residual):
+        with self.intercept(lambda layer_inputs: residual):
             return self.model(tokens, attention_mask=attention_mask, **inputs)
 
 

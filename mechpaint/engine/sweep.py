@@ -11,16 +11,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.display.summary import Showing, Shown
-from mechpaint.engine.batch_size import is_out_of_memory, let_go_of_memory, tokens_that_pay
+from mechpaint.display.summary import Summarized, Summary
+from mechpaint.engine.batch_size import clear_device_cache, is_out_of_memory, tokens_that_pay
 from mechpaint.engine.fused_attention import fastest_attention
-from mechpaint.engine.layer_inputs import Recording, Residual
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.layer_inputs import LayerInputs, Residual
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import CannotReroute, RouteError
-from mechpaint.routes.merge import Merger
+from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.prefix_tree import Node, PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.routes.schedule import Agenda
+from mechpaint.routes.schedule import Schedule
 from mechpaint.routes.steps import Step
 
 Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
@@ -28,11 +28,11 @@ Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
 TAIL_BYTES = 2**27
 """How large a block of logits may be that is computed at once for several routes; a single route's may be larger."""
 
-MOST_AT_ONCE = 32
+MAX_VISITS_PER_CALL = 32
 """How many visits a call has at most: more save no calls."""
 
 
-class Sweep(Showing):
+class Sweep(Summarized):
     """Runs routes that share work. Iterate over it for `(route, logits)`, in the order in which they are done.
 
     `residuals()` gives the final residual streams in place of logits.
@@ -46,7 +46,7 @@ class Sweep(Showing):
             of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
             row by row. A model that classifies whole sequences gives its own output, `[batch, labels]`, and takes
             `"all"` only.
-        tokens_at_once: Up to how many tokens a layer call may have for the visits of several routes to share it; by
+        max_batch_tokens: Up to how many tokens a layer call may have for the visits of several routes to share it; by
             default as many as make it faster on such a device. With 1 none are shared. The results differ by rounding.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
@@ -68,18 +68,18 @@ class Sweep(Showing):
         routes: Iterable[Route] | PrefixTree,
         attention_mask: Int[Tensor, "batch position"] | None = None,
         positions: Positions = "all",
-        tokens_at_once: int | None = None,
+        max_batch_tokens: int | None = None,
         **inputs: Any,
     ) -> None:
-        self._conductor = Conductor(model)
+        self._runner = RouteRunner(model)
         self._tree = routes if isinstance(routes, PrefixTree) else PrefixTree(routes)
-        _check(self._tree, self._conductor.n_layers, tokens, attention_mask)
+        _check(self._tree, self._runner.n_layers, tokens, attention_mask)
         self._tokens = tokens
         self._attention_mask = attention_mask
         self._inputs = inputs
-        self._tokens_at_once = tokens_at_once or tokens_that_pay(tokens.device)
+        self._tokens_at_once = max_batch_tokens or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
-        if not whole and not self._conductor.by_position:
+        if not whole and not self._runner.by_position:
             raise CannotReroute(
                 f"{type(model.original_model).__name__} has one output for a whole sequence, none at single positions: "
                 'expected positions="all"; residuals() has the final residual streams at every position'
@@ -93,19 +93,19 @@ class Sweep(Showing):
     def __len__(self) -> int:
         return len(self._tree.routes)
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         shared = f"{self.layer_calls:,}; every route by itself would take {self.layer_calls_unshared:,}"
         facts = [("routes", f"{len(self):,}"), ("layer calls", shared)]
         rows = [(str(route), f"{route.layer_calls:,}") for route in self._tree.routes]
-        return Shown("Sweep", facts, ("route", "layer calls alone"), rows)
+        return Summary("Sweep", facts, ("route", "layer calls alone"), rows)
 
     def __iter__(self) -> Iterator[tuple[Route, Float[Tensor, "*positions vocab"]]]:
-        return self._by_position() if self._conductor.by_position else self._by_sequence()
+        return self._by_position() if self._runner.by_position else self._by_sequence()
 
     def _by_sequence(self) -> Iterator[tuple[Route, Tensor]]:
         for route, residual in self.residuals():
             with torch.no_grad():
-                output = self._conductor.output(residual, self._tokens, self._attention_mask, **self._inputs)
+                output = self._runner.output(residual, self._tokens, self._attention_mask, **self._inputs)
             yield route, output
 
     def _by_position(self) -> Iterator[tuple[Route, Tensor]]:
@@ -123,11 +123,11 @@ class Sweep(Showing):
 
     def _in_blocks(self, rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
-        at_once = max(1, rows // self._size)
+        per_call = max(1, rows // self._size)
         for route, residual in self.residuals():
             waiting.append((route, residual[self._selected.to(residual.device)]))
             del residual
-            if len(waiting) >= at_once:
+            if len(waiting) >= per_call:
                 yield from self._logits(waiting, rows)
                 waiting = []
         yield from self._logits(waiting, rows)
@@ -142,20 +142,20 @@ class Sweep(Showing):
             this is its last hidden state). At padding it is as meaningless as there. Other routes may go on from the
             same tensor, so copy it before writing to it.
         """
-        calls = _Calls(self._conductor, self._tokens, self._attention_mask, self._inputs)
-        visits = visits_at_once(self._tokens.numel(), self._tokens_at_once)
-        agenda = Agenda[_Stream](1 if calls.heard else visits)
+        calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs)
+        visits = visits_per_call(self._tokens.numel(), self._tokens_at_once)
+        schedule = Schedule[_Stream](1 if calls.has_user_hooks else visits)
         done = [(self._tree.root, calls.embeddings)]
-        while done or agenda:
+        while done or schedule:
             while done:
                 node, residual = done.pop()
-                if node.ends is not None:
-                    yield node.ends, residual
-                agenda.add(_Stream.of(node, residual))
+                if node.route is not None:
+                    yield node.route, residual
+                schedule.add(_Stream.of(node, residual))
                 del residual
-            if agenda:
-                layer, streams = agenda.take()
-                for stream, output in zip(streams, calls.outputs(layer, streams, agenda), strict=True):
+            if schedule:
+                layer, streams = schedule.take()
+                for stream, output in zip(streams, calls.outputs(layer, streams, schedule), strict=True):
                     done.extend(stream.read(layer, output))
                     del output
 
@@ -163,7 +163,7 @@ class Sweep(Showing):
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
         if len(waiting) > 1:
             with torch.no_grad():
-                logits = self._conductor.tail(_joined([streams for _, streams in waiting]))
+                logits = self._runner.tail(_joined([streams for _, streams in waiting]))
             for (route, _), found in zip(waiting, torch.split(logits, self._size), strict=True):
                 yield route, slice(0, self._size), found
             return
@@ -171,12 +171,12 @@ class Sweep(Showing):
             for first in range(0, self._size, rows):
                 some = slice(first, min(first + rows, self._size))
                 with torch.no_grad():
-                    logits = self._conductor.tail(streams[some])
+                    logits = self._runner.tail(streams[some])
                 yield route, some, logits
                 del logits
 
     def _tail_rows(self) -> int:
-        vocabulary = int(getattr(self._conductor.model.cfg, "d_vocab", 0) or 0)
+        vocabulary = int(getattr(self._runner.model.cfg, "d_vocab", 0) or 0)
         return max(1, TAIL_BYTES // (4 * max(1, vocabulary)))
 
 
@@ -187,17 +187,17 @@ class _Stream:
     node: Node
     residual: Residual | None
     layers: list[int]
-    mergers: dict[Step, Merger]
+    mergers: dict[Step, GroupMerge]
 
     @classmethod
     def of(cls, node: Node, residual: Residual) -> _Stream:
-        return cls(node, residual, node.layers(), {step: Merger(step, residual) for step in node.children})
+        return cls(node, residual, node.layers(), {step: GroupMerge(step, residual) for step in node.children})
 
     def read(self, layer: int, output: Residual) -> Iterator[tuple[Node, Residual]]:
         """Take in what a layer made of the stream: the nodes whose steps are complete now, with their streams."""
         if not self.layers:
             self.residual = None  # let it go, though its node's subtree is yet to run
-        for step in self.node.reading(layer):
+        for step in self.node.steps_reading(layer):
             self.mergers[step].add(output)
             if self.mergers[step].complete:
                 yield self.node.children[step], self.mergers.pop(step).merged()
@@ -207,56 +207,56 @@ class _Calls:
     """The layer calls of one sweep: each on one stream or more, which are rows of a batch then.
 
     Args:
-        conductor: Of the model.
+        runner: Of the model.
         tokens: The sweep's.
         attention_mask: The sweep's.
         inputs: The sweep's others.
     """
 
     def __init__(
-        self, conductor: Conductor, tokens: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]
+        self, runner: RouteRunner, tokens: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]
     ) -> None:
-        self._conductor = conductor
+        self._runner = runner
         self._inputs = {"tokens": tokens, "attention_mask": attention_mask, **inputs}
         self._rows = len(tokens)
-        self._recordings: dict[int, Recording] = {}
+        self._recordings: dict[int, LayerInputs] = {}
         with torch.no_grad():
-            self._layers = conductor.fastest()
-            self._attention = fastest_attention(conductor, self._layers)
-        self.heard = self._layers is conductor.layers and conductor.heard()
+            self._layers = runner.fastest()
+            self._attention = fastest_attention(runner, self._layers)
+        self.has_user_hooks = self._layers is runner.layers and runner.has_user_hooks()
         """Whether somebody listens in the layers, who expects the batch as it is."""
         self.embeddings = self._recording(1).embeddings
 
-    def outputs(self, layer: int, streams: list[_Stream], agenda: Agenda[_Stream]) -> list[Residual]:
+    def outputs(self, layer: int, streams: list[_Stream], schedule: Schedule[_Stream]) -> list[Residual]:
         """What a layer makes of each stream. Where memory does not suffice for so many, the agenda gives fewer."""
         try:
             return self._outputs(layer, streams)
         except Exception as error:
             if len(streams) == 1 or not is_out_of_memory(error):
                 raise
-        agenda.at_once = half = len(streams) // 2
+        schedule.per_call = half = len(streams) // 2
         self._recordings = {copies: found for copies, found in self._recordings.items() if copies <= half}
-        let_go_of_memory()
-        return [*self.outputs(layer, streams[:half], agenda), *self.outputs(layer, streams[half:], agenda)]
+        clear_device_cache()
+        return [*self.outputs(layer, streams[:half], schedule), *self.outputs(layer, streams[half:], schedule)]
 
     def _outputs(self, layer: int, streams: list[_Stream]) -> list[Residual]:
         residuals = [stream.residual for stream in streams if stream.residual is not None]
         together = _joined(residuals)
         arguments = self._recording(len(residuals)).layers[layer]
         with torch.no_grad(), self._attention():
-            output = self._conductor.call(layer, together, arguments, self._layers[layer])
+            output = self._runner.call(layer, together, arguments, self._layers[layer])
         if len(residuals) == 1:
             return [output]
         # copies: a view would keep all rows in memory for as long as one waits
         parts: tuple[Tensor, ...] = torch.split(output, self._rows)
         return [rows.clone() for rows in parts]
 
-    def _recording(self, copies: int) -> Recording:
+    def _recording(self, copies: int) -> LayerInputs:
         """What layers are handed for the batch so many times over: Hugging Face says so itself."""
         found = self._recordings.get(copies)
         if found is None:
             with torch.no_grad(), self._attention():
-                found = self._conductor.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
+                found = self._runner.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
             self._recordings[copies] = found
         return found
 
@@ -273,7 +273,7 @@ def sweep(
     routes: Iterable[Route] | PrefixTree,
     attention_mask: Int[Tensor, "batch position"] | None = None,
     positions: Positions = "all",
-    tokens_at_once: int | None = None,
+    max_batch_tokens: int | None = None,
     **inputs: Any,
 ) -> Sweep:
     """Run many routes on the same tokens, with all the work shared that can be.
@@ -285,7 +285,7 @@ def sweep(
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`; `"all"` for a
             model that classifies whole sequences, which gives `[batch, labels]`.
-        tokens_at_once: Up to how many tokens a layer call may have for the visits of several routes to share it; by
+        max_batch_tokens: Up to how many tokens a layer call may have for the visits of several routes to share it; by
             default as many as make it faster on such a device. With 1 none are shared. The results differ by rounding.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
@@ -300,7 +300,7 @@ def sweep(
     >>> for route, logits in mp.sweep(model, tokens, routes, positions="last"):  # doctest: +SKIP
     ...     print(route, logits.argmax(-1))
     """
-    return Sweep(model, tokens, routes, attention_mask, positions, tokens_at_once, **inputs)
+    return Sweep(model, tokens, routes, attention_mask, positions, max_batch_tokens, **inputs)
 
 
 def _joined(streams: list[Tensor]) -> Tensor:
@@ -308,14 +308,14 @@ def _joined(streams: list[Tensor]) -> Tensor:
     return streams[0] if len(streams) == 1 else torch.cat([stream.to(streams[0].device) for stream in streams])
 
 
-def visits_at_once(tokens: int, tokens_at_once: int) -> int:
+def visits_per_call(tokens: int, max_batch_tokens: int) -> int:
     """How many visits of a layer share a call at most.
 
     Args:
         tokens: How many tokens a batch has, padding included.
-        tokens_at_once: How many a call may have.
+        max_batch_tokens: How many a call may have.
     """
-    return max(1, min(MOST_AT_ONCE, tokens_at_once // tokens))
+    return max(1, min(MAX_VISITS_PER_CALL, max_batch_tokens // tokens))
 
 
 def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:

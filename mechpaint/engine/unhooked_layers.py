@@ -26,7 +26,7 @@ Hooks: TypeAlias = dict[int, object]
 _HOOKABLE = (HookPoint, GeneralizedComponent)
 
 
-class BareLayers:
+class UnhookedLayers:
     """The bare layers of one bridge, made when they are first asked for.
 
     Args:
@@ -53,7 +53,7 @@ class BareLayers:
     def _layers(self) -> list[nn.Module]:
         return [_bare(layer) for layer in self._wrapped]
 
-    def unheard(self) -> list[nn.Module] | None:
+    def unhooked_or_none(self) -> list[nn.Module] | None:
         """The bare layers, if running them in place of the bridge's can make no difference to anyone.
 
         None with a hook anywhere in a layer, with gradients or in training, after TransformerLens has processed the
@@ -66,7 +66,7 @@ class BareLayers:
             return None
         return self._layers
 
-    def heard(self) -> bool:
+    def has_user_hooks(self) -> bool:
         """Whether anybody but TransformerLens itself has a hook in a layer."""
         return any(_is_foreign(_asked_for(hook)) for hook in self._listeners())
 

@@ -11,5 +11,5 @@ from .language_model import finetune_text as finetune_text
 from .language_model import text_losses as text_losses
 from .language_model import windows as windows
 from .model_copies import classifier as classifier
-from .training_loop import FineTuning as FineTuning
-from .training_loop import FineTuningError as FineTuningError
+from .settings import FineTuning as FineTuning
+from .settings import TrainingError as TrainingError

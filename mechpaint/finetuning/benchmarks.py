@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from mechpaint.errors import FineTuningError
+from mechpaint.errors import TrainingError
 from mechpaint.statistics.metrics import F1, Accuracy, Matthews, Metric, Pearson, Spearman
 
 METRICS: Mapping[str, Callable[[Mapping[str, float]], Metric]] = MappingProxyType(
@@ -86,7 +86,7 @@ class Labelled:
         source: Where they are from and how they were split, in words.
 
     Raises:
-        FineTuningError: There are no examples, or only one class in training.
+        TrainingError: There are no examples, or only one class in training.
     """
 
     benchmark: Benchmark
@@ -97,9 +97,9 @@ class Labelled:
     def __post_init__(self) -> None:
         for name, examples in (("train", self.train), ("validate", self.validation)):
             if not examples:
-                raise FineTuningError(f"there are no examples to {name} on in {self.source}")
+                raise TrainingError(f"there are no examples to {name} on in {self.source}")
         if len({example.label for example in self.train}) < 2:
-            raise FineTuningError(
+            raise TrainingError(
                 f"all {len(self.train)} examples to train on in {self.source} have the label {self.train[0].label:g}; "
                 "expected two or more"
             )
@@ -114,7 +114,7 @@ def examples(rows: Iterable[Mapping[str, Any]], benchmark: Benchmark, source: st
         source: Where they are from, for messages.
 
     Raises:
-        FineTuningError: A column is missing, a text is none, a label is out of range.
+        TrainingError: A column is missing, a text is none, a label is out of range.
     """
     return tuple(_example(row, i, benchmark, source) for i, row in enumerate(rows))
 
@@ -123,13 +123,13 @@ def _example(row: Mapping[str, Any], i: int, benchmark: Benchmark, source: str) 
     where = f"row {i + 1} of {source}"
     for column in (*benchmark.columns, "label"):
         if row.get(column) is None:
-            raise FineTuningError(
+            raise TrainingError(
                 f"{where} has no {column!r}; expected the columns {', '.join(benchmark.columns)} and label, "
                 f"got {', '.join(row)}"
             )
     texts = tuple(row[column] for column in benchmark.columns)
     if not all(isinstance(text, str) for text in texts):
-        raise FineTuningError(f"{where} has {texts!r}; expected texts")
+        raise TrainingError(f"{where} has {texts!r}; expected texts")
     return Example(str(i), texts, _label(row["label"], benchmark, where))
 
 
@@ -142,7 +142,7 @@ def _label(given: Any, benchmark: Benchmark, where: str) -> float:
     except (TypeError, ValueError):
         label = math.nan
     if not math.isfinite(label) or (whole and label not in range(benchmark.labels)):
-        raise FineTuningError(f"{where} has the label {given!r}; expected {expected}{hint}")
+        raise TrainingError(f"{where} has the label {given!r}; expected {expected}{hint}")
     return label
 
 
@@ -156,12 +156,12 @@ def own(rows: Sequence[Mapping[str, Any]], source: str) -> Benchmark:
         source: Where they are from, for messages.
 
     Raises:
-        FineTuningError: Neither is among the columns, or classes are not counted from 0.
+        TrainingError: Neither is among the columns, or classes are not counted from 0.
     """
     columns = ("sentence",) if rows and "sentence" in rows[0] else _PAIR
     if not rows or not {*columns, "label"} <= {*rows[0]}:
         got = ", ".join(rows[0]) if rows else "no rows"
-        raise FineTuningError(
+        raise TrainingError(
             f"expected the columns sentence, or sentence1 and sentence2, and label in {source}, got {got}"
         )
     labels = [row["label"] for row in rows]
@@ -169,9 +169,7 @@ def own(rows: Sequence[Mapping[str, Any]], source: str) -> Benchmark:
         return Benchmark(columns, 1, ("Spearman", "Pearson"))
     classes = {int(label) for label in labels if isinstance(label, (int, float))}
     if not classes or min(classes) < 0 or max(classes) >= len(labels):
-        raise FineTuningError(
-            f"the labels in {source} are {labels[:3]}, …; expected classes counted from 0, or numbers"
-        )
+        raise TrainingError(f"the labels in {source} are {labels[:3]}, …; expected classes counted from 0, or numbers")
     return Benchmark(columns, max(2, max(classes) + 1), ("accuracy",))
 
 

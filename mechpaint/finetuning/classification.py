@@ -16,14 +16,15 @@ from torch.nn import functional
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.display.progress import ticking
-from mechpaint.display.summary import Showing, Shown
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.display.summary import Summarized, Summary
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import HookSetError
 from mechpaint.finetuning.benchmarks import Labelled
 from mechpaint.finetuning.encoding import Rows, encode
 from mechpaint.finetuning.frozen_body import ROWS_AT_ONCE, Answer, Place, features, head_alone, place_read, whole_model
 from mechpaint.finetuning.model_copies import classifier, head, make_own
-from mechpaint.finetuning.training_loop import FineTuning, descend
+from mechpaint.finetuning.settings import FineTuning
+from mechpaint.finetuning.training_loop import descend
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
@@ -32,7 +33,7 @@ from mechpaint.statistics.results import Advance
 
 
 @dataclass(frozen=True)
-class FineTuned(Showing):
+class FineTuned(Summarized):
     """A classification model that was fine-tuned along a route, and what it makes of the validation examples.
 
     Attributes:
@@ -73,7 +74,7 @@ class FineTuned(Showing):
         finite = self.logits.isfinite().all(dim=-1)
         return tuple(cast(Any, values.double().masked_fill(~finite, torch.nan)).tolist())
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         facts = [
             ("route", str(self.route)),
             ("learned", self.settings.learns),
@@ -82,7 +83,7 @@ class FineTuned(Showing):
             ("updates", str(len(self.losses))),
         ]
         rows = [(name, str(value)) for name, value in self.metrics.items()]
-        return Shown("Fine-tuned along a route", facts, ("metric", "on the validation examples"), rows)
+        return Summary("Fine-tuned along a route", facts, ("metric", "on the validation examples"), rows)
 
 
 def finetune(
@@ -104,7 +105,7 @@ def finetune(
         advance: Called with how many examples were trained on since the last call, in place of a progress bar.
 
     Raises:
-        FineTuningError: There is no classification model of this architecture, or its weights are not float32.
+        TrainingError: There is no classification model of this architecture, or its weights are not float32.
         CannotReroute: This model's layers cannot be rerouted.
         RouteError: A route of another number of layers.
         LoadError: The model has no tokenizer.
@@ -132,10 +133,10 @@ def finetune_routes(
         What `finetune` gives for each route, in their order.
 
     Raises:
-        FineTuningError, CannotReroute, RouteError, LoadError: As `finetune` does.
+        TrainingError, CannotReroute, RouteError, LoadError: As `finetune` does.
     """
     settings = settings or FineTuning()
-    n_layers = Conductor(model).n_layers
+    n_layers = RouteRunner(model).n_layers
     wanted = [as_route(route, n_layers) for route in routes]
     train, validation = (encode(model, split, settings.max_length) for split in (data.train, data.validation))
     work = _Work(model, data, settings, train, validation, PrefixTree(wanted))

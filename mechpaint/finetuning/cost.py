@@ -10,13 +10,13 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.finetuning.benchmarks import Labelled
 from mechpaint.finetuning.classification import prepare
 from mechpaint.finetuning.encoding import Rows, encode
 from mechpaint.finetuning.frozen_body import ROWS_AT_ONCE, Answer, features, head_alone, place_read, whole_model
 from mechpaint.finetuning.model_copies import classifier
-from mechpaint.finetuning.training_loop import FineTuning
+from mechpaint.finetuning.settings import FineTuning
 from mechpaint.planning.calibration import timed
 from mechpaint.planning.cost import Cost, Memory, weights
 from mechpaint.routes.prefix_tree import PrefixTree
@@ -33,7 +33,7 @@ def of_training(model: TransformerBridge, data: Labelled, trees: Sequence[Prefix
         settings: How.
     """
     train, validation = (encode(model, split, settings.max_length) for split in (data.train, data.validation))
-    route = Route.identity(Conductor(model).n_layers)
+    route = Route.identity(RouteRunner(model).n_layers)
     copy = classifier(model, data.benchmark.labels)
     learning = prepare(copy, route, settings.learns)
     copy.eval()  # dropout takes no time, but draws random numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mechpaint.data import FileSource, HubSource, Row, parse_source, read_rows
-from mechpaint.errors import FineTuningError
+from mechpaint.errors import TrainingError
 from mechpaint.finetuning.benchmarks import GLUE, Labelled, examples, own, split
 
 _HUB = "nyu-mll/glue"
@@ -28,20 +28,20 @@ def labelled(
         seed: Of that split.
 
     Raises:
-        FineTuningError: There is no such benchmark, the data are not as described, or `train` names a split of a data
+        TrainingError: There is no such benchmark, the data are not as described, or `train` names a split of a data
             set on the hub and nothing says what to validate on.
         TaskError: There is no such file, or it cannot be read.
     """
     if benchmark and benchmark not in GLUE:
-        raise FineTuningError(f"there is no task {benchmark!r} in GLUE; there are: {', '.join(GLUE)}")
+        raise TrainingError(f"there is no task {benchmark!r} in GLUE; there are: {', '.join(GLUE)}")
     if not benchmark and train is None:
-        raise FineTuningError(f"expected one of GLUE's tasks ({', '.join(GLUE)}), or a file to train on: train=FILE")
+        raise TrainingError(f"expected one of GLUE's tasks ({', '.join(GLUE)}), or a file to train on: train=FILE")
     if not 0 < held_out < 1:
-        raise FineTuningError(f"held_out is a share between 0 and 1, got {held_out}")
+        raise TrainingError(f"held_out is a share between 0 and 1, got {held_out}")
     kind = GLUE.get(benchmark)
     place = parse_source(train or f"{_HUB}:{benchmark}")
     if validation is None and isinstance(place, HubSource) and place.split is not None:
-        raise FineTuningError(f"{train!r} names the split to train on: say what to validate on, validation=SOURCE")
+        raise TrainingError(f"{train!r} names the split to train on: say what to validate on, validation=SOURCE")
     name = train or f"{_HUB} ({benchmark})"
     rows = _rows(train, benchmark, "train")
     if validation is None and isinstance(place, FileSource):

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.errors import FineTuningError
+from mechpaint.errors import TrainingError
 from mechpaint.finetuning.benchmarks import Example
 from mechpaint.finetuning.model_copies import padding
 from mechpaint.models.loading import require_tokenizer, stored_tokenizer
@@ -75,7 +75,7 @@ def encode(model: TransformerBridge, examples: Sequence[Example], max_length: in
 
     Raises:
         LoadError: The model has no tokenizer.
-        FineTuningError: A text without any tokens.
+        TrainingError: A text without any tokens.
     """
     require_tokenizer(model, "fine-tuning on texts")
     tokenizer: Any = stored_tokenizer(model)
@@ -85,7 +85,7 @@ def encode(model: TransformerBridge, examples: Sequence[Example], max_length: in
     cut: Any = tokenizer(*given, truncation="longest_first", max_length=limit, verbose=False)
     for example, row in zip(examples, cut["input_ids"], strict=True):
         if not row:
-            raise FineTuningError(f"example {example.name} has no tokens: {example.texts!r}")
+            raise TrainingError(f"example {example.name} has no tokens: {example.texts!r}")
     # tokenizers give token types to models that do not take them
     taken = inspect.signature(cast(Any, model.original_model).forward).parameters
     names = [name for name in ("input_ids", "token_type_ids") if name in cut and name in taken]

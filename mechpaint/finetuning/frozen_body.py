@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.engine.layer_inputs import Recording
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.layer_inputs import LayerInputs
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import Sweep
 from mechpaint.finetuning.encoding import Rows
 from mechpaint.routes.prefix_tree import PrefixTree
@@ -45,7 +45,7 @@ def whole_model(model: TransformerBridge, route: Route) -> Generator[Answer]:
         inputs = rows.batch(chosen, model.cfg.device)
         return cast(Any, model.original_model)(**inputs).logits.float()
 
-    with Conductor(model).along(route):
+    with RouteRunner(model).along(route):
         yield answer
 
 
@@ -69,7 +69,7 @@ def head_alone(
         return cast(Any, model.original_model)(input_ids=tokens).logits.float()
 
     # a sequence of one token is both the first and the last one
-    with Conductor(model).conducting(lambda recording: current[0][:, None]):
+    with RouteRunner(model).intercept(lambda recording: current[0][:, None]):
         yield answer
 
 
@@ -83,12 +83,12 @@ def place_read(model: TransformerBridge, pad: int) -> Place | None:
     tokens = torch.full((1, 4), _some_token(pad), device=model.cfg.device)
     streams: list[Tensor] = []
 
-    def finish(recording: Recording) -> Tensor:
+    def finish(recording: LayerInputs) -> Tensor:
         noise = torch.randn(recording.embeddings.shape, generator=torch.Generator().manual_seed(0))
         streams.append(noise.to(recording.embeddings).requires_grad_())
         return streams[0]
 
-    with Conductor(model).conducting(finish), torch.enable_grad():
+    with RouteRunner(model).intercept(finish), torch.enable_grad():
         logits: Tensor = cast(Any, model.original_model)(input_ids=tokens).logits
         (gradient,) = torch.autograd.grad(logits.square().sum(), streams)
     read: list[int] = cast(Any, gradient[0].abs().amax(dim=-1).nonzero().flatten()).tolist()

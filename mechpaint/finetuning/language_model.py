@@ -12,11 +12,12 @@ from torch.nn import functional
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.display.progress import ticking
-from mechpaint.engine.route_runner import Conductor
-from mechpaint.errors import FineTuningError
+from mechpaint.engine.route_runner import RouteRunner
+from mechpaint.errors import TrainingError
 from mechpaint.finetuning.classification import as_route, prepare
 from mechpaint.finetuning.model_copies import language_model
-from mechpaint.finetuning.training_loop import FineTuning, descend
+from mechpaint.finetuning.settings import FineTuning
+from mechpaint.finetuning.training_loop import descend
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
 from mechpaint.scoring.encoding import windows as cut
@@ -77,22 +78,22 @@ def finetune_text(
         advance: Called with how many windows were trained on since the last call, in place of a progress bar.
 
     Raises:
-        FineTuningError: The model is no such model, its weights are not float32, or only its head is to learn.
+        TrainingError: The model is no such model, its weights are not float32, or only its head is to learn.
         CannotReroute: This model's layers cannot be rerouted.
         RouteError: A route of another number of layers.
     """
     settings = settings or FineTuning()
     if settings.learns == "head":
-        raise FineTuningError("a language model's head is not trained alone: choose learns='layers' or learns='all'")
+        raise TrainingError("a language model's head is not trained alone: choose learns='layers' or learns='all'")
     if windows.ndim != 2 or windows.shape[1] < 2:
-        raise FineTuningError(f"expected windows [window, position] of 2 tokens or more, got {tuple(windows.shape)}")
-    wanted = as_route(route, Conductor(model).n_layers)
+        raise TrainingError(f"expected windows [window, position] of 2 tokens or more, got {tuple(windows.shape)}")
+    wanted = as_route(route, RouteRunner(model).n_layers)
     own = language_model(model)
 
     def loss(chosen: Tensor) -> Tensor:
         return _losses(own, windows[chosen].to(own.cfg.device)).mean()
 
-    with Conductor(own).along(wanted), ticking("fine-tuning", settings.passes * len(windows), advance) as tick:
+    with RouteRunner(own).along(wanted), ticking("fine-tuning", settings.passes * len(windows), advance) as tick:
         learning = prepare(own, wanted, settings.learns)
         losses = descend(learning, len(windows), loss, settings, tick)
     own.eval()
@@ -117,9 +118,9 @@ def text_losses(
         CannotReroute: This model's layers cannot be rerouted.
         RouteError: A route of another number of layers.
     """
-    wanted = as_route(route, Conductor(model).n_layers)
+    wanted = as_route(route, RouteRunner(model).n_layers)
     batches: tuple[Tensor, ...] = torch.split(windows, batch)
-    with torch.no_grad(), Conductor(model).along(wanted):
+    with torch.no_grad(), RouteRunner(model).along(wanted):
         return torch.cat([_losses(model, tokens.to(model.cfg.device)) for tokens in batches]).cpu()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 
-from mechpaint.errors import FineTuningError
+from mechpaint.errors import TrainingError
 from mechpaint.finetuning.training_loop import own_randomness
 from mechpaint.models.loading import load, stored_tokenizer
 
@@ -33,7 +33,7 @@ def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> Transfor
         seed: Of the head's weights.
 
     Raises:
-        FineTuningError: Hugging Face has no classification model of this architecture, or the model's weights are not
+        TrainingError: Hugging Face has no classification model of this architecture, or the model's weights are not
             those of its class.
     """
     original, kind = require_classifier(model)
@@ -53,12 +53,12 @@ def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[
         model: A bridge.
 
     Raises:
-        FineTuningError: There is none, or the model's weights are not those of its class.
+        TrainingError: There is none, or the model's weights are not those of its class.
     """
     original = _original(model)
     kind: Any = cast(Any, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING).get(type(original.config), None)
     if kind is None:
-        raise FineTuningError(
+        raise TrainingError(
             f"transformers has no sequence classification model for a {type(original.config).__name__}, so a "
             f"{type(original).__name__} cannot get a head"
         )
@@ -72,11 +72,11 @@ def language_model(model: TransformerBridge) -> TransformerBridge:
         model: A bridge on a Hugging Face model.
 
     Raises:
-        FineTuningError: The model is none that foresees the next token.
+        TrainingError: The model is none that foresees the next token.
     """
     original = _original(model)
     if not type(original).__name__.endswith(("ForCausalLM", "LMHeadModel")):
-        raise FineTuningError(f"expected a model that foresees the next token, got a {type(original).__name__}")
+        raise TrainingError(f"expected a model that foresees the next token, got a {type(original).__name__}")
     config, kind = copy.deepcopy(original.config), type(original)
     with own_randomness("nothing is drawn", original.device):  # though modules are made with random weights first
         return _loaded(model, kind, config, _weights(original, kind, config))
@@ -108,14 +108,14 @@ def _original(model: TransformerBridge) -> PreTrainedModel:
     original: Any = model.original_model
     name = type(original).__name__
     if not isinstance(original, PreTrainedModel):
-        raise FineTuningError(f"expected a bridge on a Hugging Face model, got one on a {name}")
+        raise TrainingError(f"expected a bridge on a Hugging Face model, got one on a {name}")
     if model.compatibility_mode:
-        raise FineTuningError(
+        raise TrainingError(
             "this model is in TransformerLens's compatibility mode, which changes its weights; fine-tune it as "
             "mechpaint.load gives it"
         )
     if original.dtype not in (torch.float32, torch.float64):
-        raise FineTuningError(
+        raise TrainingError(
             f"fine-tuning takes small steps that {original.dtype} rounds away: load the model with dtype='float32'"
         )
     return original
@@ -141,7 +141,7 @@ def _loaded(
     new = {id(parameter) for module in head(bridge) for parameter in module.parameters()}
     lost = [name for name, p in made.named_parameters() if id(p) not in new and _plain(name) in loading["missing_keys"]]
     if lost:
-        raise FineTuningError(f"this {type(original).__name__} has no weight {_plain(lost[0])!r}, which its class has")
+        raise TrainingError(f"this {type(original).__name__} has no weight {_plain(lost[0])!r}, which its class has")
     return bridge
 
 

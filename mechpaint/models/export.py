@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import sweep
 from mechpaint.errors import CannotExport
 from mechpaint.files import written_folder
@@ -90,7 +90,7 @@ def export(
         CannotWrite: The disk is full, or the place cannot be written.
     """
     folder = free_folder(out)
-    route = _route(what, Conductor(model).n_layers)
+    route = _route(what, RouteRunner(model).n_layers)
     order = _order(route)
     checkpoint = Checkpoint.of(model, order)
     name = name or str(model.cfg.model_name)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 from mechpaint.errors import LoadError
 from mechpaint.models.encoders import minilm_folder, rxnfp_folder
 from mechpaint.models.gemma import gemma_folder
-from mechpaint.toy.storage import is_toy
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +73,8 @@ def load(
     """
     from torch import nn
     from transformer_lens.model_bridge import TransformerBridge
+
+    from mechpaint.toy.storage import is_toy
 
     _check_map(model, device, device_map)
     if isinstance(model, TransformerBridge):
@@ -159,6 +160,8 @@ def _check_map(model: object, device: object, device_map: str | Mapping[str, str
         return
     if device is not None:
         raise LoadError(f"expected a device or a device map, got both: {str(device)!r} and {device_map!r}")
+    from mechpaint.toy.storage import is_toy
+
     if not isinstance(model, str | Path) or is_toy(PRESETS[str(model)]() if str(model) in PRESETS else model):
         raise LoadError(
             f"a device map is for models that Hugging Face reads from a folder or the hub, got {device_map!r} for "

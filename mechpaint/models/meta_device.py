@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RANDOM = 2**20
 
 
-def is_outline(model: TransformerBridge) -> bool:
+def is_meta(model: TransformerBridge) -> bool:
     """Whether a model has shapes only.
 
     Args:
@@ -100,7 +100,7 @@ def _random(tensor: Tensor, device: torch.device | str) -> Tensor:
     return whole.view(tensor.shape).to(device=device, dtype=tensor.dtype)
 
 
-def outline(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtype | None = None) -> TransformerBridge:
+def meta_model(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtype | None = None) -> TransformerBridge:
     """A model without its weights, on torch's `meta` device: its shapes, from its configuration alone.
 
     Args:
@@ -126,7 +126,7 @@ def outline(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtype |
     return _without_numbers(kind_of_model(config), config, precision, tokenizer, name)
 
 
-def outline_of(model: TransformerBridge) -> TransformerBridge | None:
+def meta_model_of(model: TransformerBridge) -> TransformerBridge | None:
     """A model's outline, made anew from its class and configuration.
 
     Args:

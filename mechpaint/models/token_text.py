@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Int
 from torch import Tensor
 
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def one_row(
     return tokens
 
 
-def seen(token: str) -> str:
+def visible_token(token: str) -> str:
     """A token with its blanks and breaks made visible, and whatever else one would not see."""
     marked = token.replace(" ", "·").replace("\n", "↵").replace("\t", "→")
-    return "".join(c if c.isprintable() else "�" for c in visible(marked)) or "∅"
+    return "".join(c if c.isprintable() else "�" for c in sanitize(marked)) or "∅"

@@ -34,7 +34,7 @@ class Accelerator:
 
 
 @dataclass(frozen=True)
-class Reached:
+class Efficiency:
     """What an operation is taken to reach of an accelerator. Assumptions, which nothing here has measured.
 
     Args:
@@ -126,7 +126,7 @@ class Roofline:
 
     where: Accelerator
     dtype: str
-    reached: Reached = Reached()
+    reached: Efficiency = Efficiency()
 
     def __post_init__(self) -> None:
         if self.dtype not in self.where.peak:

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mechpaint.engine.fused_attention import fastest_attention
-from mechpaint.engine.layer_inputs import Recording
-from mechpaint.engine.route_runner import Conductor
-from mechpaint.planning.layer_calls import Sweeps, calls_of, tokens_of, visits_at_once
+from mechpaint.engine.layer_inputs import LayerInputs
+from mechpaint.engine.route_runner import RouteRunner
+from mechpaint.planning.layer_calls import Sweeps, calls_of, tokens_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import Batch
@@ -49,9 +49,9 @@ class Sample:
 
     Args:
         tokens: How many tokens it has, padding included.
-        calls: How long layer calls of 1, 2, 4, … visits take, up to `at_once` or more, in seconds.
+        calls: How long layer calls of 1, 2, 4, … visits take, up to `per_call` or more, in seconds.
         a_route: How long a route takes without its layer calls.
-        at_once: How many visits share a call at most.
+        per_call: How many visits share a call at most.
         once: How long all else takes, whatever the routes.
         correction: What all of it has to be multiplied by.
     """
@@ -59,7 +59,7 @@ class Sample:
     tokens: int
     calls: tuple[float, ...]
     a_route: float
-    at_once: int = 1
+    per_call: int = 1
     once: float = 0.0
     correction: float = 1.0
 
@@ -69,7 +69,7 @@ class Sample:
         Args:
             tree: The routes.
         """
-        calls = sum(times * self._call(visits) for (_, visits), times in calls_of(tree, self.at_once).items())
+        calls = sum(times * self._call(visits) for (_, visits), times in calls_of(tree, self.per_call).items())
         return self.correction * (self.once + calls + len(tree.routes) * self.a_route)
 
     def _call(self, visits: int) -> float:
@@ -106,20 +106,20 @@ class Measured:
         return nearest.under(tree) * tokens / nearest.tokens
 
 
-def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, rows_at_once: int) -> Measured:
+def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int) -> Measured:
     """Measure a task's smallest and largest batch, or one if they are alike.
 
     Args:
         model: The model to ask.
         task: What is asked.
         sweeps: All that will be.
-        rows_at_once: How many token rows go through the model together.
+        batch_size: How many token rows go through the model together.
     """
     ordered = sorted(((tokens_of(b), b, tree) for tree, batches in sweeps for b in batches), key=lambda one: one[0])
     chosen = [ordered[0], ordered[-1]]
     if ordered[-1][0] <= _ALIKE * ordered[0][0]:
         chosen = [ordered[len(ordered) // 2]]
-    samples = {_sample(_Asking(model, task, batch, rows_at_once), tree) for _, batch, tree in chosen}
+    samples = {_sample(_Asking(model, task, batch, batch_size), tree) for _, batch, tree in chosen}
     found = {sample.tokens: sample for sample in samples}
     return Measured(tuple(found[tokens] for tokens in sorted(found)))
 
@@ -127,8 +127,8 @@ def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, rows_a
 class _Asking:
     """Asks a task's items, the first of them only where all take long."""
 
-    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch: Batch[Any], rows_at_once: int) -> None:
-        self._model, self._task, self._rows_at_once = model, task, rows_at_once
+    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch: Batch[Any], batch_size: int) -> None:
+        self._model, self._task, self._rows_at_once = model, task, batch_size
         self.n_layers = len(model.blocks)
         self.batch = batch
         one = PrefixTree([Route.of([0], self.n_layers)])
@@ -139,7 +139,7 @@ class _Asking:
         if fewer < len(batch.items):
             self.batch = Batch[Any].of(batch.items[: max(1, fewer)])
             self.at_least *= len(self.batch.items) / len(batch.items)
-        self.at_once = visits_at_once(tokens_of(self.batch), torch.device(str(model.cfg.device)))
+        self.per_call = visits_per_call(tokens_of(self.batch), torch.device(str(model.cfg.device)))
 
     def seconds(self, tree: PrefixTree, times: int = 1) -> float:
         """How long it takes under some routes, the median of some times."""
@@ -147,20 +147,20 @@ class _Asking:
 
     def calls(self) -> tuple[float, ...]:
         """How long calls of 1, 2, 4, … visits take, up to as many as share one: the mean of three layers."""
-        conductor, found = Conductor(self._model), list[float]()
+        runner, found = RouteRunner(self._model), list[float]()
         tokens, mask = self.batch.padded(self._model.cfg.device)
         layers = sorted({0, self.n_layers // 2, self.n_layers - 1})
         with torch.no_grad():
-            real = conductor.fastest()
-            attention = fastest_attention(conductor, real)
-            for power in range((self.at_once - 1).bit_length() + 1):
+            real = runner.fastest()
+            attention = fastest_attention(runner, real)
+            for power in range((self.per_call - 1).bit_length() + 1):
                 with attention():
-                    recording = conductor.record(tokens.repeat(2**power, 1), mask.repeat(2**power, 1))
+                    layer_inputs = runner.record(tokens.repeat(2**power, 1), mask.repeat(2**power, 1))
 
-                def call(recording: Recording = recording) -> None:
+                def call(layer_inputs: LayerInputs = layer_inputs) -> None:
                     with attention():
                         for layer in layers:
-                            conductor.call(layer, recording.embeddings, recording.layers[layer], real[layer])
+                            runner.call(layer, layer_inputs.embeddings, layer_inputs.layers[layer], real[layer])
 
                 call()  # the first time is slower
                 found.append(statistics.median(_once(call) for _ in range(3)) / len(layers))
@@ -179,7 +179,7 @@ def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
     alone = asking.seconds(PrefixTree(beginnings[-1:]), 3)
     a_route = max(0.0, asking.seconds(PrefixTree(beginnings), 3) - alone) / (steps - 1)
     once = max(0.0, alone - steps * calls[0] - a_route)
-    guess = Sample(tokens_of(asking.batch), calls, a_route, asking.at_once, once)
+    guess = Sample(tokens_of(asking.batch), calls, a_route, asking.per_call, once)
     some = _some(tree, int(len(tree.routes) * BUDGET / guess.under(tree)))
     return replace(guess, correction=asking.seconds(some, 3) / guess.under(some))
 

@@ -10,11 +10,11 @@ import torch
 
 from mechpaint.engine.sweep import TAIL_BYTES
 from mechpaint.errors import PlanError
-from mechpaint.models.meta_device import is_outline
+from mechpaint.models.meta_device import is_meta
 from mechpaint.planning.accelerators import Roofline
 from mechpaint.planning.calibration import measured
 from mechpaint.planning.flops import Work
-from mechpaint.planning.layer_calls import Sweeps, calls_of, length_of, scored_in, tokens_of, visits_at_once
+from mechpaint.planning.layer_calls import Sweeps, calls_of, length_of, scored_in, tokens_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.schedule import OPEN_A_PLACE
 from mechpaint.scoring.batches import Batch, batches
@@ -75,7 +75,7 @@ class Cost:
 
 
 def of_rows(
-    model: TransformerBridge, task: Scorer[Any], parts: Sequence[Part[Any]], rows_at_once: int, on: Roofline | None
+    model: TransformerBridge, task: Scorer[Any], parts: Sequence[Part[Any]], batch_size: int, on: Roofline | None
 ) -> Cost:
     """The cost of a task whose items are rows of tokens, which sweeps take through the model.
 
@@ -83,15 +83,15 @@ def of_rows(
         model: The model to ask.
         task: What is asked.
         parts: Its items and routes.
-        rows_at_once: How many token rows go through the model together.
+        batch_size: How many token rows go through the model together.
         on: Where it is to run; None for here, which is measured.
     """
-    sweeps = [(part.tree, batches(part.items, rows_at_once)) for part in parts]
+    sweeps = [(part.tree, batches(part.items, batch_size)) for part in parts]
     work = Work(model)
     if on is None:
-        if is_outline(model):
+        if is_meta(model):
             raise PlanError("a model without weights cannot be measured: expected random ones, or an accelerator")
-        pace = measured(model, task, sweeps, rows_at_once)
+        pace = measured(model, task, sweeps, batch_size)
         seconds = [sum(pace.seconds(tree, tokens_of(batch)) for batch in some) for tree, some in sweeps]
     else:
         seconds = [_on(on, work, tree, some) for tree, some in sweeps]
@@ -130,7 +130,7 @@ def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.d
         device: What kind of device they run on.
     """
     every = [(tree, batch) for tree, some in sweeps for batch in some]
-    largest = max(every, key=lambda one: tokens_of(one[1]) * visits_at_once(tokens_of(one[1]), device))
+    largest = max(every, key=lambda one: tokens_of(one[1]) * visits_per_call(tokens_of(one[1]), device))
     activations = _activations(model, work, *largest, device)
     # a block of logits, and in float32 what log-softmax makes of it
     row = 4 * int(getattr(model.cfg, "d_vocab", 0) or 0)
@@ -143,7 +143,7 @@ def _activations(
 ) -> int:
     """What one call makes on the way, and the residual streams that wait for theirs."""
     dtype: Any = model.cfg.dtype
-    visits = visits_at_once(tokens_of(batch), device)
+    visits = visits_per_call(tokens_of(batch), device)
     residual = tokens_of(batch) * int(model.cfg.d_model) * int(dtype.itemsize)
     peaks = [
         work.layer(layer, together * len(batch.rows), length_of(batch)).peak
@@ -165,6 +165,6 @@ def _on(on: Roofline, work: Work, tree: PrefixTree, some: Sequence[Batch[Any]]) 
     return sum(
         times * each.seconds(on)
         for batch in some
-        for visits in [visits_at_once(tokens_of(batch), _ACCELERATOR)]
+        for visits in [visits_per_call(tokens_of(batch), _ACCELERATOR)]
         for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch), visits)
     )

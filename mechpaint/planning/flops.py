@@ -13,9 +13,9 @@ from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mechpaint.engine.layer_inputs import Recording
-from mechpaint.engine.route_runner import Conductor
-from mechpaint.models.meta_device import fill, is_outline, outline, outline_of
+from mechpaint.engine.layer_inputs import LayerInputs
+from mechpaint.engine.route_runner import RouteRunner
+from mechpaint.models.meta_device import fill, is_meta, meta_model, meta_model_of
 from mechpaint.planning.accelerators import Roofline
 from mechpaint.planning.layer_calls import calls_of
 from mechpaint.routes.prefix_tree import PrefixTree
@@ -35,12 +35,12 @@ class Work:
     """
 
     def __init__(self, model: TransformerBridge) -> None:
-        self._conductor = Conductor(_askable(model))
-        self._device = next(self._conductor.model.original_model.parameters()).device
-        self._kinds = [_kind(layer) for layer in self._conductor.layers]
+        self._runner = RouteRunner(_askable(model))
+        self._device = next(self._runner.model.original_model.parameters()).device
+        self._kinds = [_kind(layer) for layer in self._runner.layers]
         self._layers: dict[tuple[object, ...], Counted] = {}
         self._tails: dict[int, Counted] = {}
-        self._recorded: tuple[tuple[int, int], Recording] | None = None
+        self._recorded: tuple[tuple[int, int], LayerInputs] | None = None
 
     def layer(self, layer: int, rows: int, tokens: int) -> Counted:
         """What one call of a layer takes.
@@ -52,9 +52,9 @@ class Work:
         """
         key = (self._kinds[layer], rows, tokens)
         if key not in self._layers:
-            recording = self._record(rows, tokens)
+            layer_inputs = self._record(rows, tokens)
             self._layers[key] = counted(
-                lambda: self._conductor.call(layer, recording.embeddings, recording.layers[layer])
+                lambda: self._runner.call(layer, layer_inputs.embeddings, layer_inputs.layers[layer])
             )
         return self._layers[key]
 
@@ -65,12 +65,12 @@ class Work:
             scored: How many positions.
         """
         if scored not in self._tails:
-            weight = next(self._conductor.model.original_model.parameters())
-            width = int(self._conductor.model.cfg.d_model)
+            weight = next(self._runner.model.original_model.parameters())
+            width = int(self._runner.model.cfg.d_model)
             rows = torch.zeros((scored, width), dtype=weight.dtype, device=self._device)
 
             def score() -> None:
-                logits = self._conductor.tail(rows).float()
+                logits = self._runner.tail(rows).float()
                 logits.log_softmax(dim=-1)
                 logits.argmax(dim=-1)
 
@@ -94,11 +94,11 @@ class Work:
         if scored:
             yield len(tree.routes), self.tail(scored)
 
-    def _record(self, rows: int, tokens: int) -> Recording:
+    def _record(self, rows: int, tokens: int) -> LayerInputs:
         if self._recorded is None or self._recorded[0] != (rows, tokens):
             ids = torch.zeros((rows, tokens), dtype=torch.long, device=self._device)
             with torch.no_grad():
-                self._recorded = (rows, tokens), self._conductor.record(ids)
+                self._recorded = (rows, tokens), self._runner.record(ids)
         return self._recorded[1]
 
 
@@ -116,11 +116,11 @@ def can_be_asked(model: TransformerBridge) -> bool:
     """
     token = torch.zeros((1, 1), dtype=torch.long, device="meta")
     try:
-        conductor = Conductor(model)
+        runner = RouteRunner(model)
         with torch.no_grad():
-            recording = conductor.record(token)
-            for layer in {_kind(layer): i for i, layer in enumerate(conductor.layers)}.values():
-                conductor.call(layer, recording.embeddings, recording.layers[layer])
+            layer_inputs = runner.record(token)
+            for layer in {_kind(layer): i for i, layer in enumerate(runner.layers)}.values():
+                runner.call(layer, layer_inputs.embeddings, layer_inputs.layers[layer])
     except (RuntimeError, NotImplementedError):
         return False
     return True
@@ -128,9 +128,9 @@ def can_be_asked(model: TransformerBridge) -> bool:
 
 def _askable(model: TransformerBridge) -> TransformerBridge:
     """The model's outline, if it has one that can be asked."""
-    if is_outline(model):
+    if is_meta(model):
         return model
-    shape = outline_of(model)
+    shape = meta_model_of(model)
     return shape if shape is not None and can_be_asked(shape) else model
 
 
@@ -290,7 +290,7 @@ def to_plan(model: str, dtype: str | None, *, measured: bool) -> TransformerBrid
         LoadError: No such configuration, dtype or architecture.
         CannotReroute: Its layers cannot be rerouted.
     """
-    found = outline(SHAPES.get(model, model), dtype=dtype)
+    found = meta_model(SHAPES.get(model, model), dtype=dtype)
     if measured or not can_be_asked(found):
         fill(found, "cpu")
     return found

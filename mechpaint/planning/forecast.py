@@ -58,7 +58,7 @@ class Forecast:
     def workers(self) -> Workers:
         """How many workers are worth having."""
         parts = [seconds for cost in self.costs for seconds in cost.parts]
-        return worth_having(parts, startup(self.memory.weights))
+        return optimal_workers(parts, startup(self.memory.weights))
 
     def told(self) -> dict[str, Any]:
         """All of it by name: numbers, texts, or numbers by name."""
@@ -134,7 +134,7 @@ def workers(parts: Sequence[float], begin: float, count: int) -> Workers:
     return Workers(count, whole, sum(parts) / (count * whole) if whole else 1.0)
 
 
-def worth_having(parts: Sequence[float], begin: float) -> Workers:
+def optimal_workers(parts: Sequence[float], begin: float) -> Workers:
     """The most workers that are worth having.
 
     More are worth having as long as they are faster, and are busy for at least 80 % of their time, loading the

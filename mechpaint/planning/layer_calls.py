@@ -14,37 +14,37 @@ import torch
 from mechpaint.engine import sweep as sweeping
 from mechpaint.engine.batch_size import tokens_that_pay
 from mechpaint.routes.prefix_tree import Node, PrefixTree
-from mechpaint.routes.schedule import Agenda
+from mechpaint.routes.schedule import Schedule
 from mechpaint.routes.steps import Step
 from mechpaint.scoring.batches import Batch
 
 
-def visits_at_once(tokens: int, device: torch.device) -> int:
+def visits_per_call(tokens: int, device: torch.device) -> int:
     """How many visits of a layer share a call at most, as sweeps have it.
 
     Args:
         tokens: How many tokens a batch has, padding included.
         device: What kind of device it runs on.
     """
-    return sweeping.visits_at_once(tokens, tokens_that_pay(device))
+    return sweeping.visits_per_call(tokens, tokens_that_pay(device))
 
 
 @lru_cache(maxsize=8)  # asked again for every batch of a plan, under the same few trees
-def calls_of(tree: PrefixTree, at_once: int) -> Mapping[tuple[int, int], int]:
+def calls_of(tree: PrefixTree, per_call: int) -> Mapping[tuple[int, int], int]:
     """From layers and numbers of visits to how many calls a sweep makes of that layer with so many.
 
     Args:
         tree: The routes.
-        at_once: How many visits a call has at most.
+        per_call: How many visits a call has at most.
     """
     found: Counter[tuple[int, int]] = Counter()
-    agenda = Agenda[_Stream](at_once)
+    schedule = Schedule[_Stream](per_call)
     done = [tree.root]
-    while done or agenda:
+    while done or schedule:
         while done:
-            agenda.add(_Stream.of(done.pop()))
-        if agenda:
-            layer, streams = agenda.take()
+            schedule.add(_Stream.of(done.pop()))
+        if schedule:
+            layer, streams = schedule.take()
             found[layer, len(streams)] += 1
             for stream in streams:
                 done.extend(stream.read(layer))
@@ -66,7 +66,7 @@ class _Stream:
     def read(self, layer: int) -> list[Node]:
         """The nodes whose steps are complete now, groups first, as in a sweep."""
         complete: list[Node] = []
-        for step in self.node.reading(layer):
+        for step in self.node.steps_reading(layer):
             self.waiting[step].discard(layer)
             if not self.waiting[step]:
                 del self.waiting[step]

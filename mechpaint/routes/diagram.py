@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 from mechpaint.display.svg import SOFT, Canvas, Diagram, Length
-from mechpaint.errors import DiagramError
+from mechpaint.errors import DrawingError
 from mechpaint.routes.notation import notation
 from mechpaint.routes.steps import Step, Visit, ascending_runs, steps_in_order
 
@@ -97,7 +97,7 @@ def route_diagram(route: Drawable) -> Diagram:
         route: Any route; `hook_set.route(n_layers)` gives that of a hook set.
 
     Raises:
-        DiagramError: More than 1,000 boxes, with loops drawn once.
+        DrawingError: More than 1,000 boxes, with loops drawn once.
     """
     canvas = Canvas()
     width, bottom = _draw(canvas, route, 12)
@@ -111,10 +111,10 @@ def routes_diagram(routes: Mapping[str, Drawable]) -> Diagram:
         routes: By name, at least one.
 
     Raises:
-        DiagramError: No routes, or one that cannot be drawn.
+        DrawingError: No routes, or one that cannot be drawn.
     """
     if not routes:
-        raise DiagramError("there is nothing to draw: expected at least one route")
+        raise DrawingError("there is nothing to draw: expected at least one route")
     canvas = Canvas()
     widest, y = 0.0, 10.0
     for name, route in routes.items():
@@ -183,7 +183,7 @@ def _pieces(found: Sequence[Part], n_layers: int) -> Iterator[_Piece]:
         if part is not None:
             yield _looped(list(_sequence(part.steps, n_layers, shorten)), part.times)
     if boxes > MOST_BOXES:
-        raise DiagramError(f"a diagram of {boxes:,} boxes cannot be read: expected {MOST_BOXES:,} or fewer. Print it")
+        raise DrawingError(f"a diagram of {boxes:,} boxes cannot be read: expected {MOST_BOXES:,} or fewer. Print it")
 
 
 def _sequence(steps: Sequence[Step], n_layers: int, shorten: bool) -> Iterator[_Piece]:

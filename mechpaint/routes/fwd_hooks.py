@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from mechpaint.errors import HookSetError
-from mechpaint.routes.merge import Merger
+from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step, Visit
@@ -63,11 +63,11 @@ def _skip(layer: int) -> list[NamedHook]:
 
 
 def _group(step: Step) -> list[NamedHook]:
-    mergers: list[Merger] = []
+    mergers: list[GroupMerge] = []
 
     def feed(tensor: Tensor, hook: HookPoint, first: bool) -> Tensor:
         if first:
-            mergers[:] = [Merger(step, tensor)]
+            mergers[:] = [GroupMerge(step, tensor)]
         return mergers[0].incoming
 
     def collect(tensor: Tensor, hook: HookPoint, last: bool) -> Tensor | None:

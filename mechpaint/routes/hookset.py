@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mechpaint.display.summary import Showing, Shown
+from mechpaint.display.summary import Summarized, Summary
 from mechpaint.errors import HookSetError
-from mechpaint.routes.fwd_hooks import fwd_hooks
 from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
 from mechpaint.routes.route import Route
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class HookSet(Showing):
+class HookSet(Summarized):
     """The base of every hook set; by itself it changes and reads nothing, and adding it changes nothing.
 
     Subclasses are frozen dataclasses that override one method or more. Their text form is the class's name in snake
@@ -92,12 +91,14 @@ class HookSet(Showing):
         Raises:
             HookSetError: A layer would have to run elsewhere or again, or there is no store for what is read.
         """
+        from mechpaint.routes.fwd_hooks import fwd_hooks  # needs torch
+
         return fwd_hooks(self.route(len(model.blocks)), self.reads(), self.hooks(), store)
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         rows = [(str(part), (type(part).__doc__ or "").strip().split("\n")[0]) for part in self.parts()]
         reads = [(f"keeps {reading.key!r}", f"{reading.point} of {reading.where}") for reading in self.reads()]
-        return Shown("Hook set", reads, ("part", "what it does"), rows or [("", "changes and reads nothing")])
+        return Summary("Hook set", reads, ("part", "what it does"), rows or [("", "changes and reads nothing")])
 
     @classmethod
     def text_name(cls) -> str:

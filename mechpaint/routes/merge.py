@@ -8,7 +8,7 @@ from torch import Tensor
 from mechpaint.routes.steps import Step
 
 
-class Merger:
+class GroupMerge:
     """Merges a group's outputs as its members finish, in one buffer.
 
     Args:

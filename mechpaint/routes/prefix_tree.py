@@ -18,12 +18,12 @@ class Node:
     """A beginning that some routes share.
 
     Attributes:
-        ends: Whether a route ends here, and which.
+        route: Whether a route ends here, and which.
         children: How routes go on from here.
         layer_calls: Layer calls in the whole subtree: one for every distinct layer that reads a residual stream.
     """
 
-    ends: Route | None = None
+    route: Route | None = None
     children: dict[Step, Node] = field(default_factory=dict[Step, "Node"])
     layer_calls: int = 0
 
@@ -37,7 +37,7 @@ class Node:
         size = {step.layers[0]: node.layer_calls for step, node in self.children.items() if len(step.layers) == 1}
         return sorted(grouped | size.keys(), key=lambda layer: (layer in grouped, size.get(layer, -1), layer))
 
-    def reading(self, layer: int) -> list[Step]:
+    def steps_reading(self, layer: int) -> list[Step]:
         """The steps from here that have a layer in them, groups first.
 
         What is complete last is read first: the larger subtree of the single layer, so that nothing waits for it.
@@ -73,7 +73,7 @@ class PrefixTree:
         node = self.root
         for step in route.steps:
             node = node.children.setdefault(step, Node())
-        node.ends = route
+        node.route = route
 
 
 def _count(root: Node) -> int:

@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mechpaint.display.summary import Showing, Shown
+from mechpaint.display.summary import Summarized, Summary
 from mechpaint.errors import RouteError
 from mechpaint.routes.notation import notation, parse
 from mechpaint.routes.steps import Step, Visit, out_of_range
 
 
 @dataclass(frozen=True, slots=True)
-class Route(Showing):
+class Route(Summarized):
     """The steps that take the embeddings to the final residual stream of a model with `n_layers` layers.
 
     Immutable and hashable; two routes are equal exactly when they run the same steps.
@@ -199,12 +199,12 @@ class Route(Showing):
             raise RouteError(f"a range goes from its first to its last layer, got {first} to {last}")
         return range(first, last + 1)
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         from mechpaint.routes.diagram import MOST_BOXES, route_diagram
 
         calls = f"{self.layer_calls:,} layer call{'s' * (self.layer_calls > 1)}; the model has {self.n_layers} layers"
         picture = route_diagram(self) if len(self.steps) <= MOST_BOXES else None
-        return Shown("Route", [("notation", str(self)), ("cost", calls)], picture=picture)
+        return Summary("Route", [("notation", str(self)), ("cost", calls)], picture=picture)
 
     def __str__(self) -> str:
         return notation(self.steps)

@@ -18,7 +18,7 @@ OPEN_A_PLACE = 16
 
 
 @runtime_checkable
-class Waiting(Protocol):
+class PendingStream(Protocol):
     """A residual stream that layers have yet to read."""
 
     @property
@@ -27,19 +27,19 @@ class Waiting(Protocol):
         ...
 
 
-Stream = TypeVar("Stream", bound=Waiting)
+Stream = TypeVar("Stream", bound=PendingStream)
 
 
-class Agenda(Generic[Stream]):
+class Schedule(Generic[Stream]):
     """Residual streams that layers have yet to read.
 
     Args:
-        at_once: How many visits a call may have. With one, the tree of routes is walked depth first, and only streams
+        per_call: How many visits a call may have. With one, the tree of routes is walked depth first, and only streams
             that lie on one path wait. With more, the layer that the most streams wait for is next, until too many wait.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self.at_once = at_once
+    def __init__(self, per_call: int) -> None:
+        self.per_call = per_call
         self._open: list[Stream] = []
 
     def __bool__(self) -> bool:
@@ -60,11 +60,11 @@ class Agenda(Generic[Stream]):
         return layer, found
 
     def _next(self) -> int:
-        if len(self._open) > OPEN_A_PLACE * (self.at_once - 1):
+        if len(self._open) > OPEN_A_PLACE * (self.per_call - 1):
             return self._open[-1].layers[0]
         waits: Counter[int] = Counter(layer for stream in self._open for layer in stream.layers)
         # of equals the lowest: most routes go upwards, so that those behind catch up with what they can share
-        return max(waits, key=lambda layer: (min(waits[layer], self.at_once), -layer))
+        return max(waits, key=lambda layer: (min(waits[layer], self.per_call), -layer))
 
     def _readers(self, layer: int) -> Iterator[Stream]:
         """The newest that wait for it: their streams are the first to be done with."""
@@ -73,5 +73,5 @@ class Agenda(Generic[Stream]):
             if layer in stream.layers:
                 yield stream
                 found += 1
-                if found == self.at_once:
+                if found == self.per_call:
                     return

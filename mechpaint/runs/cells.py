@@ -60,12 +60,12 @@ class Cells:
         """
         path = self._cell(cell)
         try:
-            table = unsealed(path.read_bytes())
+            table = read_checked(path.read_bytes())
         except FileNotFoundError as error:
             raise MissingCell(f"there is no cell {path}") from error
         except OSError as error:
             raise DamagedCell(f"the cell {path} cannot be read: {error.strerror}") from error
-        except BrokenSeal as error:
+        except BadChecksum as error:
             raise DamagedCell(f"the cell {path} is damaged: {error}") from error
         if not table.schema.equals(self._schema):
             expected, got = (", ".join(f"{f.name} {f.type}" for f in schema) for schema in (self._schema, table.schema))
@@ -80,7 +80,7 @@ class Cells:
         Raises:
             ValueError: A record that has not the run's columns, or a value that is not of its column's type.
         """
-        data = sealed(_table(list(records), self._schema))
+        data = write_checked(_table(list(records), self._schema))
         with written(self._cell(cell)) as scratch:
             scratch.write_bytes(data)
 
@@ -163,11 +163,11 @@ _ZEROS = "0" * 64
 _SEAL = re.compile(_NAMED.encode() + b"([0-9a-f]{64})")
 
 
-class BrokenSeal(ValueError):
-    """Bytes that are not those of a sealed table: in what way."""
+class BadChecksum(ValueError):
+    """Bytes that are not those of a write_checked table: in what way."""
 
 
-def sealed(table: Any) -> bytes:
+def write_checked(table: Any) -> bytes:
     """A pyarrow table as the bytes of a parquet file, with the checksum of all of them.
 
     Args:
@@ -182,14 +182,14 @@ def sealed(table: Any) -> bytes:
     return before + _digest(before, after) + after
 
 
-def unsealed(data: bytes) -> Any:
-    """The pyarrow table that was sealed, without metadata. Nothing is parsed before the checksum is found to be right.
+def read_checked(data: bytes) -> Any:
+    """Read what `write_checked` wrote, without metadata. Nothing is parsed before the checksum is verified.
 
     Args:
-        data: What `sealed` gave.
+        data: What `write_checked` gave.
 
     Raises:
-        BrokenSeal: The bytes are others, or were never sealed.
+        BadChecksum: The bytes are others, or were never write_checked.
     """
     check(data)
     with cast(Any, pq).ParquetFile(pa.BufferReader(data)) as file:
@@ -197,26 +197,26 @@ def unsealed(data: bytes) -> Any:
 
 
 def check(data: bytes) -> None:
-    """See whether bytes are those of a sealed table.
+    """See whether bytes are those of a write_checked table.
 
     Args:
         data: The bytes.
 
     Raises:
-        BrokenSeal: They are not.
+        BadChecksum: They are not.
     """
     before, seal, after = _parts(data)
     if seal != _digest(before, after):
-        raise BrokenSeal("its checksum is not that of its bytes")
+        raise BadChecksum("its checksum is not that of its bytes")
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
     """What is before the checksum, the checksum, and what is after it."""
     if not data:
-        raise BrokenSeal("it is empty")
+        raise BadChecksum("it is empty")
     seals = list(_SEAL.finditer(data))
     if not seals:
-        raise BrokenSeal("it has no checksum: its end is damaged, or it was written before cells had checksums")
+        raise BadChecksum("it has no checksum: its end is damaged, or it was written before cells had checksums")
     start, end = seals[-1].span(1)  # the last one: what is in the table comes before the file's metadata
     return data[:start], data[start:end], data[end:]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from mechpaint.display.progress import progress
-from mechpaint.errors import DamagedCell, EngineError, MissingCell
+from mechpaint.errors import DamagedCell, MissingCell, RunError
 from mechpaint.report import write_report
-from mechpaint.runs.executors import Engine, Here, Threads, Work
-from mechpaint.runs.manifest import Account
-from mechpaint.runs.plans.plan import Cell, FollowingCell, Plan, Shard
-from mechpaint.runs.reuse import Others
-from mechpaint.runs.run_folder import Finished, RunFolder, Taken, Unfinished
+from mechpaint.runs.executors import CellRunner, Executor, Serial, Threads
+from mechpaint.runs.manifest import Manifest
+from mechpaint.runs.plans.plan import Cell, DependentCell, Plan, Shard
+from mechpaint.runs.reuse import OtherRuns
+from mechpaint.runs.run_folder import Finished, ReuseStats, RunFolder, Unfinished
 
 
 def _warn(message: str) -> None:
@@ -25,7 +25,7 @@ def _warn(message: str) -> None:
 
 
 def run(
-    plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn, engine: Engine | None = None
+    plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn, executor: Executor | None = None
 ) -> Finished:
     """Compute what is missing or damaged, then draw the report.
 
@@ -38,19 +38,19 @@ def run(
         out: The folder of all runs.
         command: How to run it again, for the report.
         warn: Called with a line for each cell that is damaged; by default it becomes a Python warning.
-        engine: What computes the cells; by default this process, as the plan says.
+        executor: What computes the cells; by default this process, as the plan says.
 
     Raises:
         CannotWrite: The disk is full or cannot be written.
         CellError: A cell was removed or damaged after it was computed or checked.
-        EngineError: The engine cannot be had, its workers see another run, or cells follow each other.
+        RunError: The engine cannot be had, its workers see another run, or cells follow each other.
         WorkersLost: A cell has ended all workers that computed it.
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
-    if engine is not None:
+    if executor is not None:
         _check_apart(plan)
     begun = _Begun.of(plan, out, command)
-    kept = begun.compute(_missing(begun.folder, begun.cells, warn), engine)
+    kept = begun.compute(_missing(begun.folder, begun.cells, warn), executor)
     return begun.finished(kept)
 
 
@@ -60,7 +60,7 @@ def run_shard(
     command: str,
     shard: Shard,
     warn: Callable[[str], None] = _warn,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
 ) -> Finished | Unfinished:
     """Compute a share of what is missing or damaged. Draw the report if then nothing is missing any more.
 
@@ -72,18 +72,18 @@ def run_shard(
         command: How to run all of it again, for the report.
         shard: Which share.
         warn: Called with a line for each cell of the share that is damaged; by default it becomes a Python warning.
-        engine: What computes the cells; by default this process, as the plan says.
+        executor: What computes the cells; by default this process, as the plan says.
 
     Raises:
         CannotWrite: The disk is full or cannot be written.
         CellError: A cell was removed or damaged after it was computed or checked.
-        EngineError: The engine cannot be had, its workers see another run, or cells follow each other.
+        RunError: The engine cannot be had, its workers see another run, or cells follow each other.
         WorkersLost: A cell has ended all workers that computed it.
         KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
     """
     _check_apart(plan)
     begun = _Begun.of(plan, out, command)
-    kept = begun.compute(_missing(begun.folder, shard.of(begun.cells), warn), engine)
+    kept = begun.compute(_missing(begun.folder, shard.of(begun.cells), warn), executor)
     missing = len(_missing(begun.folder, begun.cells, lambda message: None))
     return begun.unfinished(kept, shard, missing) if missing else begun.finished(kept)
 
@@ -102,7 +102,7 @@ def remaining(plan: Plan, out: Path, shard: Shard | None = None) -> dict[str, in
     if shard is not None:
         cells = shard.of(cells)
     missing = _missing(folder, cells, lambda message: None)
-    others = Others(folder.path, plan.schema(), missing)
+    others = OtherRuns(folder.path, plan.schema(), missing)
     held = [others.held(cell) for cell in missing]
     return {
         "cells": len(cells),
@@ -119,7 +119,7 @@ class _Begun:
     plan: Plan
     folder: RunFolder
     cells: Sequence[Cell]
-    account: Account
+    manifest: Manifest
     command: str
     since: float
 
@@ -127,24 +127,24 @@ class _Begun:
     def of(cls, plan: Plan, out: Path, command: str) -> _Begun:
         since = time.monotonic()
         folder, cells = RunFolder.of(plan, out), plan.cells()
-        account = plan.account().telling(_provenance(folder))
-        folder.begin(account, command, cells)
-        return cls(plan, folder, cells, account, command, since)
+        manifest = plan.manifest().telling(_provenance(folder))
+        folder.begin(manifest, command, cells)
+        return cls(plan, folder, cells, manifest, command, since)
 
-    def compute(self, cells: Sequence[Cell], engine: Engine | None) -> list[Taken]:
-        work = Work(self.folder, Others(self.folder.path, self.plan.schema(), cells))
+    def compute(self, cells: Sequence[Cell], executor: Executor | None) -> list[ReuseStats]:
+        work = CellRunner(self.folder, OtherRuns(self.folder.path, self.plan.schema(), cells))
         with progress() as bar:
             shown = bar.add_task("", total=sum(cell.ticks for cell in cells), visible=bool(cells))
-            return (engine or _engine(self.plan)).do(work, cells, _Shown(bar, shown))
+            return (executor or _engine(self.plan)).do(work, cells, _BarView(bar, shown))
 
-    def finished(self, kept: Sequence[Taken]) -> Finished:
-        folder, account = self.folder, self.account
-        report = account.report(folder.collect([cell.name for cell in self.cells]))
-        page = write_report(report, folder.path, account.details, self.command)
-        return Finished(folder.path, page, report, _computed(kept), self._seconds(), Taken.all_of(kept))
+    def finished(self, kept: Sequence[ReuseStats]) -> Finished:
+        folder, manifest = self.folder, self.manifest
+        report = manifest.report(folder.collect([cell.name for cell in self.cells]))
+        page = write_report(report, folder.path, manifest.details, self.command)
+        return Finished(folder.path, page, report, _computed(kept), self._seconds(), ReuseStats.all_of(kept))
 
-    def unfinished(self, kept: Sequence[Taken], shard: Shard, missing: int) -> Unfinished:
-        taken = Taken.all_of(kept)
+    def unfinished(self, kept: Sequence[ReuseStats], shard: Shard, missing: int) -> Unfinished:
+        taken = ReuseStats.all_of(kept)
         return Unfinished(self.folder.path, shard, len(self.cells), missing, _computed(kept), self._seconds(), taken)
 
     def _seconds(self) -> float:
@@ -152,7 +152,7 @@ class _Begun:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _BarView:
     """A bar on the terminal, for engines."""
 
     bar: Progress
@@ -167,20 +167,20 @@ class _Shown:
 
 def _check_apart(plan: Plan) -> None:
     """Refuse to have cells computed apart from each other that follow each other."""
-    if any(isinstance(cell, FollowingCell) for cell in plan.cells()):
-        raise EngineError(
+    if any(isinstance(cell, DependentCell) for cell in plan.cells()):
+        raise RunError(
             f"the rounds of {plan.analysis.name} follow from each other, so one process computes them in order: it has "
             "no shards, and no workers"
         )
 
 
-def _engine(plan: Plan) -> Engine:
+def _engine(plan: Plan) -> Executor:
     """This process, in the way that the plan allows."""
-    at_once = plan.at_once()
-    return Here() if at_once is None else Threads(at_once)
+    concurrency = plan.concurrency()
+    return Serial() if concurrency is None else Threads(concurrency)
 
 
-def _computed(kept: Sequence[Taken]) -> int:
+def _computed(kept: Sequence[ReuseStats]) -> int:
     """How many of the cells that were kept were computed, whole or in part."""
     return sum(not taken.cells for taken in kept)
 

@@ -14,9 +14,9 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from mechpaint.runs.plans.plan import Cell, FollowingCell, ItemsCell
-from mechpaint.runs.reuse import Held, Others
-from mechpaint.runs.run_folder import RunFolder, Taken
+from mechpaint.runs.plans.plan import Cell, DependentCell, ItemsCell
+from mechpaint.runs.reuse import CachedRecords, OtherRuns
+from mechpaint.runs.run_folder import ReuseStats, RunFolder
 from mechpaint.statistics.results import Advance, Record
 
 
@@ -42,10 +42,10 @@ class Bar(Protocol):
 
 
 @runtime_checkable
-class Engine(Protocol):
+class Executor(Protocol):
     """Computes cells."""
 
-    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+    def do(self, work: CellRunner, cells: Sequence[Cell], bar: Bar) -> list[ReuseStats]:
         """Compute cells and put each in its place.
 
         Args:
@@ -63,36 +63,36 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Here(Engine):
+class Serial(Executor):
     """One cell after the other in this process, with as many threads as torch has."""
 
-    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+    def do(self, work: CellRunner, cells: Sequence[Cell], bar: Bar) -> list[ReuseStats]:
         """Compute cells and put each in its place."""
-        return [taken for cell in cells for taken in _shown(work, cell, bar)]
+        return [taken for cell in cells for taken in _summary(work, cell, bar)]
 
 
 @dataclass(frozen=True)
-class Threads(Engine):
+class Threads(Executor):
     """Several cells at once in threads of this process, each with one thread of torch.
 
     Small tensor operations leave Python to the others, and gain nothing from more.
 
     Args:
-        at_once: How many.
+        concurrency: How many.
     """
 
-    at_once: int
+    concurrency: int
 
-    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+    def do(self, work: CellRunner, cells: Sequence[Cell], bar: Bar) -> list[ReuseStats]:
         """Compute cells and put each in its place."""
-        found: list[Taken] = []
-        with _one_thread_of_torch(), ThreadPoolExecutor(self.at_once) as pool:
+        found: list[ReuseStats] = []
+        with _one_thread_of_torch(), ThreadPoolExecutor(self.concurrency) as pool:
             try:
-                for done in _as_completed([pool.submit(_shown, work, cell, bar) for cell in cells]):
+                for done in _as_completed([pool.submit(_summary, work, cell, bar) for cell in cells]):
                     error = done.exception()
                     if error is None:
                         found += done.result()
-                    elif not isinstance(error, Stopped):
+                    elif not isinstance(error, Cancelled):
                         raise error
             except BaseException:
                 work.stop()
@@ -100,7 +100,7 @@ class Threads(Engine):
         return found
 
 
-def _as_completed(futures: Iterable[Future[list[Taken]]]) -> Iterator[Future[list[Taken]]]:
+def _as_completed(futures: Iterable[Future[list[ReuseStats]]]) -> Iterator[Future[list[ReuseStats]]]:
     """Like the standard library's, but never waits long: the system may hand Ctrl-C to a thread that computes.
 
     Python raises it in the main thread, and not before that runs again.
@@ -111,7 +111,7 @@ def _as_completed(futures: Iterable[Future[list[Taken]]]) -> Iterator[Future[lis
         yield from done
 
 
-def _shown(work: Work, cell: Cell, bar: Bar) -> list[Taken]:
+def _summary(work: CellRunner, cell: Cell, bar: Bar) -> list[ReuseStats]:
     bar.show(cell.label)
     return work.do(cell, bar.advance)
 
@@ -126,11 +126,11 @@ def _one_thread_of_torch() -> Generator[None]:
         torch.set_num_threads(before)
 
 
-class Stopped(BaseException):
+class Cancelled(BaseException):
     """Raised in a cell that is to stop. No `Exception`, so that nothing in the cell takes it for its own."""
 
 
-class Work:
+class CellRunner:
     """Computes cells and keeps them, until one fails or all are told to stop.
 
     Args:
@@ -138,12 +138,12 @@ class Work:
         others: Other runs, which may hold some of them.
     """
 
-    def __init__(self, folder: RunFolder, others: Others) -> None:
+    def __init__(self, folder: RunFolder, others: OtherRuns) -> None:
         self.folder = folder
         self._others = others
         self._stop = Event()
 
-    def do(self, cell: Cell, advance: Advance) -> list[Taken]:
+    def do(self, cell: Cell, advance: Advance) -> list[ReuseStats]:
         """Compute a cell and put it in its place, unless another process has done so, before or meanwhile.
 
         Args:
@@ -154,14 +154,14 @@ class Work:
             What was taken over for it; nothing at all where another process has done it.
 
         Raises:
-            Stopped: It was told to stop.
+            Cancelled: It was told to stop.
         """
         told = 0
 
         def counted(ticks: int) -> None:
             nonlocal told
             if self._stop.is_set():
-                raise Stopped
+                raise Cancelled
             told += ticks
             advance(ticks)
 
@@ -178,7 +178,7 @@ class Work:
         """Make all cells stop where they next advance."""
         self._stop.set()
 
-    def _done(self, cell: Cell, advance: Advance) -> list[Taken]:
+    def _done(self, cell: Cell, advance: Advance) -> list[ReuseStats]:
         if self.folder.has(cell.name, cell.rows):
             return []
         held = self._others.held(cell)
@@ -186,12 +186,12 @@ class Work:
         if self.folder.has(cell.name, cell.rows):
             return []
         self.folder.write(cell.name, records)
-        return [Taken(int(held.whole), int(bool(held.records) and not held.whole), held.runs)]
+        return [ReuseStats(int(held.whole), int(bool(held.records) and not held.whole), held.runs)]
 
-    def _all_records(self, cell: Cell, held: Held, advance: Advance) -> list[Record]:
+    def _all_records(self, cell: Cell, held: CachedRecords, advance: Advance) -> list[Record]:
         """A cell's records: those that other runs hold, and the others computed."""
         if isinstance(cell, ItemsCell):
             return list(cell.complete(advance, held.records))
-        if isinstance(cell, FollowingCell):
+        if isinstance(cell, DependentCell):
             return list(cell.follow(advance, self.folder.joined(cell.after).to_pandas(), held.records))
         return list(held.records if held.whole else cell.compute(advance))

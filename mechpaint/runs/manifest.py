@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.analysis import Analysis, Experiment, ModelAnalysis, RouteAnalysis, SearchAnalysis
-from mechpaint.errors import AccountError, InputError
+from mechpaint.errors import InputError, RunError
 from mechpaint.routes.route import Route
 from mechpaint.statistics.results import ModelFacts, Results, SearchFacts, TaskFacts
 from mechpaint.tasks.lm_eval.tables import lm_eval_tables
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from mechpaint.report import Report
 
-ACCOUNT = "account.json"
+MANIFEST = "account.json"
 """The file in a run folder that has it."""
 
 
 @dataclass(frozen=True)
-class Account:
+class Manifest:
     """What a report is drawn from, besides the records.
 
     Args:
@@ -76,7 +76,7 @@ class Account:
             return analysis.report(*parted(table, self.model, self.tasks, self.search))
         return cast(Experiment, analysis).report(table)
 
-    def telling(self, more: list[tuple[str, str]]) -> Account:
+    def telling(self, more: list[tuple[str, str]]) -> Manifest:
         """The same with more details.
 
         Args:
@@ -85,7 +85,7 @@ class Account:
         return replace(self, details=(*self.details, *more))
 
     def text(self) -> str:
-        """As JSON, for `Account.read`."""
+        """As JSON, for `Manifest.read`."""
         told = {
             "analysis": self.analysis.name,
             "settings": fields_to_json(self.analysis),
@@ -97,7 +97,7 @@ class Account:
         return json.dumps(told, indent=1) + "\n"
 
     @classmethod
-    def read(cls, text: str, analyses: Mapping[str, type[Analysis]]) -> Account:
+    def read(cls, text: str, analyses: Mapping[str, type[Analysis]]) -> Manifest:
         """The account that `text` gave.
 
         Args:
@@ -105,13 +105,13 @@ class Account:
             analyses: The analyses there are, by name.
 
         Raises:
-            AccountError: It is not one, or of an analysis that is not there, or that has other settings by now.
+            RunError: It is not one, or of an analysis that is not there, or that has other settings by now.
         """
         try:
             told: Any = json.loads(text)
             name = str(told["analysis"])
             if name not in analyses:
-                raise AccountError(
+                raise RunError(
                     f"there is no analysis {name!r}; there are: {', '.join(analyses)}. If it is a plugin's, load that "
                     "(--plugin FILE.py)"
                 )
@@ -119,11 +119,11 @@ class Account:
             search = from_json(told.get("search"))
             return cls(made(analyses[name], told["settings"]), model, tasks, details, search)
         except Unreadable as error:
-            raise AccountError(f"cannot read what the run says of itself: {error}") from error
+            raise RunError(f"cannot read what the run says of itself: {error}") from error
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, InputError):
                 raise
-            raise AccountError(f"cannot read what the run says of itself, {ACCOUNT}: {error}") from error
+            raise RunError(f"cannot read what the run says of itself, {MANIFEST}: {error}") from error
 
 
 class NotJsonable(TypeError):

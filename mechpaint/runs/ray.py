@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from mechpaint.errors import EngineError, WorkersLost
-from mechpaint.runs.executors import Bar, Engine, Stopped, Work
+from mechpaint.errors import RunError, WorkersLost
+from mechpaint.runs.executors import Bar, Cancelled, CellRunner, Executor
 from mechpaint.runs.plans.plan import Cell, Plan, processors
-from mechpaint.runs.reuse import Others
-from mechpaint.runs.run_folder import PLAN, RunFolder, Taken
+from mechpaint.runs.reuse import OtherRuns
+from mechpaint.runs.run_folder import PLAN, ReuseStats, RunFolder
 
 _LIVES = 3
 """How many workers a cell may end, or the making of plans, before the run is given up."""
@@ -38,7 +38,7 @@ _BYTES_OF_MESSAGES = 100 * 2**20
 
 
 @dataclass(frozen=True)
-class Ray(Engine):
+class Ray(Executor):
     """Workers of a Ray cluster: processes that each make the plan, hold the model, and compute one cell at a time.
 
     Where Ray runs in this process already, that is the cluster, and goes on. A worker that ends, as by a lack of memory
@@ -56,7 +56,7 @@ class Ray(Engine):
         gpus: Whether each worker gets a GPU of its own, where the cluster has any.
 
     Raises:
-        EngineError: Ray is not installed, or there can be no such number of workers or threads.
+        RunError: Ray is not installed, or there can be no such number of workers or threads.
     """
 
     make_plan: Callable[[], Plan]
@@ -68,11 +68,11 @@ class Ray(Engine):
     def __post_init__(self) -> None:
         for name, number in (("workers", self.workers), ("threads", self.threads)):
             if number is not None and number < 1:
-                raise EngineError(f"the {name} must be 1 or more, got {number}")
+                raise RunError(f"the {name} must be 1 or more, got {number}")
         if importlib.util.find_spec("ray") is None:
-            raise EngineError("the engine ray needs Ray, which is not installed: pip install 'mechpaint[ray]'")
+            raise RunError("the engine ray needs Ray, which is not installed: pip install 'mechpaint[ray]'")
 
-    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+    def do(self, work: CellRunner, cells: Sequence[Cell], bar: Bar) -> list[ReuseStats]:
         """Compute cells and put each in its place. Nothing is started where there are none."""
         if not cells:
             return []
@@ -114,9 +114,9 @@ class _Crew:
         self._at: dict[Any, _Shift] = {}
         self._idle: list[Any] = []
         self._ends: Counter[str] = Counter()
-        self._kept: list[Taken] = []
+        self._kept: list[ReuseStats] = []
 
-    def do(self, cells: Sequence[Cell], workers: int) -> list[Taken]:
+    def do(self, cells: Sequence[Cell], workers: int) -> list[ReuseStats]:
         """Compute cells, those with much work first, so that in the end none waits long for another."""
         self._waiting.extend(sorted(cells, key=lambda cell: cell.ticks, reverse=True))
         try:
@@ -221,35 +221,35 @@ class _Worker:
         try:
             os.chdir(self._at)  # paths of data and models are as they were given
         except OSError as error:
-            raise EngineError(f"{error.strerror} on {socket.gethostname()}: {self._at}; {_SHARED}") from error
+            raise RunError(f"{error.strerror} on {socket.gethostname()}: {self._at}; {_SHARED}") from error
         if not (self._folder / PLAN).is_file():
-            raise EngineError(f"there is no run folder {self._folder} on {socket.gethostname()}; {_SHARED}")
+            raise RunError(f"there is no run folder {self._folder} on {socket.gethostname()}; {_SHARED}")
         plan = self._make_plan()
         folder = RunFolder.of(plan, self._folder.parents[1])
         if folder.path != self._folder:
-            raise EngineError(
+            raise RunError(
                 f"on {socket.gethostname()} the plan is of another run, {folder.path.name} instead of "
                 f"{self._folder.name}; expected the same model, data and plugins there, and the same versions of "
                 + ", ".join(folder.versions)
             )
-        self._threads = self._threads if plan.at_once() is None else 1
+        self._threads = self._threads if plan.concurrency() is None else 1
         cells = {cell.name: cell for cell in plan.cells()}
         self._cells = {name: cells[name] for name in self._names}
-        self._work = Work(folder, Others(folder.path, plan.schema(), list(self._cells.values())))
+        self._work = CellRunner(folder, OtherRuns(folder.path, plan.schema(), list(self._cells.values())))
 
-    def do(self, name: str) -> list[Taken]:
+    def do(self, name: str) -> list[ReuseStats]:
         """Compute a cell and put it in its place."""
         torch.set_num_threads(self._threads)
         self._told = (name, 0)
 
         def advance(ticks: int) -> None:
             if self._stop.is_set():
-                raise Stopped
+                raise Cancelled
             self._told = (name, self._told[1] + ticks)
 
         try:
             return self._work.do(self._cells[name], advance)
-        except Stopped:
+        except Cancelled:
             return []
 
     def told(self) -> tuple[str, int]:
@@ -289,7 +289,7 @@ def _connected(address: str | None, cpus: int) -> Generator[Any]:
         with _no_usage_statistics():
             ray.init(where, log_to_driver=False, logging_level="ERROR", **(local if where == "local" else {}))
     except (OSError, ValueError, RuntimeError) as error:
-        raise EngineError(f"cannot use the Ray cluster {where!r}: {_first_line(error)}") from error
+        raise RunError(f"cannot use the Ray cluster {where!r}: {_first_line(error)}") from error
     try:
         yield ray
     finally:

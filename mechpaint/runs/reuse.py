@@ -53,7 +53,7 @@ def item_contents(folder: Path) -> list[Mapping[str, str]]:
 
 
 @dataclass(frozen=True)
-class Held:
+class CachedRecords:
     """What other runs hold of a cell.
 
     Attributes:
@@ -80,7 +80,7 @@ class _Source:
         return f"{self.run.parent.name}/{self.run.name}"
 
 
-class Others:
+class OtherRuns:
     """The other runs in a folder.
 
     Args:
@@ -99,7 +99,7 @@ class Others:
                     if basis in self._sources:
                         self._sources[basis].append(source)
 
-    def held(self, cell: Cell) -> Held:
+    def held(self, cell: Cell) -> CachedRecords:
         """What they hold of a cell.
 
         Args:
@@ -110,10 +110,10 @@ class Others:
         for source in self._sources[cell.basis]:
             table = self._read(source)
             if table is not None:
-                return Held(table.to_pylist(), True, (source.named,))
-        return Held()
+                return CachedRecords(table.to_pylist(), True, (source.named,))
+        return CachedRecords()
 
-    def _rows(self, cell: ItemsCell) -> Held:
+    def _rows(self, cell: ItemsCell) -> CachedRecords:
         found: dict[tuple[str, str], Record] = {}
         runs: list[str] = []
         for source in self._with_items(cell):
@@ -126,7 +126,7 @@ class Others:
                 found.setdefault((record["item"], record["route"]), record)
             if len(found) > before:
                 runs.append(source.named)
-        return Held(list(found.values()), len(found) == cell.rows, tuple(dict.fromkeys(runs)))
+        return CachedRecords(list(found.values()), len(found) == cell.rows, tuple(dict.fromkeys(runs)))
 
     def _with_items(self, cell: ItemsCell) -> list[_Source]:
         """The cells of others that have items of this one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import HookSetError
 from mechpaint.models.loading import digest
 from mechpaint.routes.hookset import HookSet
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
+class RoutedModel:
     """A model to be analysed.
 
     Args:
@@ -42,7 +42,7 @@ class Subject:
     @cached_property
     def n_layers(self) -> int:
         """How many layers it has."""
-        return Conductor(self.model).n_layers
+        return RouteRunner(self.model).n_layers
 
     @cached_property
     def weights(self) -> str:

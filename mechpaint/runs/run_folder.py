@@ -32,14 +32,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import yaml
 
 from mechpaint.analysis import Analysis
-from mechpaint.display.summary import Showing, Shown
-from mechpaint.errors import AccountError, CellError, DamagedCell, IncompleteRun, MissingCell, NoRuns
+from mechpaint.display.summary import Summarized, Summary
+from mechpaint.errors import CellError, DamagedCell, IncompleteRun, MissingCell, RunError
 from mechpaint.files import remove_leftovers, write_text
 from mechpaint.plugins import Registry
 from mechpaint.report import Report, Table, write_report
-from mechpaint.runs.cells import BrokenSeal, Cells, check
+from mechpaint.runs.cells import BadChecksum, Cells, check
 from mechpaint.runs.fingerprint import NO_PLUGINS, VERSIONS_THAT_MATTER, fingerprint, plain, plugin_versions, versions
-from mechpaint.runs.manifest import ACCOUNT, Account
+from mechpaint.runs.manifest import MANIFEST, Manifest
 from mechpaint.runs.plans.plan import Cell, Plan, Shard
 from mechpaint.runs.reuse import CONTENTS, contents
 from mechpaint.runs.schemas import schema_of
@@ -77,18 +77,18 @@ class RunFolder(Cells):
         """
         return cls(out, plan.analysis.name, plan.config(), plan.schema(), plugin_versions(plan.made_of()))
 
-    def begin(self, account: Account, command: str, cells: Sequence[Cell]) -> None:
+    def begin(self, manifest: Manifest, command: str, cells: Sequence[Cell]) -> None:
         """Make the folder, and write down what it is for. What a killed process left half written goes.
 
         Args:
-            account: What its report needs besides the records.
+            manifest: What its report needs besides the records.
             command: How to run it again.
             cells: All its cells, in order.
 
         Raises:
             NotJsonable: What a report needs is nothing that can be kept. Nothing was written.
         """
-        model, told = account.model, account.text()
+        model, told = manifest.model, manifest.text()
         plan: dict[str, Any] = {
             "model": None if model is None else model.name,
             "command": command,
@@ -98,7 +98,7 @@ class RunFolder(Cells):
         write_text(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False))
         write_text(self.path / "env.json", json.dumps(environment(self._plugins), indent=2) + "\n")
         write_text(self.path / PLAN, json.dumps(plan, indent=2) + "\n")
-        write_text(self.path / ACCOUNT, told)
+        write_text(self.path / MANIFEST, told)
         write_text(self.path / CONTENTS, contents(cells))
         if model is not None:
             routes = {label: str(route) for label, route in model.routes.items()}
@@ -170,10 +170,10 @@ def kept_runs(out: Path) -> list[KeptRun]:
         out: The folder of all runs: what `--out` was.
 
     Raises:
-        NoRuns: There is no such folder.
+        RunError: There is no such folder.
     """
     if not out.is_dir():
-        raise NoRuns(f"there is no folder {str(out)!r}; expected the folder of all runs, which analyses take as --out")
+        raise RunError(f"there is no folder {str(out)!r}; expected the folder of all runs, given to analyses as --out")
     runs = [_kept(config) for config in out.glob("*/*/config.yaml")]
     return sorted(runs, key=lambda run: (run.analysis, run.when, run.folder))
 
@@ -220,7 +220,7 @@ def find_run(named: str, out: Path) -> Path:
         out: The folder of all runs.
 
     Raises:
-        NoRuns: There is no such run, or more than one.
+        RunError: There is no such run, or more than one.
     """
     if named and Path(named).is_dir():
         found = sorted(config.parent for config in Path(named).rglob("config.yaml"))
@@ -232,8 +232,8 @@ def find_run(named: str, out: Path) -> Path:
         return found[0]
     if found:
         listed = ", ".join(f"{run.parent.name}/{run.name}" for run in found)
-        raise NoRuns(f"{named!r} may be any of {len(found)} runs: {listed}. Give more of its name")
-    raise NoRuns(
+        raise RunError(f"{named!r} may be any of {len(found)} runs: {listed}. Give more of its name")
+    raise RunError(
         f"there is no run {named!r}: expected a run folder, or the beginning of the name of one in {str(out)!r} "
         "(--out); `mechpaint runs` shows what there is"
     )
@@ -263,7 +263,7 @@ def _kept(config: Path) -> KeptRun:
 def _is_whole(path: Path) -> bool:
     try:
         check(path.read_bytes())
-    except (OSError, BrokenSeal):
+    except (OSError, BadChecksum):
         return False
     return True
 
@@ -278,13 +278,13 @@ class Kept:
     Attributes:
         folder: The run folder.
         command: How to run it again.
-        account: What it says of itself.
+        manifest: What it says of itself.
         cells: The names of its cells, in order.
     """
 
     folder: Path
     command: str
-    account: Account
+    manifest: Manifest
     cells: tuple[str, ...]
 
     def table(self) -> pd.DataFrame:
@@ -307,7 +307,7 @@ class Kept:
 
     @contextmanager
     def _whole(self) -> Generator[Cells]:
-        cells = Cells(self.folder, schema_of(self.account.analysis))
+        cells = Cells(self.folder, schema_of(self.manifest.analysis))
         try:
             yield cells
         except CellError as error:
@@ -322,19 +322,19 @@ def kept(folder: Path, analyses: Mapping[str, type[Analysis]]) -> Kept:
         analyses: The analyses there are, by name.
 
     Raises:
-        AccountError: It is no run folder, one of an earlier mechpaint, or of an analysis that is not there.
+        RunError: It is no run folder, one of an earlier mechpaint, or of an analysis that is not there.
     """
     plan = said(folder)
     if plan is None:
-        raise AccountError(f"{folder} is no run folder, or of an earlier mechpaint: it has no plan.json to be read")
+        raise RunError(f"{folder} is no run folder, or of an earlier mechpaint: it has no plan.json to be read")
     try:
-        text = (folder / ACCOUNT).read_text(encoding="utf-8")
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise AccountError(
-            f"the run {folder} has no {ACCOUNT} that can be read, as of an earlier mechpaint; its command writes one: "
+        raise RunError(
+            f"the run {folder} has no {MANIFEST} that can be read, as of an earlier mechpaint; its command writes one: "
             f"{plan.command}"
         ) from error
-    return Kept(folder, plan.command, Account.read(text, analyses), plan.cells)
+    return Kept(folder, plan.command, Manifest.read(text, analyses), plan.cells)
 
 
 def rebuild(folder: Path, registry: Registry | None = None) -> Finished:
@@ -345,14 +345,14 @@ def rebuild(folder: Path, registry: Registry | None = None) -> Finished:
         registry: What there is; by default what mechpaint and installed plugins bring.
 
     Raises:
-        AccountError: It is no run folder, one of an earlier mechpaint, or of an analysis that is not there.
+        RunError: It is no run folder, one of an earlier mechpaint, or of an analysis that is not there.
         IncompleteRun: Cells are missing or damaged. Nothing was written.
         CannotWrite: The disk is full or cannot be written.
     """
     began = time.monotonic()
     found = kept(folder, known(registry).analyses)
-    report = found.account.report(found.collect())
-    page = write_report(report, folder, found.account.details, found.command)
+    report = found.manifest.report(found.collect())
+    page = write_report(report, folder, found.manifest.details, found.command)
     return Finished(folder, page, report, 0, time.monotonic() - began)
 
 
@@ -391,7 +391,7 @@ def _listed(names: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Taken:
+class ReuseStats:
     """What was taken over from other runs.
 
     Attributes:
@@ -405,7 +405,7 @@ class Taken:
     runs: tuple[str, ...] = ()
 
     @classmethod
-    def all_of(cls, parts: Sequence[Taken]) -> Taken:
+    def all_of(cls, parts: Sequence[ReuseStats]) -> ReuseStats:
         """What was taken over in several parts.
 
         Args:
@@ -416,7 +416,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Finished(Showing):
+class Finished(Summarized):
     """A run that is done.
 
     Attributes:
@@ -434,25 +434,25 @@ class Finished(Showing):
     report: Report
     computed: int
     seconds: float
-    taken: Taken = Taken()
+    taken: ReuseStats = ReuseStats()
 
     @property
     def done(self) -> str:
         """In words, what was computed now, and what was taken over."""
         return _done(self.computed, self.seconds, self.taken)
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         table = next((section for section in self.report.sections if isinstance(section, Table)), None)
         facts = [
             *(("", paragraph) for paragraph in self.report.summary),
             ("done", self.done),
             ("report", str(self.page)),
         ]
-        return Shown(self.report.title, facts, table.columns if table else (), table.rows if table else ())
+        return Summary(self.report.title, facts, table.columns if table else (), table.rows if table else ())
 
 
 @dataclass(frozen=True)
-class Unfinished(Showing):
+class Unfinished(Summarized):
     """A run of which a share was computed, and other cells are still missing. It has no report yet.
 
     Attributes:
@@ -471,7 +471,7 @@ class Unfinished(Showing):
     missing: int
     computed: int
     seconds: float
-    taken: Taken = Taken()
+    taken: ReuseStats = ReuseStats()
 
     @property
     def done(self) -> str:
@@ -486,11 +486,11 @@ class Unfinished(Showing):
             f"--shard, compute them. When all are there: mechpaint report {shlex.quote(str(self.folder))}"
         )
 
-    def _shown(self) -> Shown:
-        return Shown(f"Shard {self.shard}", [("done", self.done), ("left", self.left)], (), ())
+    def _summary(self) -> Summary:
+        return Summary(f"Shard {self.shard}", [("done", self.done), ("left", self.left)], (), ())
 
 
-def _done(computed: int, seconds: float, taken: Taken) -> str:
+def _done(computed: int, seconds: float, taken: ReuseStats) -> str:
     runs = ", ".join(taken.runs)
     told = f"{computed} cells computed in {seconds:.0f} s"
     if taken.in_part:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mechpaint.engine.batch_size import is_out_of_memory, let_go_of_memory
+from mechpaint.engine.batch_size import clear_device_cache, is_out_of_memory
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.items import Place, Rowed
@@ -65,12 +65,12 @@ class Batch(Generic[InRows]):
         return tokens.to(device), mask.to(device)
 
 
-def batches(items: Sequence[InRows], rows_at_once: int) -> list[Batch[InRows]]:
+def batches(items: Sequence[InRows], batch_size: int) -> list[Batch[InRows]]:
     """Items in batches, those of like length together.
 
     Args:
         items: What to ask.
-        rows_at_once: How many token rows a batch has at most; an item with more has a batch of its own.
+        batch_size: How many token rows a batch has at most; an item with more has a batch of its own.
     """
     ordered = sorted(items, key=lambda item: max(map(len, item.rows())))
     found: list[Batch[InRows]] = []
@@ -78,7 +78,7 @@ def batches(items: Sequence[InRows], rows_at_once: int) -> list[Batch[InRows]]:
     rows = 0
     for item in ordered:
         count = len(item.rows())
-        if waiting and rows + count > rows_at_once:
+        if waiting and rows + count > batch_size:
             found.append(Batch[InRows].of(waiting))
             waiting, rows = [], 0
         waiting.append(item)
@@ -114,7 +114,7 @@ def swept(
         if len(batch.items) == 1 or not is_out_of_memory(error):
             raise
     # out of the `except`, for what it holds holds tensors
-    let_go_of_memory()
+    clear_device_cache()
     left = PrefixTree(route for route in tree.routes if route not in done)
     half = len(batch.items) // 2
     for items in (batch.items[:half], batch.items[half:]):

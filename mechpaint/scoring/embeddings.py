@@ -40,7 +40,7 @@ def score_pairs(
     task: str,
     items: Sequence[Pair],
     tree: PrefixTree,
-    rows_at_once: int,
+    batch_size: int,
     advance: Advance,
 ) -> Iterator[Record]:
     """The cosine of the two embeddings of each pair, under each route.
@@ -50,7 +50,7 @@ def score_pairs(
         task: What the task is called in the results.
         items: The pairs.
         tree: The routes.
-        rows_at_once: How many texts go through the model together.
+        batch_size: How many texts go through the model together.
         advance: Called after each route of each batch, with the number of its items.
 
     Yields:
@@ -66,7 +66,7 @@ def score_pairs(
             named = zip(batch.items, cosines.tolist(), strict=True)
             yield route, [_record(task, item.name, str(route), cosine) for item, cosine in named]
 
-    for batch in batches(items, rows_at_once):
+    for batch in batches(items, batch_size):
         yield from swept(batch, tree, scored, advance)
 
 

@@ -207,7 +207,7 @@ class Scorer(Protocol[_Asked]):
     """What asks a model items and scores its answers: a `Task`."""
 
     def records(
-        self, model: TransformerBridge, items: Sequence[_Asked], tree: PrefixTree, rows_at_once: int, advance: Advance
+        self, model: TransformerBridge, items: Sequence[_Asked], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
         """Ask every item under every route; see `Task.records`."""
         ...

@@ -26,7 +26,7 @@ def score_items(
     task: Scorer[Asked],
     items: Sequence[Asked],
     tree: PrefixTree,
-    rows_at_once: int = 32,
+    batch_size: int = 32,
     advance: Advance = lambda ticks: None,
 ) -> Iterator[Record]:
     """Score every item under every route, as the task does it.
@@ -36,13 +36,13 @@ def score_items(
         task: What the items belong to.
         items: The items.
         tree: The routes.
-        rows_at_once: How many token rows go through the model together.
+        batch_size: How many token rows go through the model together.
         advance: Called with the number of items that were asked under a route, as it goes.
 
     Yields:
         Flat records, as `Task.records` describes them.
     """
-    return task.records(model, items, tree, rows_at_once, advance)
+    return task.records(model, items, tree, batch_size, advance)
 
 
 def score_at_places(
@@ -50,7 +50,7 @@ def score_at_places(
     task: Judge[AtPlaces],
     items: Sequence[AtPlaces],
     tree: PrefixTree,
-    rows_at_once: int,
+    batch_size: int,
     advance: Advance,
 ) -> Iterator[Record]:
     """The records of a `PlaceTask`: sweeps for the logits at its items' places.
@@ -60,7 +60,7 @@ def score_at_places(
         task: What the items belong to.
         items: The items.
         tree: The routes.
-        rows_at_once: How many token rows go through the model together.
+        batch_size: How many token rows go through the model together.
         advance: Called after each route of each batch, with the number of its items.
 
     Yields:
@@ -70,10 +70,10 @@ def score_at_places(
     def scored(batch: Batch[AtPlaces], tree: PrefixTree) -> Iterator[tuple[Route, list[Record]]]:
         tokens, mask = batch.padded(model.cfg.device)
         positions, index, targets = _selection(batch, tokens)
-        for route, logprobs, greedy in _foreseen(Sweep(model, tokens, tree, mask, positions), index, targets):
+        for route, logprobs, greedy in _predicted(Sweep(model, tokens, tree, mask, positions), index, targets):
             yield route, list(_records(task, batch, str(route), logprobs, greedy))
 
-    for batch in batches(items, rows_at_once):
+    for batch in batches(items, batch_size):
         yield from swept(batch, tree, scored, advance)
 
 
@@ -92,7 +92,7 @@ def _selection(
     return positions, index, targets
 
 
-def _foreseen(
+def _predicted(
     sweep: Sweep, index: Int[Tensor, " place"], targets: Int[Tensor, " place"]
 ) -> Iterator[tuple[Route, list[float], list[bool]]]:
     """For every route the log-probability of each place's token, and whether it was the likeliest.

@@ -100,7 +100,7 @@ class Task(ABC, Generic[Asked]):
 
     @abstractmethod
     def records(
-        self, model: TransformerBridge, items: Sequence[Asked], tree: PrefixTree, rows_at_once: int, advance: Advance
+        self, model: TransformerBridge, items: Sequence[Asked], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
         """Ask every item under every route, and score the answers.
 
@@ -108,7 +108,7 @@ class Task(ABC, Generic[Asked]):
             model: The model to ask.
             items: What to ask it.
             tree: The routes.
-            rows_at_once: How many token rows may go through the model together.
+            batch_size: How many token rows may go through the model together.
             advance: To be called with the number of items that were asked under a route, at least once a second or
                 so, with 0 where none were done.
 
@@ -122,21 +122,21 @@ class Task(ABC, Generic[Asked]):
 
     @abstractmethod
     def cost(
-        self, model: TransformerBridge, parts: Sequence[Part[Asked]], rows_at_once: int, on: Roofline | None = None
+        self, model: TransformerBridge, parts: Sequence[Part[Asked]], batch_size: int, on: Roofline | None = None
     ) -> Cost:
         """What asking will take, by a measurement of a few seconds here and now, or on an accelerator by its rates.
 
         Args:
             model: The model to ask.
             parts: What to ask it.
-            rows_at_once: How many token rows may go through the model together.
+            batch_size: How many token rows may go through the model together.
             on: Where it is to run; None for here.
 
         Raises:
             PlanError: The task can only be measured.
         """
 
-    def rows_at_once(self, model: TransformerBridge, items: Sequence[Asked]) -> int:
+    def batch_size(self, model: TransformerBridge, items: Sequence[Asked]) -> int:
         """How many token rows should go through a model together, where nobody says: 32, unless a task knows better.
 
         Args:
@@ -269,19 +269,19 @@ class Task(ABC, Generic[Asked]):
 class RowTask(Task[InRows]):
     """A task whose items are rows of tokens, which sweeps take through the model, all routes at once."""
 
-    def rows_at_once(self, model: TransformerBridge, items: Sequence[InRows]) -> int:
+    def batch_size(self, model: TransformerBridge, items: Sequence[InRows]) -> int:
         """As many as pay and fit."""
-        from mechpaint.engine.batch_size import rows_that_pay
+        from mechpaint.engine.batch_size import optimal_batch_rows
 
-        return rows_that_pay(model, (len(row) for item in items for row in item.rows()))
+        return optimal_batch_rows(model, (len(row) for item in items for row in item.rows()))
 
     def cost(
-        self, model: TransformerBridge, parts: Sequence[Part[InRows]], rows_at_once: int, on: Roofline | None = None
+        self, model: TransformerBridge, parts: Sequence[Part[InRows]], batch_size: int, on: Roofline | None = None
     ) -> Cost:
         """That of sweeps over batches of rows."""
         from mechpaint.planning.cost import of_rows
 
-        return of_rows(model, self, parts, rows_at_once, on)
+        return of_rows(model, self, parts, batch_size, on)
 
 
 class PlaceTask(RowTask[AtPlaces]):
@@ -306,12 +306,12 @@ class PlaceTask(RowTask[AtPlaces]):
         return self.score(item, outcome), ""
 
     def records(
-        self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, rows_at_once: int, advance: Advance
+        self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
         """Sweeps for logits at the items' places."""
         from mechpaint.scoring.score import score_at_places
 
-        return score_at_places(model, self, items, tree, rows_at_once, advance)
+        return score_at_places(model, self, items, tree, batch_size, advance)
 
 
 class CausalTask(PlaceTask[Item]):

@@ -1,14 +1,12 @@
 from .bigram_task import BigramTask as BigramTask
-from .bigram_task import BigramTaskError as BigramTaskError
 from .bigram_task import ToyBatch as ToyBatch
+from .bigram_task import ToyError as ToyError
 from .bridge import as_bridge as as_bridge
 from .bridge import task_of as task_of
 from .chains import Chain as Chain
-from .chains import ChainError as ChainError
 from .construction import construct as construct
 from .construction import mend_first_position as mend_first_position
 from .freezing import Freeze as Freeze
-from .freezing import FreezeError as FreezeError
 from .freezing import parse_freezes as parse_freezes
 from .full import FullConfig as FullConfig
 from .full import FullTransformer as FullTransformer
@@ -18,9 +16,8 @@ from .probes import memory_scores as memory_scores
 from .probes import recall as recall
 from .simplified import SimplifiedConfig as SimplifiedConfig
 from .simplified import SimplifiedTransformer as SimplifiedTransformer
-from .simplified import ToyModelError as ToyModelError
+from .storage import LoadError as LoadError
 from .storage import Stored as Stored
-from .storage import StoredModelError as StoredModelError
 from .storage import load as load
 from .storage import save as save
 from .training import AdamW as AdamW

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from mechpaint.errors import BigramTaskError
+from mechpaint.errors import ToyError
 from mechpaint.toy.chains import Chain
 from mechpaint.toy.sampling import AliasTable, walk
 
@@ -67,7 +67,7 @@ class BigramTask:
         held_out: Tokens that are never outputs. The laws are those above given that it is none of these.
 
     Raises:
-        BigramTaskError: More triggers than there are tokens to choose from, an offset without fixed triggers, tokens
+        ToyError: More triggers than there are tokens to choose from, an offset without fixed triggers, tokens
             that do not exist, or a trigger that is left without any possible output.
     """
 
@@ -82,17 +82,17 @@ class BigramTask:
     def __post_init__(self) -> None:
         self._check_triggers()
         if self.outputs not in ("uniform", "bigram"):
-            raise BigramTaskError(f"outputs must be 'uniform' or 'bigram', got {self.outputs!r}")
+            raise ToyError(f"outputs must be 'uniform' or 'bigram', got {self.outputs!r}")
         unknown = [token for token in self.held_out if not 0 <= token < self.chain.vocabulary]
         if unknown:
-            raise BigramTaskError(
+            raise ToyError(
                 f"held_out has the token {unknown[0]}; the chain's tokens are 0 to {self.chain.vocabulary - 1}"
             )
         object.__setattr__(self, "held_out", tuple(sorted({int(token) for token in self.held_out})))
         weights = _output_weights(self)
         stuck = [token for token in self._candidates() if not weights[token].any()]
         if stuck:
-            raise BigramTaskError(
+            raise ToyError(
                 f"no output is left for the trigger {self.chain.symbols[stuck[0]]!r} (token {stuck[0]}) with "
                 f"outputs={self.outputs!r}, no_repeat={self.no_repeat} and {len(self.held_out)} tokens held out: "
                 "hold out fewer, or draw outputs uniformly"
@@ -115,10 +115,10 @@ class BigramTask:
         """The same task with outputs uniform over the held-out tokens alone: outputs that training never showed.
 
         Raises:
-            BigramTaskError: No token is held out, or what is held out leaves a trigger without an output.
+            ToyError: No token is held out, or what is held out leaves a trigger without an output.
         """
         if not self.held_out:
-            raise BigramTaskError("no token is held out, so there is nothing to test on: give the task held_out=(…)")
+            raise ToyError("no token is held out, so there is nothing to test on: give the task held_out=(…)")
         others = tuple(sorted(set(range(self.chain.vocabulary)) - set(self.held_out)))
         return replace(self, outputs="uniform", held_out=others)
 
@@ -132,7 +132,7 @@ class BigramTask:
             index: Which of the series, 0 or more. Batches of a series are independent of one another.
 
         Raises:
-            BigramTaskError: A size below 1, a length below 2, or a negative seed or index.
+            ToyError: A size below 1, a length below 2, or a negative seed or index.
         """
         _check_sizes(size, length, seed, index)
         rng, vocabulary, laws = np.random.default_rng([seed, index]), self.chain.vocabulary, self._laws
@@ -207,16 +207,14 @@ class BigramTask:
     def _check_triggers(self) -> None:
         available = int(np.count_nonzero(self.chain.initial))
         if self.triggers < 0 or self.offset < 0:
-            raise BigramTaskError(
-                f"triggers and offset must be 0 or more, got triggers={self.triggers}, offset={self.offset}"
-            )
+            raise ToyError(f"triggers and offset must be 0 or more, got triggers={self.triggers}, offset={self.offset}")
         if self.offset and not self.fixed:
-            raise BigramTaskError(
+            raise ToyError(
                 f"offset={self.offset} is for fixed triggers, and these are random: leave it out, or say fixed=True"
             )
         if self.triggers + self.offset > available:
             passed = f" after passing over {self.offset}" if self.offset else ""
-            raise BigramTaskError(
+            raise ToyError(
                 f"{self.triggers} triggers{passed} are too many: "
                 f"the chain {self.chain.name} has {available} tokens with a probability above 0"
             )
@@ -249,10 +247,10 @@ def _rows(task: BigramTask, size: int, length: int, seed: int, start: int) -> It
 
 def _check_sizes(size: int, length: int, seed: int, index: int) -> None:
     if size < 1:
-        raise BigramTaskError(f"a batch needs at least 1 sequence, got size={size}")
+        raise ToyError(f"a batch needs at least 1 sequence, got size={size}")
     if length < 2:
-        raise BigramTaskError(
+        raise ToyError(
             f"sequences of length {length} are too short: a trigger that occurred before needs at least 2 tokens"
         )
     if seed < 0 or index < 0:
-        raise BigramTaskError(f"seed and index must be 0 or more, got seed={seed}, index={index}")
+        raise ToyError(f"seed and index must be 0 or more, got seed={seed}, index={index}")

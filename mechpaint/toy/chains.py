@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike
 
-from mechpaint.errors import ChainError
+from mechpaint.errors import ToyError
 
 _TOLERANCE = 1e-6
 _NORMALISE = "divide by the sum, or give counts to Chain.from_counts"
@@ -36,7 +36,7 @@ class Chain:
     The arrays are copied, and the copies are read-only.
 
     Raises:
-        ChainError: Fewer than 2 symbols or a symbol twice; another shape; probabilities that are negative, no numbers,
+        ToyError: Fewer than 2 symbols or a symbol twice; another shape; probabilities that are negative, no numbers,
             or do not sum to 1 within 1e-6.
     """
 
@@ -98,17 +98,17 @@ class Chain:
             name: What the chain is called.
 
         Raises:
-            ChainError: Another shape, counts that are negative or no numbers, or a token that nothing follows.
+            ToyError: Another shape, counts that are negative or no numbers, or a token that nothing follows.
         """
         symbols = _checked_symbols(symbols)
         single = _checked_values("unigram", unigram, (len(symbols),), symbols)
         pairs = _checked_values("bigram", bigram, (len(symbols), len(symbols)), symbols)
         if not single.any():
-            raise ChainError("the unigram counts are all 0: count at least one token")
+            raise ToyError("the unigram counts are all 0: count at least one token")
         totals = pairs.sum(axis=1, keepdims=True)
         if not totals.all():
             empty = int(np.argmin(totals[:, 0]))
-            raise ChainError(
+            raise ToyError(
                 f"nothing follows {_named(symbols, empty)}: all bigram counts in that row are 0. Leave the symbol out, "
                 "or say what may follow it (`bigram + 1` lets everything follow everything)"
             )
@@ -127,7 +127,7 @@ class Chain:
         else, nothing follows it: then the text is read as a circle, and its first character does.
 
         Raises:
-            ChainError: Fewer than two different characters.
+            ToyError: Fewer than two different characters.
             TaskError: The source cannot be read.
         """
         if isinstance(source, (str, Path)):
@@ -147,7 +147,7 @@ class Chain:
             vocabulary: How many tokens there are.
 
         Raises:
-            ChainError: Fewer than 2 tokens.
+            ToyError: Fewer than 2 tokens.
         """
         return _memoryless(np.ones(_checked_size(vocabulary)), f"uniform({vocabulary})")
 
@@ -163,12 +163,12 @@ class Chain:
             exponent: How much rarer later ranks are; 0 makes all tokens alike.
 
         Raises:
-            ChainError: Fewer than 2 tokens, or an exponent that is no number or leaves probabilities of 0.
+            ToyError: Fewer than 2 tokens, or an exponent that is no number or leaves probabilities of 0.
         """
         ranks = np.arange(1, _checked_size(vocabulary) + 1, dtype=np.float64)
         weights = np.exp(-exponent * np.log(ranks))
         if not np.isfinite(weights).all() or not weights.all():
-            raise ChainError(f"the exponent must be a number of moderate size such as 1.0, got {exponent}")
+            raise ToyError(f"the exponent must be a number of moderate size such as 1.0, got {exponent}")
         return _memoryless(weights, f"zipf({vocabulary}, {exponent})")
 
 
@@ -181,7 +181,7 @@ def _counted(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The characters of a text, how often each occurs, and each pair of neighbours."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     if not len(codes):
-        raise ChainError("the text is empty: a chain needs at least 2 different characters")
+        raise ToyError("the text is empty: a chain needs at least 2 different characters")
     found, tokens = np.unique(codes, return_inverse=True)
     size = len(found)
     unigram = np.bincount(tokens, minlength=size)
@@ -193,7 +193,7 @@ def _counted(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 def _checked_size(vocabulary: int) -> int:
     if vocabulary < 2:
-        raise ChainError(f"a chain needs at least 2 symbols, got {vocabulary}")
+        raise ToyError(f"a chain needs at least 2 symbols, got {vocabulary}")
     return vocabulary
 
 
@@ -201,7 +201,7 @@ def _checked_symbols(symbols: Sequence[str]) -> tuple[str, ...]:
     _checked_size(len(symbols))
     twice = [symbol for i, symbol in enumerate(symbols) if symbol in symbols[:i]]
     if twice:
-        raise ChainError(f"the symbol {twice[0]!r} stands twice: each token needs its own")
+        raise ToyError(f"the symbol {twice[0]!r} stands twice: each token needs its own")
     return tuple(symbols)
 
 
@@ -210,16 +210,16 @@ def _checked_values(what: str, given: ArrayLike, shape: tuple[int, ...], symbols
     try:
         values = np.array(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ChainError(f"{what} must be an array of numbers of the shape {list(shape)}: {error}") from None
+        raise ToyError(f"{what} must be an array of numbers of the shape {list(shape)}: {error}") from None
     if values.shape != shape:
-        raise ChainError(
+        raise ToyError(
             f"{what} has the shape {list(values.shape)}, expected {list(shape)}, as there are {len(symbols)} symbols"
         )
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = " to ".join(_named(symbols, i) for i in at)
-        raise ChainError(f"{what} has {values[at]} for {where}: expected a finite number, 0 or more")
+        raise ToyError(f"{what} has {values[at]} for {where}: expected a finite number, 0 or more")
     return values
 
 
@@ -229,10 +229,10 @@ def _refuse_other_sums(what: str, values: np.ndarray, symbols: tuple[str, ...]) 
     if abs(sums[row] - 1) <= _TOLERANCE:
         return
     if values.ndim == 1:
-        raise ChainError(f"{what} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
+        raise ToyError(f"{what} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
     if sums[row] == 0:
-        raise ChainError(f"nothing follows {_named(symbols, row)}: its row of {what} is all 0. Say what may follow it")
-    raise ChainError(f"the row of {_named(symbols, row)} in {what} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
+        raise ToyError(f"nothing follows {_named(symbols, row)}: its row of {what} is all 0. Say what may follow it")
+    raise ToyError(f"the row of {_named(symbols, row)} in {what} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
 
 
 def _named(symbols: tuple[str, ...], token: int) -> str:

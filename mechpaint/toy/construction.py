@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 from mechpaint.toy.simplified import SimplifiedTransformer
 
 Matrix = Float[Tensor, "dim dim"]
@@ -70,10 +70,10 @@ def construct(model: SimplifiedTransformer, sharpness: float = 30.0, tokens: Seq
         tokens: The tokens that W_K² stores, such as a task's `fixed_triggers`; None for all.
 
     Raises:
-        ToyModelError: A model with another number of layers, or without position vectors; tokens that it has not.
+        ToyError: A model with another number of layers, or without position vectors; tokens that it has not.
     """
     if len(model.layers) != 2:
-        raise ToyModelError(f"the construction is for two layers, and this model has {len(model.layers)}")
+        raise ToyError(f"the construction is for two layers, and this model has {len(model.layers)}")
     model.first.attn.k.weight.copy_(previous_token_memory(model, sharpness))
     model.last.attn.k.weight.copy_(induction_memory(model, sharpness, tokens))
     model.last.attn.o.weight.copy_(output_memory(model, sharpness))
@@ -96,14 +96,14 @@ def mend_first_position(
         tokens: The tokens that it was constructed with; None for all.
 
     Raises:
-        ToyModelError: A model without position vectors; tokens that it has not.
+        ToyError: A model without position vectors; tokens that it has not.
     """
     model.last.attn.k.weight.add_(first_position_memory(model, sharpness, tokens))
 
 
 def _positions(model: SimplifiedTransformer) -> Float[Tensor, "position dim"]:
     if model.pos is None:
-        raise ToyModelError("the construction stores pairs of position vectors, and a rotary model has none")
+        raise ToyError("the construction stores pairs of position vectors, and a rotary model has none")
     return model.pos.weight
 
 
@@ -112,7 +112,7 @@ def _tokens(model: SimplifiedTransformer, tokens: Sequence[int] | None) -> list[
     stored = list(range(vocabulary) if tokens is None else tokens)
     known = all(0 <= token < vocabulary for token in stored)
     if not stored or not known or len(set(stored)) < len(stored):
-        raise ToyModelError(
+        raise ToyError(
             f"tokens to store are different numbers from 0 to {vocabulary - 1}, or None for all; got {tokens}"
         )
     return stored

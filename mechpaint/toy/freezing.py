@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mechpaint.errors import FreezeError
+from mechpaint.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ def parse_freezes(text: str) -> tuple[Freeze, ...]:
         text: Such as `"W_O^2 until 100, W_K^1 until 300, W_E"`. Without a step, a matrix never learns.
 
     Raises:
-        FreezeError: Something else.
+        TrainingError: Something else.
     """
     freezes: list[Freeze] = []
     for part in filter(None, map(str.strip, text.split(","))):
         found = re.fullmatch(r"(\S+)(?:\s+until\s+(\d+))?", part)
         if not found:
-            raise FreezeError(f"cannot read {part!r}: expected a matrix and a step, such as 'W_O^2 until 100'")
+            raise TrainingError(f"cannot read {part!r}: expected a matrix and a step, such as 'W_O^2 until 100'")
         freezes.append(Freeze(found[1], int(found[2]) if found[2] else None))
     return tuple(freezes)
 
@@ -53,7 +53,7 @@ class FreezingSchedule:
         freezes: What is frozen besides.
 
     Raises:
-        FreezeError: A name that no parameter has, or that is frozen anyway.
+        TrainingError: A name that no parameter has, or that is frozen anyway.
     """
 
     def __init__(self, model: nn.Module, freezes: Sequence[Freeze]) -> None:
@@ -64,7 +64,7 @@ class FreezingSchedule:
             if not learned.get(freeze.matrix):
                 why = "never learns in this model" if freeze.matrix in known else "names no parameter of this model"
                 names = ", ".join(name for name, own in learned.items() if own)
-                raise FreezeError(f"{freeze.matrix!r} {why}; what can be frozen: {names}")
+                raise TrainingError(f"{freeze.matrix!r} {why}; what can be frozen: {names}")
             self._frozen += [(parameter, freeze.until) for parameter in learned[freeze.matrix]]
 
     def apply(self, step: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.model_bridge.sources.native import NativeModel, initialize_native_model
 
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class FullConfig:
     def __post_init__(self) -> None:
         for name in ("vocabulary", "dim", "length", "layers", "heads"):
             if getattr(self, name) < 1:
-                raise ToyModelError(f"{name} must be 1 or more, got {getattr(self, name)}")
+                raise ToyError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if self.mlp < 0:
-            raise ToyModelError(f"mlp must be 0 (none) or more, got {self.mlp}")
+            raise ToyError(f"mlp must be 0 (none) or more, got {self.mlp}")
         if self.dim % self.heads:
-            raise ToyModelError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+            raise ToyError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
         if self.positions not in ("learned", "rotary"):
-            raise ToyModelError(f"positions are learned or rotary, got {self.positions!r}")
+            raise ToyError(f"positions are learned or rotary, got {self.positions!r}")
         if self.positions == "rotary" and (self.dim // self.heads) % 2:
-            raise ToyModelError(f"rotary positions need an even width a head, got {self.dim // self.heads}")
+            raise ToyError(f"rotary positions need an even width a head, got {self.dim // self.heads}")
 
     def lens(self) -> TransformerBridgeConfig:
         """The same in TransformerLens's terms."""

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 from mechpaint.toy.bigram_task import ToyBatch
 from mechpaint.toy.construction import Matrix, outer_products
 from mechpaint.toy.probes import Learned, learned, memory_scores, recall
@@ -97,10 +97,10 @@ class FirstStep:
             model: Whose random vectors are used; it is not changed.
 
         Raises:
-            ToyModelError: A model without position vectors.
+            ToyError: A model without position vectors.
         """
         if model.pos is None:
-            raise ToyModelError("a rotary model has no position vectors")
+            raise ToyError("a rotary model has no position vectors")
         attn, embed = model.first.attn, model.tok_embed.weight
         positions = model.pos.weight[: self.positions.shape[1]]
         with torch.no_grad():

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 from mechpaint.toy.bigram_task import ToyBatch
 from mechpaint.toy.simplified import SimplifiedTransformer
 
@@ -154,7 +154,7 @@ def recalls(
         triggers, `kl_feed_forward_all` over all.
     """
     if len(model.layers) < 2:
-        raise ToyModelError("recalls are defined for models with two layers or more: a key memory needs a layer before")
+        raise ToyError("recalls are defined for models with two layers or more: a key memory needs a layer before")
     keys = memory_scores(model, "W_K^2")
     values = {"recall_output": recall(memory_scores(model, "W_O^2")), "recall_tokens": recall(keys)}
     if model.pos is not None:
@@ -207,7 +207,7 @@ def memory_scores(model: SimplifiedTransformer, matrix: Learned) -> Float[Tensor
         `p_t · W_K¹ p_s / √d` for t from 1 and s up to the last but one.
 
     Raises:
-        ToyModelError: `W_K^1` of a model without position vectors.
+        ToyError: `W_K^1` of a model without position vectors.
     """
     embed, scale = model.tok_embed.weight, model.config.dim**-0.5
     if matrix == "W_O^2":
@@ -215,7 +215,7 @@ def memory_scores(model: SimplifiedTransformer, matrix: Learned) -> Float[Tensor
     if matrix == "W_K^2":
         return scale * embed @ model.last.attn.k(model.first.attn.o(model.first.attn.v(embed))).T
     if model.pos is None:
-        raise ToyModelError("a rotary model has no position vectors to recall")
+        raise ToyError("a rotary model has no position vectors to recall")
     positions = model.pos.weight
     return scale * positions[1:] @ model.first.attn.k(positions[:-1]).T
 

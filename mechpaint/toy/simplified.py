@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 
 Positions: TypeAlias = Literal["random", "sinusoidal", "rotary"]
 Residual: TypeAlias = Float[Tensor, "batch position dim"]
@@ -50,11 +50,11 @@ class SimplifiedConfig:
         sizes = {name: getattr(self, name) for name in ("vocabulary", "dim", "length", "layers")}
         for name, size in sizes.items():
             if size < 1:
-                raise ToyModelError(f"{name} must be 1 or more, got {size}")
+                raise ToyError(f"{name} must be 1 or more, got {size}")
         if self.positions not in ("random", "sinusoidal", "rotary"):
-            raise ToyModelError(f"positions are random, sinusoidal or rotary, got {self.positions!r}")
+            raise ToyError(f"positions are random, sinusoidal or rotary, got {self.positions!r}")
         if self.positions != "random" and self.dim % 2:
-            raise ToyModelError(f"{self.positions} positions need an even dim, got {self.dim}")
+            raise ToyError(f"{self.positions} positions need an even dim, got {self.dim}")
 
 
 class IdentityQuery(nn.Module):
@@ -214,11 +214,11 @@ class SimplifiedTransformer(nn.Module):
             unused: What Hugging Face models take and this one has no use for.
 
         Raises:
-            ToyModelError: More positions than the model has, or a token that it does not have.
+            ToyError: More positions than the model has, or a token that it does not have.
         """
         largest = int(input_ids.max())
         if largest >= self.config.vocabulary:
-            raise ToyModelError(
+            raise ToyError(
                 f"token {largest} is not among this model's {self.config.vocabulary} "
                 "(texts of different lengths are padded with one that is not: give them one at a time)"
             )
@@ -258,7 +258,7 @@ class SimplifiedTransformer(nn.Module):
     def _embedded(self, tokens: Tensor) -> Residual:
         length = tokens.shape[1]
         if length > self.config.length:
-            raise ToyModelError(f"this model takes sequences of up to {self.config.length} tokens, got {length}")
+            raise ToyError(f"this model takes sequences of up to {self.config.length} tokens, got {length}")
         residual: Tensor = self.tok_embed(tokens)
         return residual if self.pos is None else residual + self.pos(torch.arange(length, device=tokens.device))
 

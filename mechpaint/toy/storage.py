@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
-from mechpaint.errors import StoredModelError
+from mechpaint.errors import LoadError
 from mechpaint.files import write_text, written
 from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.chains import Chain
@@ -84,7 +84,7 @@ def load(folder: str | Path) -> Stored:
         folder: Where it is.
 
     Raises:
-        StoredModelError: No such folder, a damaged file, or weights of another shape than the configuration's.
+        LoadError: No such folder, a damaged file, or weights of another shape than the configuration's.
     """
     folder = Path(folder)
     path = folder / "config.json"
@@ -94,9 +94,9 @@ def load(folder: str | Path) -> Stored:
         config = config_type(**description.pop("config"))
         task = _task(description.pop("task"), folder) if "task" in description else None
     except OSError as error:
-        raise StoredModelError(f"there is no toy model in {folder}: no {path.name} ({error.strerror})") from error
+        raise LoadError(f"there is no toy model in {folder}: no {path.name} ({error.strerror})") from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise StoredModelError(
+        raise LoadError(
             f"{path} does not describe a toy model ({error}); mechpaint.toy.save writes such a file"
         ) from error
     model = kind(config)
@@ -117,13 +117,13 @@ def fill(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> Non
     """Put stored weights into a model.
 
     Raises:
-        StoredModelError: Weights that are missing, too many, or of another shape.
+        LoadError: Weights that are missing, too many, or of another shape.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
-            raise StoredModelError(
+            raise LoadError(
                 f"{source} does not fit this model: {name} is {found.get(name, 'missing')} in the file, "
                 f"and {wanted.get(name, 'unknown')} in the model; load it with the configuration it was saved with"
             )
@@ -140,16 +140,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file and its metadata.
 
     Raises:
-        StoredModelError: No such file, or one that is truncated or something else.
+        LoadError: No such file, or one that is truncated or something else.
     """
     try:
         with cast(Any, safe_open)(path, "pt") as file:
             names = cast(list[str], list(file.keys()))
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError as error:
-        raise StoredModelError(f"there is no file {path}") from error
+        raise LoadError(f"there is no file {path}") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise StoredModelError(
+        raise LoadError(
             f"cannot read {path}: it is truncated or no safetensors file ({error}). "
             "Take it from where it came, or remove it and make it again"
         ) from error

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mechpaint.display.progress import ticking
-from mechpaint.display.summary import Showing, Shown
+from mechpaint.display.summary import Summarized, Summary
 from mechpaint.engine.attach import attach
 from mechpaint.errors import TrainingError
 from mechpaint.files import write_text
@@ -122,7 +122,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class History(Showing):
+class History(Summarized):
     """What the probes saw.
 
     Attributes:
@@ -145,12 +145,12 @@ class History(Showing):
         """
         return next((int(row["step"]) for row in self.rows if row[name] >= value), None)
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         chosen = self.rows[:: max(1, -(-len(self.rows) // _PROBES_SHOWN))]
         chosen = (*chosen, self.rows[-1]) if self.rows and chosen[-1] is not self.rows[-1] else chosen
         names = [name for name in self.rows[0] if name != "step"] if self.rows else []
         rows = [(name.replace("_", " "), *(f"{row[name]:.3f}" for row in chosen)) for name in names]
-        return Shown("What the probes saw", (), ("at step", *(f"{row['step']:g}" for row in chosen)), rows)
+        return Summary("What the probes saw", (), ("at step", *(f"{row['step']:g}" for row in chosen)), rows)
 
 
 def train(
@@ -176,8 +176,8 @@ def train(
     Raises:
         TrainingError: A task without triggers where only they are learned, a vocabulary that does not fit, or a folder
             with another training in it.
-        FreezeError: A schedule that names no parameter.
-        StoredModelError: A damaged checkpoint.
+        TrainingError: A schedule that names no parameter.
+        LoadError: A damaged checkpoint.
     """
     settings = settings or Training()
     _check(model, task, settings)

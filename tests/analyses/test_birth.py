@@ -10,7 +10,7 @@ from mechpaint.analyses.birth import Birth
 from mechpaint.analyses.birth.claims import claims
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, conditions
 from mechpaint.analyses.birth.curves import Curve, Curves, passage, spread
-from mechpaint.errors import BirthError
+from mechpaint.errors import AnalysisError
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.toy.simplified import SimplifiedTransformer
@@ -143,7 +143,7 @@ def test_claims_follow_from_the_curves(late, verdict):
 
 @pytest.mark.parametrize("changed", [{"seeds": 0}, {"steps": 19}, {"freeze_until": 300}, {"freeze_until": 0}])
 def test_bad_settings_are_refused(changed):
-    with pytest.raises(BirthError, match="expected 1 seed or more"):
+    with pytest.raises(AnalysisError, match="expected 1 seed or more"):
         Birth(**changed)
 
 

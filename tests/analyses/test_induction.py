@@ -12,12 +12,12 @@ import torch
 import mechpaint as mp
 from mechpaint.analyses.induction import Induction
 from mechpaint.analyses.induction.findings import Findings
-from mechpaint.errors import InductionError, RouteError
+from mechpaint.errors import AnalysisError, RouteError
 from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.report import write_report
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.model_plan import MeasuredPlan
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.toy.bridge import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 from tests.hostile import HOSTILE
@@ -34,7 +34,7 @@ def toy():
 
 @pytest.fixture(scope="module")
 def plan(toy):
-    return MeasuredPlan.of(SMALL, Subject(toy, "toy-induction"))
+    return MeasuredPlan.of(SMALL, RoutedModel(toy, "toy-induction"))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_whatever_a_model_and_its_tokens_are_called_stays_text(table, plan, chro
 
 def test_any_model_can_be_asked(llama, tmp_path):
     """Without a tokenizer, with several heads, more layers, and no task of its own."""
-    plan = MeasuredPlan.of(Induction(sequences=4, period=8, heads=3), Subject(llama, "tiny"))
+    plan = MeasuredPlan.of(Induction(sequences=4, period=8, heads=3), RoutedModel(llama, "tiny"))
     done = run(plan, tmp_path, "mechpaint analyze induction")
     found = Findings(pd.read_parquet(done.folder / "results.parquet"), plan.facts)
     assert found.measures == ["repeated tokens"]
@@ -141,32 +141,32 @@ def test_any_model_can_be_asked(llama, tmp_path):
 
 def test_it_runs_under_hooks_and_on_a_single_layer(toy, tmp_path):
     with pytest.raises(RouteError, match="the route is empty"):  # nothing is left where layer 1 is skipped as well
-        MeasuredPlan.of(SMALL, Subject(toy, "toy", Skip(0, 0)))
+        MeasuredPlan.of(SMALL, RoutedModel(toy, "toy", Skip(0, 0)))
     chosen = Induction(sequences=8, period=12, layers=(0,))
-    hooked = MeasuredPlan.of(chosen, Subject(toy, "toy", Loop(1, 1, 2)))
+    hooked = MeasuredPlan.of(chosen, RoutedModel(toy, "toy", Loop(1, 1, 2)))
     assert [str(route) for route in hooked.facts.routes.values()] == ["0-1 1", "1x2", "0x2 1x2"]
     run(hooked, tmp_path, "mechpaint analyze induction --layers 0")
     alone = as_bridge(SimplifiedTransformer(SimplifiedConfig(layers=1)))
-    done = run(MeasuredPlan.of(SMALL, Subject(alone, "alone")), tmp_path, "mechpaint analyze induction")
+    done = run(MeasuredPlan.of(SMALL, RoutedModel(alone, "alone")), tmp_path, "mechpaint analyze induction")
     assert "Run twice, layer 0 leaves" in (done.folder / "report.md").read_text()
     assert "circuit" not in [section.name for section in done.report.sections]
 
 
 def test_heads_side_by_side_are_no_circuit(toy, tmp_path):
     chosen = Induction(sequences=4, period=8, layers=())
-    done = run(MeasuredPlan.of(chosen, Subject(toy, "toy", Average(0, 1))), tmp_path, "mechpaint analyze induction")
+    done = run(MeasuredPlan.of(chosen, RoutedModel(toy, "toy", Average(0, 1))), tmp_path, "mechpaint analyze induction")
     assert "circuit" not in [section.name for section in done.report.sections]
 
 
 @pytest.mark.parametrize("changed", [{"sequences": 0}, {"heads": 0}, {"heads": 9}, {"seed": -1}])
 def test_bad_settings_are_refused(changed):
-    with pytest.raises(InductionError, match="expected 1 sequence or more, 1 to 8 heads and a seed of 0 or more"):
+    with pytest.raises(AnalysisError, match="expected 1 sequence or more, 1 to 8 heads and a seed of 0 or more"):
         Induction(**changed)
 
 
 def test_too_long_a_period_is_said_before_anything_is_kept(toy, tmp_path):
     with pytest.raises(ValueError, match="cannot repeat 40 distinct tokens"):
-        run(MeasuredPlan.of(Induction(period=40), Subject(toy, "toy")), tmp_path, "")
+        run(MeasuredPlan.of(Induction(period=40), RoutedModel(toy, "toy")), tmp_path, "")
     assert not list(tmp_path.rglob("*.parquet"))
 
 

@@ -11,13 +11,13 @@ import pytest
 from mechpaint.analyses.loops import Loops
 from mechpaint.analyses.loops.grid import Grid
 from mechpaint.analyses.loops.report import claims, report
-from mechpaint.errors import VariantError
+from mechpaint.errors import AnalysisError
 from mechpaint.report import write_report
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.bootstrap import Scores, estimate
 from mechpaint.statistics.results import Results, TaskFacts
 from mechpaint.tasks import Facts
@@ -49,9 +49,9 @@ def test_other_grids():
     assert len(Loops().hook_sets(2)) == 1
     assert Loops(start_layers=(1, 2)).starts(5) == [1]  # N = 2 leaves nothing
     for n_layers, changed in ((1, {}), (6, {"start_layers": ()}), (6, {"start_layers": (3,)})):
-        with pytest.raises(VariantError):
+        with pytest.raises(AnalysisError):
             Loops(**changed).hook_sets(n_layers)
-    with pytest.raises(VariantError, match="expected 1 iteration or more, got 0"):
+    with pytest.raises(AnalysisError, match="expected 1 iteration or more, got 0"):
         Loops(iterations=0)
 
 
@@ -179,7 +179,9 @@ def test_without_a_task_that_the_model_can_do_there_is_no_grid():
 
 def test_it_runs(speaking, tmp_path):
     analysis = Loops(iterations=2, start_layers=(1, 2))
-    done = run(ScoredPlan.of(analysis, Subject(speaking, "tiny"), Settings((Facts(),), limit=4)), tmp_path, "mechpaint")
+    done = run(
+        ScoredPlan.of(analysis, RoutedModel(speaking, "tiny"), Settings((Facts(),), limit=4)), tmp_path, "mechpaint"
+    )
     kept = pd.read_parquet(done.folder / "results.parquet")
     assert set(kept["route"]) == {"0-5", "0-3 3-5", "0-1 (2-4) 5", "0-1 (2-4)x2 5"}
     check_rebuilt(done.folder, tmp_path / "again")

@@ -40,7 +40,7 @@ from mechpaint.analyses.memories.stepping import (
     own_token_margin,
     sharpen,
 )
-from mechpaint.errors import MemoriesError
+from mechpaint.errors import AnalysisError
 from mechpaint.report import Table
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
@@ -345,7 +345,7 @@ def test_sources_differ_in_what_they_say_and_held_out_sequences_are_others():
     ],
 )
 def test_bad_settings_are_refused(changed, words):
-    with pytest.raises(MemoriesError, match=words):
+    with pytest.raises(AnalysisError, match=words):
         Memories(**changed)
 
 

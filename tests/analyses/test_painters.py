@@ -12,8 +12,8 @@ from mechpaint.analyses.painters import METHODS, Painters, Variant, suite, varia
 from mechpaint.analyses.painters.claims import claims
 from mechpaint.analyses.painters.curves import Curves
 from mechpaint.analyses.painters.report import report
-from mechpaint.display.sanitize import visible
-from mechpaint.errors import VariantError
+from mechpaint.display.sanitize import sanitize
+from mechpaint.errors import AnalysisError
 from mechpaint.report import Figure, Table, write_report
 from mechpaint.routes.route import Route
 from mechpaint.statistics.bootstrap import estimate
@@ -62,7 +62,7 @@ def test_variants_by_the_papers_ranges(n_layers):
     ],
 )
 def test_what_the_paper_does_not_define_is_refused(call, words):
-    with pytest.raises(VariantError, match=words):
+    with pytest.raises(AnalysisError, match=words):
         variant(*call)
 
 
@@ -73,7 +73,7 @@ def test_the_suite_has_every_method_and_no_experiment_twice():
     assert {v.start_layer for v in found if v.method == "reverse"} == set(range(9))
     assert sum(v.method == "random" for v in found) == 90
     assert {v.start_layer for v in suite(18, start_layers=[3, 5]) if v.method == "skip"} == {3, 5}
-    with pytest.raises(VariantError, match="overlap"):
+    with pytest.raises(AnalysisError, match="overlap"):
         suite(18, start_layers=[9])
 
 
@@ -83,7 +83,7 @@ def test_labels_are_unique():
 
 @pytest.mark.parametrize("settings", [{"seeds": 0}, {"loops": (0,)}])
 def test_settings_that_mean_nothing_are_refused(settings):
-    with pytest.raises(VariantError, match="1 seed or more"):
+    with pytest.raises(AnalysisError, match="1 seed or more"):
         Painters(**settings)
 
 
@@ -264,9 +264,9 @@ def test_the_page_opens_in_a_browser(chromium, tmp_path):
     page = write_report(made, tmp_path, [("model", names[0])], "mechpaint analyze painters")
     check_page(chromium, page)
     with chromium.open(page) as opened:
-        assert opened.page.title() == f"Layers as painters: {visible(names[0])}"
+        assert opened.page.title() == f"Layers as painters: {sanitize(names[0])}"
         said = opened.page.locator("#scores ~ details thead th").all_text_contents()
-        assert said[-2:] == [visible(name) for name in names]
+        assert said[-2:] == [sanitize(name) for name in names]
 
 
 def _without_perplexity(score, n_layers, names=("facts",), analysis=None):

@@ -25,7 +25,7 @@ from mechpaint.analyses.pareto.edits import alike, contiguous_skips, mutated, sh
 from mechpaint.analyses.pareto.findings import Findings
 from mechpaint.analyses.pareto.objective import MEASURE, graded
 from mechpaint.analyses.pareto.strategies import Evolution, Greedy
-from mechpaint.errors import ComparisonError, EngineError, ParetoError, TaskError
+from mechpaint.errors import AnalysisError, RunError, TaskError
 from mechpaint.report import Report, Table
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
@@ -35,7 +35,7 @@ from mechpaint.runs.execute import run, run_shard
 from mechpaint.runs.executors import Here
 from mechpaint.runs.plans.plan import Shard
 from mechpaint.runs.plans.search_plan import SearchedPlan, SearchSettings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.schemas import HELD_OUT, LATENCY
 from mechpaint.statistics.results import SearchResults, TaskFacts
 from mechpaint.tasks import CausalTask, Facts, Glue, Item
@@ -203,13 +203,13 @@ def test_evolution_ends_where_nothing_new_is_left():
     + [{"strategies": names} for names in (("luck",), ("greedy", "greedy"))],
 )
 def test_settings_that_are_refused(settings):
-    with pytest.raises(ParetoError):
+    with pytest.raises(AnalysisError):
         Pareto(**settings)
 
 
 def test_what_is_within_a_budget():
     assert [Pareto(budget=b).limit(n) for b, n in ((0.75, 18), (0.7, 10), (0.5, 3), (0.99, 2))] == [13, 7, 1, 1]
-    with pytest.raises(ParetoError, match=r"allows none; expected 0\.5 or more"):
+    with pytest.raises(AnalysisError, match=r"allows none; expected 0\.5 or more"):
         Pareto(budget=0.4).limit(2)
 
 
@@ -251,7 +251,7 @@ SMALL = Quick(budget=0.67, rounds=2, population=5)
 
 def _plan(model, analysis=SMALL, task=None, limit=5, held_out=8, seed=0):
     settings = SearchSettings((task or Agree(),), limit=limit, held_out=held_out, seed=seed)
-    return SearchedPlan.of(analysis, Subject(model, "tiny"), settings)
+    return SearchedPlan.of(analysis, RoutedModel(model, "tiny"), settings)
 
 
 def _table(done):
@@ -310,9 +310,9 @@ def test_stopped_anywhere_it_ends_in_the_same_table(finished, llama, tmp_path, m
     """Between rounds and within them, several times in a row."""
     records, left = Agree.records, 0
 
-    def stopping(self, model, items, tree, rows_at_once, advance):
+    def stopping(self, model, items, tree, batch_size, advance):
         nonlocal left
-        for record in records(self, model, items, tree, rows_at_once, advance):
+        for record in records(self, model, items, tree, batch_size, advance):
             left -= 1
             if left < 0:
                 raise KeyboardInterrupt
@@ -370,9 +370,9 @@ def test_more_rounds_take_over_those_that_there_are(finished, llama, monkeypatch
     asked = []
     records = Agree.records
 
-    def counted(self, model, items, tree, rows_at_once, advance):
+    def counted(self, model, items, tree, batch_size, advance):
         asked.extend((item.name, str(route)) for item in items for route in tree.routes)
-        return records(self, model, items, tree, rows_at_once, advance)
+        return records(self, model, items, tree, batch_size, advance)
 
     monkeypatch.setattr(Agree, "records", counted)
     more = run(_plan(llama, replace(SMALL, rounds=3)), finished.folder.parents[1], "mechpaint analyze pareto")
@@ -385,9 +385,9 @@ def test_more_rounds_take_over_those_that_there_are(finished, llama, monkeypatch
 
 
 def test_rounds_have_no_shards_and_no_workers(llama, tmp_path):
-    with pytest.raises(EngineError, match="follow from each other, so one process computes them in order"):
+    with pytest.raises(RunError, match="follow from each other, so one process computes them in order"):
         run_shard(_plan(llama), tmp_path, "mechpaint analyze pareto", Shard(1, 2))
-    with pytest.raises(EngineError, match="no shards, and no workers"):
+    with pytest.raises(RunError, match="no shards, and no workers"):
         run(_plan(llama), tmp_path, "mechpaint analyze pareto", engine=Here())
     assert not list(tmp_path.iterdir())
 
@@ -436,7 +436,7 @@ def test_the_report_can_be_drawn_anew(finished, llama, tmp_path):
 
 
 def test_searches_are_not_compared(finished, tmp_path):
-    with pytest.raises(ComparisonError, match="searches cannot be compared, since each scores routes of its own"):
+    with pytest.raises(RunError, match="searches cannot be compared, since each scores routes of its own"):
         compare([finished.folder, copytree(finished.folder, tmp_path / "pareto" / "other")], tmp_path)
 
 
@@ -447,7 +447,7 @@ def test_what_it_cannot_search_with(llama, speaking, tmp_path):
         _plan(llama, limit=0)
     with pytest.raises(TaskError, match="is none to search with"):
         _plan(llama, task=Glue("cola", "nowhere"))
-    with pytest.raises(ParetoError, match="not clearly better than guessing on facts: there is no score"):
+    with pytest.raises(AnalysisError, match="not clearly better than guessing on facts: there is no score"):
         run(_plan(speaking, task=Facts()), tmp_path, "mechpaint analyze pareto")
 
 

@@ -21,13 +21,13 @@ from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY, 
 from mechpaint.analyses.similarity.report import report
 from mechpaint.analyses.similarity.spaces import spaces, splits
 from mechpaint.analyses.similarity.states import states, windows
-from mechpaint.errors import SimilarityError, TaskError
+from mechpaint.errors import AnalysisError, TaskError
 from mechpaint.hooks import Average, Loop
 from mechpaint.report import write_report
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.model_plan import MeasuredPlan
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.results import ModelFacts
 from tests import plain, tiny
 from tests.hostile import HOSTILE
@@ -51,7 +51,7 @@ def small(text):
 
 @pytest.fixture(scope="module")
 def plan(speaking, small):
-    return MeasuredPlan.of(small, Subject(speaking, "tiny"))
+    return MeasuredPlan.of(small, RoutedModel(speaking, "tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_the_hook_sets_are_figure_15_s(plan):
 
 
 def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
-    hooked = Subject(speaking, "tiny", Average(1, 2) + Loop(4, 4, 2))
+    hooked = RoutedModel(speaking, "tiny", Average(1, 2) + Loop(4, 4, 2))
     plan = MeasuredPlan.of(Similarity(text=text, windows=2, window=8, start_layers=()), hooked)
     done = run(plan, tmp_path, "mechpaint analyze similarity")
     kept = Findings(pd.read_parquet(done.folder / "results.parquet"), plan.facts)
@@ -187,7 +187,7 @@ def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
 
 def test_a_single_layer(small, tmp_path):
     model = mp.load(tiny.folder(tmp_path / "model", n_layers=1))
-    plan = MeasuredPlan.of(Similarity(text=small.text, windows=2, window=8), Subject(model, "few"))
+    plan = MeasuredPlan.of(Similarity(text=small.text, windows=2, window=8), RoutedModel(model, "few"))
     done = run(plan, tmp_path, "mechpaint analyze similarity")
     assert "figure-15" not in [section.name for section in done.report.sections]
     assert "beginning" not in dict(done.report.highlights)
@@ -195,7 +195,7 @@ def test_a_single_layer(small, tmp_path):
 
 @pytest.mark.parametrize("changed", [{"windows": 1}, {"window": 1}, {"seed": -1}])
 def test_bad_settings_are_refused(changed):
-    with pytest.raises(SimilarityError, match="expected 2 windows or more of 2 tokens or more"):
+    with pytest.raises(AnalysisError, match="expected 2 windows or more of 2 tokens or more"):
         Similarity(**changed)
 
 
@@ -210,7 +210,7 @@ def test_bad_settings_are_refused(changed):
 def test_what_does_not_fit_is_said_before_anything_is_kept(speaking, text, changed, message, tmp_path):
     analysis = Similarity(**{"text": text, "windows": 2, "window": 12, **changed})
     with pytest.raises(TaskError, match=message):
-        run(MeasuredPlan.of(analysis, Subject(speaking, "tiny")), tmp_path, "")
+        run(MeasuredPlan.of(analysis, RoutedModel(speaking, "tiny")), tmp_path, "")
     assert not list(tmp_path.rglob("*.parquet"))
 
 
@@ -301,7 +301,7 @@ def test_figure_15_s_claims():
 
 
 def test_a_middle_of_one_layer_says_nothing_of_repeating(speaking, text):
-    plan = MeasuredPlan.of(Similarity(text=text), Subject(speaking, "tiny"))
+    plan = MeasuredPlan.of(Similarity(text=text), RoutedModel(speaking, "tiny"))
     assert str(plan.facts.routes["middle repeat, N = 2"]) == "0-5"
 
 

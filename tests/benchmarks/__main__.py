@@ -17,7 +17,7 @@ from rich.table import Table
 
 import mechpaint as mp
 from mechpaint.engine.fused_attention import fastest_attention
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.hooks import Reroute, Skip
 from mechpaint.routes.route import Route
 from tests.benchmarks import generation, report_page, short_prompts, toy_data, toy_training
@@ -63,21 +63,21 @@ class Bench:
         Every few routes the sweep waits while a run of all layers and a block of logits are timed alone, so that both
         meet the machine in the same mood.
         """
-        conductor = Conductor(self.model)
-        layers_ = conductor.fastest()
-        attention = fastest_attention(conductor, layers_)
+        runner = RouteRunner(self.model)
+        layers_ = runner.fastest()
+        attention = fastest_attention(runner, layers_)
         with attention():
-            recording = conductor.record(self.tokens)
+            layer_inputs = runner.record(self.tokens)
 
         def every_layer() -> None:
-            residual = recording.embeddings
+            residual = layer_inputs.embeddings
             with attention():
                 for layer, block in enumerate(layers_):
-                    residual = conductor.call(layer, residual, recording.layers[layer], block)
+                    residual = runner.call(layer, residual, layer_inputs.layers[layer], block)
 
-        rows = recording.embeddings[:, -1].repeat(32, 1)
+        rows = layer_inputs.embeddings[:, -1].repeat(32, 1)
         every_layer()
-        conductor.tail(rows)
+        runner.tail(rows)
         sweep = mp.sweep(self.model, self.tokens, self.routes, positions="last")
         layers: list[float] = []
         tails: list[float] = []
@@ -86,7 +86,7 @@ class Bench:
             spent += time.perf_counter() - began
             if i % 5 == 0:
                 layers.append(seconds(every_layer))
-                tails.append(seconds(lambda: conductor.tail(rows)))
+                tails.append(seconds(lambda: runner.tail(rows)))
             began = time.perf_counter()
         spent += time.perf_counter() - began
         blocks = len(sweep) * len(self.tokens) / len(rows)
@@ -131,10 +131,10 @@ class Bench:
 
     def skipping(self) -> None:
         """Ten layers against eighteen, without logits: by layers alone 0.556."""
-        conductor = Conductor(self.model)
-        recording = conductor.record(self.tokens)
+        runner = RouteRunner(self.model)
+        layer_inputs = runner.record(self.tokens)
         short, full = Skip(5, 12).route(self.n_layers), Route.identity(self.n_layers)
-        found = compared(lambda: conductor.run(short, recording), lambda: conductor.run(full, recording), 25)
+        found = compared(lambda: runner.run(short, layer_inputs), lambda: runner.run(full, layer_inputs), 25)
         self.add("10 of 18 layers over all of them (10/18 = 0.556)", found, "in proportion")
 
 

@@ -49,7 +49,7 @@ def seconds(model: TransformerBridge, tokens: torch.Tensor, tree: PrefixTree, at
         at_once: Up to how many tokens calls are shared; None for as many as pay.
     """
     began = time.perf_counter()
-    for _, logits in mp.sweep(model, tokens, tree, positions="last", tokens_at_once=at_once):
+    for _, logits in mp.sweep(model, tokens, tree, positions="last", max_batch_tokens=at_once):
         logits.flatten()[0].item()  # waits for the device
     return time.perf_counter() - began
 

@@ -32,7 +32,7 @@ from mechpaint.models.encoders import minilm_folder
 from mechpaint.planning.flops import to_plan
 from mechpaint.runs.plans.plan import Cell
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.tasks import Facts, IndirectObject, Similarity, Task
 from mechpaint.tasks.synthetic import Described
 
@@ -91,7 +91,7 @@ def llama(folder: Path) -> Path:
 
 def plan(model: Any, name: str, size: Size) -> ScoredPlan:
     """What is foreseen and run."""
-    return ScoredPlan.of(ANALYSIS, Subject(model, name), Settings((size.task,), size.limit))
+    return ScoredPlan.of(ANALYSIS, RoutedModel(model, name), Settings((size.task,), size.limit))
 
 
 def computed(cells: list[Cell]) -> float:
@@ -107,9 +107,9 @@ def compare(table: Table, name: str, source: str, folder: Path) -> None:
     loaded, planned = mp.load(source), to_plan(source, None, measured=True)
     for size in sizes(name, folder):
         run = plan(loaded, name, size)
-        with_weights = run.foreseen()
+        with_weights = run.estimate()
         measured = computed(run.cells())
-        without = plan(planned, name, size).foreseen()
+        without = plan(planned, name, size).estimate()
         cost = with_weights.costs[0]
         table.add_row(
             name,

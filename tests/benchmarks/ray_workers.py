@@ -19,12 +19,12 @@ from rich.table import Table
 
 import mechpaint as mp
 from mechpaint.runs.execute import run
-from mechpaint.runs.executors import Bar, Work
+from mechpaint.runs.executors import Bar, CellRunner
 from mechpaint.runs.plans.plan import Cell
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
 from mechpaint.runs.ray import Ray
-from mechpaint.runs.routed_model import Subject
-from mechpaint.runs.run_folder import Taken
+from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.run_folder import ReuseStats
 from mechpaint.tasks import Facts
 from tests.mechpaint.runs.surviving import Lesions
 
@@ -33,7 +33,7 @@ ITEMS = 128
 
 def planned() -> ScoredPlan:
     """What every worker makes."""
-    return ScoredPlan.of(Lesions(), Subject(mp.load("gemma-3-270m"), "gemma-3-270m"), Settings((Facts(),), ITEMS))
+    return ScoredPlan.of(Lesions(), RoutedModel(mp.load("gemma-3-270m"), "gemma-3-270m"), Settings((Facts(),), ITEMS))
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Timed:
     began: float = field(default=0.0, init=False)
     ended: float = field(default=0.0, init=False)
 
-    def do(self, work: Work, cells: Sequence[Cell], bar: Bar) -> list[Taken]:
+    def do(self, work: CellRunner, cells: Sequence[Cell], bar: Bar) -> list[ReuseStats]:
         """Compute cells, and look at the clock."""
         return self.engine.do(work, cells, _Noting(self, bar, {cell.label for cell in cells}))
 

@@ -27,7 +27,7 @@ def rows(model: TransformerBridge, routes: list[Route]) -> Iterator[tuple[str, s
 
     def seconds(tokens: torch.Tensor, at_once: int | None) -> float:
         began = time.perf_counter()
-        for _ in mp.sweep(model, tokens, routes, positions="last", tokens_at_once=at_once):
+        for _ in mp.sweep(model, tokens, routes, positions="last", max_batch_tokens=at_once):
             pass
         return time.perf_counter() - began
 

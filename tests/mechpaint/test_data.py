@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mechpaint.data import FileSource, HubSource, parse_source, read_rows, read_texts
-from mechpaint.errors import FineTuningError, TaskError
+from mechpaint.errors import TaskError, TrainingError
 from mechpaint.finetuning import labelled
 from mechpaint.tasks import MaskedTokens, Similarity
 
@@ -97,7 +97,7 @@ def test_splits_and_configurations_are_those_of_datasets(tmp_path, monkeypatch):
         sentences("set:whole:nothing")
     data = labelled(train="set:whole", validation="set:whole:test")
     assert [example.texts for example in (*data.train, *data.validation)] == [("a",), ("b",), ("c",)]
-    with pytest.raises(FineTuningError, match="names the split to train on: say what to validate on"):
+    with pytest.raises(TrainingError, match="names the split to train on: say what to validate on"):
         labelled(train="set:whole:train")
 
 

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 import mechpaint.report
 from mechpaint.circuits import attention_view
 from mechpaint.display.figures import axes, heatmap, legend, literal, style
-from mechpaint.display.sanitize import visible
+from mechpaint.display.sanitize import sanitize
 from mechpaint.report import Figure, Report, Table, write_report
 from tests.hostile import HOSTILE
 
@@ -285,8 +285,8 @@ def test_names_in_drawings_are_drawn_as_they_are(text):
 
 def test_what_acts_is_seen():
     for text, seen in HOSTILE.items():
-        assert visible(text) == visible(seen) == seen
+        assert sanitize(text) == sanitize(seen) == seen
         json.dumps(seen).encode()
         seen.encode()
-    assert visible("a\tb\nc") == "a\tb\nc"
-    assert visible("\x00\x1b\x7f\x85\ud800\u202e\u2069") == "␀␛␡����"
+    assert sanitize("a\tb\nc") == "a\tb\nc"
+    assert sanitize("\x00\x1b\x7f\x85\ud800\u202e\u2069") == "␀␛␡����"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechpaint.analysis import ModelAnalysis, RouteAnalysis, SearchAnalysis
-from mechpaint.display.summary import Showing, Shown
-from mechpaint.errors import ComparisonError
+from mechpaint.display.summary import Summarized, Summary
+from mechpaint.errors import RunError
 from mechpaint.report import Report, Section, Table, write_report
-from mechpaint.runs.compare.inputs import Side, sides_of, unlike_settings
+from mechpaint.runs.compare.inputs import ComparedRun, compared_runs, unlike_settings
 from mechpaint.runs.compare.score_differences import scored_report
 from mechpaint.runs.compare.table_differences import measured_report
 from mechpaint.statistics.results import ModelFacts
@@ -23,13 +23,13 @@ from mechpaint.statistics.results import ModelFacts
 if TYPE_CHECKING:
     from mechpaint.plugins import Registry
 
-__all__ = ["Compared", "ComparisonError", "compare"]
+__all__ = ["Compared", "RunError", "compare"]
 FOLDER = "compare"
 """Where comparisons are, in the folder of all runs."""
 
 
 @dataclass(frozen=True)
-class Compared(Showing):
+class Compared(Summarized):
     """Runs that were compared.
 
     Attributes:
@@ -42,10 +42,10 @@ class Compared(Showing):
     page: Path
     report: Report
 
-    def _shown(self) -> Shown:
+    def _summary(self) -> Summary:
         table = next((section for section in self.report.sections if isinstance(section, Table)), None)
         facts = [*(("", paragraph) for paragraph in self.report.summary), ("report", str(self.page))]
-        return Shown(self.report.title, facts, table.columns if table else (), table.rows if table else ())
+        return Summary(self.report.title, facts, table.columns if table else (), table.rows if table else ())
 
 
 def compare(
@@ -63,13 +63,13 @@ def compare(
         command: How to do it again, for the page.
 
     Raises:
-        ComparisonError: Less than two runs, one twice, a search, runs of different analyses that score no routes, or
+        RunError: Less than two runs, one twice, a search, runs of different analyses that score no routes, or
             runs without anything in common.
-        AccountError: A folder that is no run folder, or one of an earlier mechpaint.
+        RunError: A folder that is no run folder, or one of an earlier mechpaint.
         IncompleteRun: A run with cells that are missing or damaged.
         CannotWrite: The disk is full or cannot be written.
     """
-    sides = sides_of(runs, registry)
+    sides = compared_runs(runs, registry)
     _check(sides)
     report = _report(sides)
     folder = out / FOLDER / _fingerprint(sides)
@@ -77,31 +77,31 @@ def compare(
     return Compared(folder, write_report(report, folder, details, command or _python(sides, out)), report)
 
 
-def _check(sides: Sequence[Side]) -> None:
+def _check(sides: Sequence[ComparedRun]) -> None:
     folders = [side.run.folder.resolve() for side in sides]
     if len(folders) < 2 or len(set(folders)) < len(folders):
         named = ", ".join(side.run_name for side in sides) or "none"
-        raise ComparisonError(f"expected two runs or more, each once, got: {named}")
+        raise RunError(f"expected two runs or more, each once, got: {named}")
     searches = [side.run_name for side in sides if isinstance(side.analysis, SearchAnalysis)]
     if searches:
-        raise ComparisonError(
+        raise RunError(
             f"searches cannot be compared, since each scores routes of its own; got {', '.join(searches)}. To compare "
             "routes that were found, score them with an analysis that names them"
         )
     kinds = {type(side.analysis) for side in sides}
     if len(kinds) > 1 and not all(isinstance(side.analysis, RouteAnalysis) for side in sides):
         names = ", ".join(f"{side.run_name}" for side in sides)
-        raise ComparisonError(
+        raise RunError(
             f"cannot compare runs of different analyses, unless all of them score routes on tasks; got {names}"
         )
 
 
-def _report(sides: Sequence[Side]) -> Report:
+def _report(sides: Sequence[ComparedRun]) -> Report:
     scored = isinstance(sides[0].analysis, RouteAnalysis)
     made = scored_report(sides) if scored else measured_report(sides)
     more = besides(sides)
     if not made.sections and not more:
-        raise ComparisonError(
+        raise RunError(
             f"nothing to compare: {', '.join(side.run_name for side in sides)} have no "
             + ("task and hook set" if scored else "rows of numbers under the same labels")
             + " in common"
@@ -117,17 +117,17 @@ def _report(sides: Sequence[Side]) -> Report:
     )
 
 
-def _fingerprint(sides: Sequence[Side]) -> str:
+def _fingerprint(sides: Sequence[ComparedRun]) -> str:
     named = "\n".join(side.run_name for side in sides)
     return hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
-def _python(sides: Sequence[Side], out: Path) -> str:
+def _python(sides: Sequence[ComparedRun], out: Path) -> str:
     folders = ", ".join(f"Path({str(side.run.folder)!r})" for side in sides)
     return f"mechpaint.runs.compare.compare([{folders}], Path({str(out)!r}))"
 
 
-def besides(sides: Sequence[Side]) -> Sequence[Section]:
+def besides(sides: Sequence[ComparedRun]) -> Sequence[Section]:
     """The sections of `RouteAnalysis.beside` or `ModelAnalysis.beside`; none for runs of different analyses.
 
     Args:
@@ -137,9 +137,9 @@ def besides(sides: Sequence[Side]) -> Sequence[Section]:
     if any(type(side.analysis) is not type(analysis) for side in sides):
         return ()
     if isinstance(analysis, RouteAnalysis):
-        return analysis.beside([side.run.account.results(side.table) for side in sides])
+        return analysis.beside([side.run.manifest.results(side.table) for side in sides])
     if isinstance(analysis, ModelAnalysis):
-        models = [side.run.account.model for side in sides]
+        models = [side.run.manifest.model for side in sides]
         tables = [(s.table, facts) for s, facts in zip(sides, models, strict=True) if isinstance(facts, ModelFacts)]
         return analysis.beside(tables)
     return ()

@@ -23,7 +23,7 @@ _NAMED = 10
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """A run of a comparison.
 
     Attributes:
@@ -39,7 +39,7 @@ class Side:
     @property
     def analysis(self) -> Analysis:
         """What was run."""
-        return self.run.account.analysis
+        return self.run.manifest.analysis
 
     @property
     def run_name(self) -> str:
@@ -62,7 +62,7 @@ class Apart:
     names: Sequence[str]
 
 
-def sides_of(runs: Sequence[Path], registry: Registry | None) -> list[Side]:
+def compared_runs(runs: Sequence[Path], registry: Registry | None) -> list[ComparedRun]:
     """The runs, named by their models where these differ, and else also by their fingerprints.
 
     Args:
@@ -70,16 +70,16 @@ def sides_of(runs: Sequence[Path], registry: Registry | None) -> list[Side]:
         registry: What there is; by default what mechpaint and installed plugins bring.
 
     Raises:
-        AccountError: A folder that is no run folder, or one of an earlier mechpaint.
+        RunError: A folder that is no run folder, or one of an earlier mechpaint.
         IncompleteRun: A run with cells that are missing or damaged.
     """
     analyses = known(registry).analyses
     found = [kept(folder, analyses) for folder in runs]
-    models = [run.account.model.name if run.account.model else run.account.analysis.name for run in found]
+    models = [run.manifest.model.name if run.manifest.model else run.manifest.analysis.name for run in found]
     names = models
     if len(set(models)) < len(models):
         names = [f"{model} ({run.folder.resolve().name[:8]})" for model, run in zip(models, found, strict=True)]
-    return [Side(name, run, run.table()) for name, run in zip(names, found, strict=True)]
+    return [ComparedRun(name, run, run.table()) for name, run in zip(names, found, strict=True)]
 
 
 def apart_table(found: Sequence[Apart]) -> list[Table]:
@@ -102,7 +102,7 @@ def _listed(names: Sequence[str]) -> str:
 _LONGEST = 60
 
 
-def unlike_settings(sides: Sequence[Side]) -> list[Table]:
+def unlike_settings(sides: Sequence[ComparedRun]) -> list[Table]:
     """A table of the settings and versions that differ; none if all are the same.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from mechpaint.display.figures import COLOURS, axes, literal
 from mechpaint.report import Figure, Table
 from mechpaint.runs.compare.differences import Difference, Scored, common_labels, common_tasks, differences, same_items
-from mechpaint.runs.compare.inputs import Apart, Made, Side, apart_table
+from mechpaint.runs.compare.inputs import Apart, ComparedRun, Made, apart_table
 from mechpaint.runs.reuse import item_contents
 from mechpaint.statistics.results import Results
 
@@ -16,7 +16,7 @@ _DRAWN = 30
 _LONGEST = 48
 
 
-def scored_report(sides: Sequence[Side]) -> Made:
+def scored_report(sides: Sequence[ComparedRun]) -> Made:
     """Differences of each run to the first.
 
     Args:
@@ -39,13 +39,13 @@ def scored_report(sides: Sequence[Side]) -> Made:
     )
 
 
-def _scored(side: Side) -> Scored:
-    account = side.run.account
-    contents = dict(zip((task.name for task in account.tasks), item_contents(side.run.folder), strict=True))
-    return Scored(account.results(side.table), contents)
+def _scored(side: ComparedRun) -> Scored:
+    manifest = side.run.manifest
+    contents = dict(zip((task.name for task in manifest.tasks), item_contents(side.run.folder), strict=True))
+    return Scored(manifest.results(side.table), contents)
 
 
-def _summary(first: Side, side: Side, found: Sequence[Difference]) -> str:
+def _summary(first: ComparedRun, side: ComparedRun, found: Sequence[Difference]) -> str:
     if not found:
         return f"{side.name} and {first.name} have no task and hook set in common."
     clear = [difference for difference in found if difference.clear]
@@ -64,7 +64,7 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _unpaired(first: Side, side: Side, found: Sequence[Difference]) -> str:
+def _unpaired(first: ComparedRun, side: ComparedRun, found: Sequence[Difference]) -> str:
     tasks = dict.fromkeys(difference.task for difference in found if not difference.paired)
     if not tasks:
         return ""
@@ -75,7 +75,7 @@ def _unpaired(first: Side, side: Side, found: Sequence[Difference]) -> str:
     )
 
 
-def _table(sides: Sequence[Side], every: Sequence[tuple[Side, Difference]]) -> Table:
+def _table(sides: Sequence[ComparedRun], every: Sequence[tuple[ComparedRun, Difference]]) -> Table:
     several = len(sides) > 2
     rows = [
         (
@@ -99,7 +99,7 @@ def _table(sides: Sequence[Side], every: Sequence[tuple[Side, Difference]]) -> T
     return Table("differences", "Differences", caption, columns, rows)
 
 
-def _figure(sides: Sequence[Side], every: Sequence[tuple[Side, Difference]]) -> Figure:
+def _figure(sides: Sequence[ComparedRun], every: Sequence[tuple[ComparedRun, Difference]]) -> Figure:
     drawn = every[:_DRAWN]
     drawing, (ax,) = axes(height=1.1 + 0.22 * len(drawn))
     others = list(dict.fromkeys(side.name for side, _ in every))
@@ -119,12 +119,12 @@ def _figure(sides: Sequence[Side], every: Sequence[tuple[Side, Difference]]) -> 
     return Figure("largest-differences", "The largest differences", caption, alt, drawing)
 
 
-def _tick(side: Side, each: Difference, several: bool) -> str:
+def _tick(side: ComparedRun, each: Difference, several: bool) -> str:
     text = f"{each.task}, {each.label}" + (f", {side.name}" if several else "")
     return literal(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
 
-def _apart(first: Side, one: Scored, side: Side, other: Scored) -> Iterator[Apart]:
+def _apart(first: ComparedRun, one: Scored, side: ComparedRun, other: Scored) -> Iterator[Apart]:
     """Hook sets, tasks and items that only one of two runs has."""
     both = ((first, one, other), (side, other, one))
     shared = {task.name for task, _ in common_tasks(one.results, other.results)}

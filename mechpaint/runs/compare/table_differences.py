@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from mechpaint.report import Table
-from mechpaint.runs.compare.inputs import Apart, Made, Side, apart_table
+from mechpaint.runs.compare.inputs import Apart, ComparedRun, Made, apart_table
 
 _MOST = 100
 _AGAIN = "row of the same"
@@ -30,7 +30,7 @@ class _Row:
         return self.other - self.first
 
 
-def measured_report(sides: Sequence[Side]) -> Made:
+def measured_report(sides: Sequence[ComparedRun]) -> Made:
     """Differences of each run to the first.
 
     Args:
@@ -64,7 +64,7 @@ def _numbered(table: Any, keys: list[str]) -> Any:
     return table.assign(**{_AGAIN: table.groupby(keys, sort=False).cumcount()})
 
 
-def _summary(first: Side, side: Side, rows: Sequence[_Row]) -> str:
+def _summary(first: ComparedRun, side: ComparedRun, rows: Sequence[_Row]) -> str:
     if not rows:
         return f"{side.name} and {first.name} have no rows of numbers in common."
     same = sum(row.change == 0 for row in rows)
@@ -74,7 +74,7 @@ def _summary(first: Side, side: Side, rows: Sequence[_Row]) -> str:
     )
 
 
-def _table(first: Side, side: Side, rows: Sequence[_Row], place: int) -> Table:
+def _table(first: ComparedRun, side: ComparedRun, rows: Sequence[_Row], place: int) -> Table:
     shown: list[_Row] = []
     for column in dict.fromkeys(row.column for row in rows):
         shown += [row for row in rows if row.column == column][:_MOST]
@@ -88,7 +88,7 @@ def _table(first: Side, side: Side, rows: Sequence[_Row], place: int) -> Table:
     )
 
 
-def _apart(first: Side, side: Side) -> list[Apart]:
+def _apart(first: ComparedRun, side: ComparedRun) -> list[Apart]:
     labels = [list(dict.fromkeys(cast("Any", each.table["label"]))) for each in (first, side)]
     return [
         Apart("labels", first.name, tuple(label for label in labels[0] if label not in labels[1])),

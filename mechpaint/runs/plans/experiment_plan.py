@@ -10,7 +10,7 @@ from typing import Any
 from mechpaint.analysis import Experiment
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.manifest import Account
+from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import Cell, Plan, cell_name, processors, settings_details
 from mechpaint.statistics.results import Advance, Record
 
@@ -35,7 +35,7 @@ class ExperimentPlan(Plan):
             analysis: What to run.
         """
         here = processors()
-        return cls(analysis, min(here, analysis.at_once or here))
+        return cls(analysis, min(here, analysis.concurrency or here))
 
     def config(self) -> dict[str, Any]:
         """The experiment's settings."""
@@ -53,9 +53,9 @@ class ExperimentPlan(Plan):
             for place, (label, ticks) in enumerate(self.analysis.trials().items())
         ]
 
-    def account(self) -> Account:
+    def manifest(self) -> Manifest:
         """The experiment itself."""
-        return Account(self.analysis, None, (), tuple(self.details()))
+        return Manifest(self.analysis, None, (), tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The settings, and how many trials there were."""
@@ -66,7 +66,7 @@ class ExperimentPlan(Plan):
         trials = dict(self.analysis.trials())
         return {"cells": len(trials), "ticks": sum(trials.values()), "at once": self.processors, "trials": trials}
 
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
         """As many trials as there are processors."""
         return self.processors
 

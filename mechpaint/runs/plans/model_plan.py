@@ -13,9 +13,9 @@ from mechpaint.analysis import ModelAnalysis
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.manifest import Account
+from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import Cell, Plan, cell_name, settings_details
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.results import Advance, ModelFacts, Record
 
 
@@ -25,38 +25,38 @@ class MeasuredPlan(Plan):
 
     Attributes:
         analysis: What is asked.
-        subject: Of which model.
+        routed_model: Of which model.
         hook_sets: By label, with the subject's own.
         facts: What a report needs.
     """
 
     analysis: ModelAnalysis
-    subject: Subject
+    routed_model: RoutedModel
     hook_sets: dict[str, HookSet]
     facts: ModelFacts
 
     @classmethod
-    def of(cls, analysis: ModelAnalysis, subject: Subject) -> MeasuredPlan:
+    def of(cls, analysis: ModelAnalysis, routed_model: RoutedModel) -> MeasuredPlan:
         """Make the hook sets and their routes.
 
         Args:
             analysis: What to measure.
-            subject: The model.
+            routed_model: The model.
 
         Raises:
             RouteError, HookSetError: Hook sets that do not fit the model, or that read what their route never reaches.
         """
-        hook_sets = subject.hooked(analysis.hook_sets(subject.n_layers))
-        routes = {label: hook_set.route(subject.n_layers) for label, hook_set in hook_sets.items()}
+        hook_sets = routed_model.hooked(analysis.hook_sets(routed_model.n_layers))
+        routes = {label: hook_set.route(routed_model.n_layers) for label, hook_set in hook_sets.items()}
         for label, hook_set in hook_sets.items():
             for reading in hook_set.reads():
                 reading.visits(routes[label])
-        return cls(analysis, subject, hook_sets, ModelFacts(subject.name, subject.n_layers, routes))
+        return cls(analysis, routed_model, hook_sets, ModelFacts(routed_model.name, routed_model.n_layers, routes))
 
     def config(self) -> dict[str, Any]:
         """The analysis, the model and the hook sets that follow each of the analysis's own."""
-        subject = self.subject
-        model = {"model": subject.weights, "dtype": subject.dtype, "hooks": str(subject.hooks)}
+        routed_model = self.routed_model
+        model = {"model": routed_model.weights, "dtype": routed_model.dtype, "hooks": str(routed_model.hooks)}
         return {**self.analysis.settings(), **model}
 
     def made_of(self) -> list[object]:
@@ -72,16 +72,16 @@ class MeasuredPlan(Plan):
             for basis in [digest(self._basis(label), computed_with)]
         ]
 
-    def account(self) -> Account:
+    def manifest(self) -> Manifest:
         """The model and the routes."""
-        return Account(self.analysis, self.facts, (), tuple(self.details()))
+        return Manifest(self.analysis, self.facts, (), tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the settings, and how many hook sets there are."""
         return [
-            *self.subject.details(),
+            *self.routed_model.details(),
             *settings_details(self.analysis),
-            ("hooks on every route", str(self.subject.hooks) or "none"),
+            ("hooks on every route", str(self.routed_model.hooks) or "none"),
             ("hook sets", str(len(self.hook_sets))),
         ]
 
@@ -100,10 +100,10 @@ class MeasuredPlan(Plan):
             **self.analysis.settings_of(label),
             "label": label,
             "hook set": str(self.hook_sets[label]),
-            "model": self.subject.weights,
-            "dtype": self.subject.dtype,
+            "model": self.routed_model.weights,
+            "dtype": self.routed_model.dtype,
         }
 
     def _measure(self, label: str, advance: Advance) -> Iterable[Record]:
         with torch.no_grad():
-            return labelled(label, self.analysis.measure(self.subject.model, label, self.hook_sets[label]))
+            return labelled(label, self.analysis.measure(self.routed_model.model, label, self.hook_sets[label]))

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mechpaint.analysis import Analysis
-from mechpaint.errors import ShardError
-from mechpaint.runs.manifest import Account
+from mechpaint.errors import RunError
+from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.schemas import schema_of
 from mechpaint.statistics.results import Advance, Record
 
@@ -64,7 +64,7 @@ class ItemsCell(Cell):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FollowingCell(Cell):
+class DependentCell(Cell):
     """A cell of which it is known what it computes only when the cells before it are there.
 
     Args:
@@ -113,19 +113,19 @@ class Plan(ABC):
         return (self.analysis,)
 
     @abstractmethod
-    def account(self) -> Account:
+    def manifest(self) -> Manifest:
         """What its report is drawn from, besides the records."""
 
     def report(self, table: pd.DataFrame) -> Report:
         """What to say of all cells' records."""
-        return self.account().report(table)
+        return self.manifest().report(table)
 
     def routes(self) -> Mapping[str, Route]:
         """The route of every hook set by its label, if it has any."""
-        model = self.account().model
+        model = self.manifest().model
         return {} if model is None else model.routes
 
-    def at_once(self) -> int | None:
+    def concurrency(self) -> int | None:
         """How many cells may be computed at the same time, in threads, each with one thread of torch.
 
         None: they are computed one after the other, each with as many threads as torch has.
@@ -159,7 +159,7 @@ class Shard:
         n: How many there are.
 
     Raises:
-        ShardError: There is no such share.
+        RunError: There is no such share.
     """
 
     i: int
@@ -167,7 +167,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.i <= self.n:
-            raise ShardError(f"there is no shard {self}; expected I/N with I from 1 to N, such as 1/8 or 8/8")
+            raise RunError(f"there is no shard {self}; expected I/N with I from 1 to N, such as 1/8 or 8/8")
 
     @classmethod
     def parse(cls, text: str) -> Shard:
@@ -177,11 +177,11 @@ class Shard:
             text: Such as `2/8`, the second of eight.
 
         Raises:
-            ShardError: It is none.
+            RunError: It is none.
         """
         found = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
         if found is None:
-            raise ShardError(f"cannot read the shard {text!r}; expected I/N, such as 2/8 for the second of eight")
+            raise RunError(f"cannot read the shard {text!r}; expected I/N, such as 2/8 for the second of eight")
         return cls(int(found[1]), int(found[2]))
 
     def of(self, cells: Sequence[_T]) -> list[_T]:

@@ -14,7 +14,7 @@ from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import fingerprint, plugin_versions
-from mechpaint.runs.manifest import Account
+from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import Cell, ItemsCell, Plan
 from mechpaint.runs.schemas import BASELINE
 from mechpaint.scoring.items import Named
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mechpaint.planning.accelerators import Roofline
     from mechpaint.planning.forecast import Forecast
-    from mechpaint.runs.routed_model import Subject
+    from mechpaint.runs.routed_model import RoutedModel
 
 _NAMED = 10
 
@@ -39,13 +39,13 @@ class Settings:
         tasks: What to measure.
         limit: How many items of each task; None for all.
         seed: Of the items' choice and order.
-        rows_at_once: How many token rows go through the model together; None for as many as each task finds right.
+        batch_size: How many token rows go through the model together; None for as many as each task finds right.
     """
 
     tasks: tuple[Task[Any], ...]
     limit: int | None = None
     seed: int = 0
-    rows_at_once: int | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ScoredPlan(Plan):
 
     Attributes:
         analysis: What is asked.
-        subject: Of which model.
+        routed_model: Of which model.
         settings: How.
         route_of: The route of every hook set by its label; the full model's first, as `"baseline"`.
         tree: Their common beginnings.
@@ -63,7 +63,7 @@ class ScoredPlan(Plan):
     """
 
     analysis: RouteAnalysis
-    subject: Subject
+    routed_model: RoutedModel
     settings: Settings
     route_of: dict[str, Route]
     tree: PrefixTree
@@ -71,12 +71,12 @@ class ScoredPlan(Plan):
     facts: tuple[TaskFacts, ...]
 
     @classmethod
-    def of(cls, analysis: RouteAnalysis, subject: Subject, settings: Settings) -> ScoredPlan:
+    def of(cls, analysis: RouteAnalysis, routed_model: RoutedModel, settings: Settings) -> ScoredPlan:
         """Make the items and routes.
 
         Args:
             analysis: What to score.
-            subject: The model.
+            routed_model: The model.
             settings: The tasks, and how many items of each.
 
         Raises:
@@ -86,33 +86,33 @@ class ScoredPlan(Plan):
         names = [str(task) for task in settings.tasks]
         if not names or len(set(names)) != len(names):
             raise TaskError(f"expected one task or more, each once, got: {', '.join(names) or 'none'}")
-        routes = _routes(analysis, subject)
-        chosen = [task.select(subject.model, settings.limit, settings.seed) for task in settings.tasks]
+        routes = _routes(analysis, routed_model)
+        chosen = [task.select(routed_model.model, settings.limit, settings.seed) for task in settings.tasks]
         facts = tuple(
-            task_facts(task, selection, subject) for task, selection in zip(settings.tasks, chosen, strict=True)
+            task_facts(task, selection, routed_model) for task, selection in zip(settings.tasks, chosen, strict=True)
         )
         items = tuple(selection.items for selection in chosen)
-        return cls(analysis, subject, settings, routes, PrefixTree(routes.values()), items, facts)
+        return cls(analysis, routed_model, settings, routes, PrefixTree(routes.values()), items, facts)
 
     def config(self) -> dict[str, Any]:
         """The analysis, the model, the tasks with their items, and the hook sets on every route."""
         settings = self.settings
         return {
             **self.analysis.settings(),
-            "model": self.subject.weights,
-            "dtype": self.subject.dtype,
+            "model": self.routed_model.weights,
+            "dtype": self.routed_model.dtype,
             "tasks": [
                 {**task.settings(), "items": content_digest(items)}
                 for task, items in zip(settings.tasks, self.items, strict=True)
             ],
             "limit": settings.limit,
             "seed": settings.seed,
-            "hooks": str(self.subject.hooks),
+            "hooks": str(self.routed_model.hooks),
         }
 
     def made_of(self) -> list[object]:
         """The analysis, its hook sets and the tasks."""
-        hook_sets = self.subject.hooked(self.analysis.hook_sets(self.subject.n_layers)).values()
+        hook_sets = self.routed_model.hooked(self.analysis.hook_sets(self.routed_model.n_layers)).values()
         return [self.analysis, *self.settings.tasks, *(part for hook_set in hook_sets for part in hook_set.parts())]
 
     def routes(self) -> dict[str, Route]:
@@ -128,19 +128,19 @@ class ScoredPlan(Plan):
             for part in parts
         ]
 
-    def account(self) -> Account:
+    def manifest(self) -> Manifest:
         """The model, the routes and the tasks."""
-        model = ModelFacts(self.subject.name, self.subject.n_layers, self.route_of)
-        return Account(self.analysis, model, self.facts, tuple(self.details()))
+        model = ModelFacts(self.routed_model.name, self.routed_model.n_layers, self.route_of)
+        return Manifest(self.analysis, model, self.facts, tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the tasks, the routes and what sharing saved."""
         return [
-            *self.subject.details(),
+            *self.routed_model.details(),
             *((f"task {f.name}", f"{f.items} items; {f.measure}; chance {f.chance:.4g}") for f in self.facts),
             *((f"left out of {f.name}", f"too long: {', '.join(f.too_long)}") for f in self.facts if f.too_long),
             *((f"left out of {f.name}", _too_short(f.too_short)) for f in self.facts if f.too_short),
-            ("hooks on every route", str(self.subject.hooks) or "none"),
+            ("hooks on every route", str(self.routed_model.hooks) or "none"),
             ("routes", f"{len(self.tree.routes)} distinct"),
             (
                 "layer calls a batch",
@@ -151,9 +151,9 @@ class ScoredPlan(Plan):
 
     def forecast(self) -> dict[str, Any]:
         """Counts, and what they cost in time and memory by a measurement of a few seconds here and now."""
-        return self.foreseen().told()
+        return self.estimate().told()
 
-    def foreseen(self, on: Roofline | None = None) -> Forecast:
+    def estimate(self, on: Roofline | None = None) -> Forecast:
         """What it will do and cost.
 
         Args:
@@ -165,8 +165,8 @@ class ScoredPlan(Plan):
         from mechpaint.planning.forecast import Forecast
 
         costs = tuple(
-            task.cost(self.subject.model, parts, rows, on)
-            for task, parts, rows in zip(self.settings.tasks, self._parts(), self.rows_at_once, strict=True)
+            task.cost(self.routed_model.model, parts, rows, on)
+            for task, parts, rows in zip(self.settings.tasks, self._parts(), self.batch_size, strict=True)
         )
         return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on)
 
@@ -178,7 +178,7 @@ class ScoredPlan(Plan):
         """The cell of a part of the task at a place in the list."""
         task = self.settings.tasks[place]
         rows = len(part.items) * len(part.tree.routes)
-        complete = partial(completed, self.subject.model, task, part, self.rows_at_once[place])
+        complete = partial(completed, self.routed_model.model, task, part, self.batch_size[place])
         return ItemsCell(
             f"{place:02d}-{part.name}",
             f"{task}, {part.label}",
@@ -196,17 +196,17 @@ class ScoredPlan(Plan):
         depends = {
             "task": task.settings(),
             "called": str(task),
-            "model": self.subject.weights,
-            "dtype": self.subject.dtype,
+            "model": self.routed_model.weights,
+            "dtype": self.routed_model.dtype,
         }
         return fingerprint(depends, plugin_versions([task]))
 
     @cached_property
-    def rows_at_once(self) -> tuple[int, ...]:
+    def batch_size(self) -> tuple[int, ...]:
         """For each task how many token rows go through the model together."""
         asked = zip(self.settings.tasks, self.items, strict=True)
         return tuple(
-            self.settings.rows_at_once or task.rows_at_once(self.subject.model, items) for task, items in asked
+            self.settings.batch_size or task.batch_size(self.routed_model.model, items) for task, items in asked
         )
 
 
@@ -214,7 +214,7 @@ def completed(
     model: TransformerBridge,
     task: Task[Any],
     part: Part[Any],
-    rows_at_once: int,
+    batch_size: int,
     advance: Advance,
     held: Sequence[Record],
 ) -> list[Record]:
@@ -224,7 +224,7 @@ def completed(
         model: The model to ask.
         task: What its items belong to.
         part: The items and routes.
-        rows_at_once: How many token rows go through the model together.
+        batch_size: How many token rows go through the model together.
         advance: Called with the number of items that were asked under a route, those that are known already at once.
         held: Records that are known already. Only the others are computed.
 
@@ -235,7 +235,7 @@ def completed(
     found = {(record["item"], record["route"]): record for record in held}
     advance(len(found))
     for items, tree in _missing(part, named, found.keys()):
-        for record in task.records(model, items, tree, rows_at_once, advance):
+        for record in task.records(model, items, tree, batch_size, advance):
             found[record["item"], record["route"]] = record
     asked = [(item.name, name) for item in part.items for name in named.values()]
     for item, route in asked:
@@ -244,16 +244,16 @@ def completed(
     return list(map(found.__getitem__, asked))
 
 
-def task_facts(task: Task[Any], selection: Selection[Any], subject: Subject) -> TaskFacts:
+def task_facts(task: Task[Any], selection: Selection[Any], routed_model: RoutedModel) -> TaskFacts:
     """What a report needs to know of a task.
 
     Args:
         task: The task.
         selection: Its items.
-        subject: The model that they are for.
+        routed_model: The model that they are for.
     """
     items = selection.items
-    chance = task.chance(subject.model, items)
+    chance = task.chance(routed_model.model, items)
     metric = task.metric(items)
     return TaskFacts(
         str(task),
@@ -284,15 +284,15 @@ def _missing(
     return [(lacking[routes], tree) for routes, tree in trees.items()]
 
 
-def _routes(analysis: RouteAnalysis, subject: Subject) -> dict[str, Route]:
-    hook_sets = {BASELINE: HookSet(), **analysis.hook_sets(subject.n_layers)}
+def _routes(analysis: RouteAnalysis, routed_model: RoutedModel) -> dict[str, Route]:
+    hook_sets = {BASELINE: HookSet(), **analysis.hook_sets(routed_model.n_layers)}
     for label, hook_set in hook_sets.items():
         if not hook_set.only_reroutes():
             raise HookSetError(
                 f"{label!r} of the analysis {analysis.name!r} also reads or hooks: {hook_set}; expected hook sets that "
                 "reroute, since scored routes share their work. To read, make it a ModelAnalysis"
             )
-    return {label: hook_set.route(subject.n_layers) for label, hook_set in subject.hooked(hook_sets).items()}
+    return {label: hook_set.route(routed_model.n_layers) for label, hook_set in routed_model.hooked(hook_sets).items()}
 
 
 def content_digest(items: Named | Sequence[Named]) -> str:

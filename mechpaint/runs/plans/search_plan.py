@@ -18,8 +18,8 @@ from mechpaint.errors import TaskError
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.manifest import Account
-from mechpaint.runs.plans.plan import FollowingCell, Plan, cell_name, settings_details
+from mechpaint.runs.manifest import Manifest
+from mechpaint.runs.plans.plan import DependentCell, Plan, cell_name, settings_details
 from mechpaint.runs.plans.route_plan import completed, content_digest, task_facts
 from mechpaint.runs.schemas import BASELINE, HELD_OUT, LATENCY, SEARCH_SCHEMA, of_table
 from mechpaint.scoring.items import Rowed
@@ -29,7 +29,7 @@ from mechpaint.tasks.task import Part, RowTask, Selection, Task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mechpaint.runs.routed_model import Subject
+    from mechpaint.runs.routed_model import RoutedModel
 
 Items = tuple[tuple[Rowed, ...], ...]
 
@@ -43,14 +43,14 @@ class SearchSettings:
         limit: How many items of each task the rounds score.
         held_out: How many others, at most, the finalists are scored on.
         seed: Of the items' choice and order, and of everything random in the search.
-        rows_at_once: How many token rows go through the model together; None for as many as each task finds right.
+        batch_size: How many token rows go through the model together; None for as many as each task finds right.
     """
 
     tasks: tuple[Task[Any], ...]
     limit: int = 24
     held_out: int = 100
     seed: int = 0
-    rows_at_once: int | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SearchedPlan(Plan):
 
     Attributes:
         analysis: What is asked.
-        subject: Of which model.
+        routed_model: Of which model.
         settings: How.
         rounds: About how many routes each round scores, by its label.
         items: For each task the items that the rounds score.
@@ -69,7 +69,7 @@ class SearchedPlan(Plan):
     """
 
     analysis: SearchAnalysis
-    subject: Subject
+    routed_model: RoutedModel
     settings: SearchSettings
     rounds: dict[str, int]
     items: Items
@@ -78,12 +78,12 @@ class SearchedPlan(Plan):
     search: SearchFacts
 
     @classmethod
-    def of(cls, analysis: SearchAnalysis, subject: Subject, settings: SearchSettings) -> SearchedPlan:
+    def of(cls, analysis: SearchAnalysis, routed_model: RoutedModel, settings: SearchSettings) -> SearchedPlan:
         """Make the items, and set some aside.
 
         Args:
             analysis: What to look for.
-            subject: The model, under no hook sets.
+            routed_model: The model, under no hook sets.
             settings: The tasks, and how many items of each.
 
         Raises:
@@ -92,24 +92,24 @@ class SearchedPlan(Plan):
             InputError: There is nothing to look for in this model.
         """
         _check(settings)
-        rounds = dict(analysis.schedule(subject.n_layers))
+        rounds = dict(analysis.schedule(routed_model.n_layers))
         if {HELD_OUT, LATENCY} & rounds.keys():
             raise ValueError(f"no round of a search can be called {HELD_OUT!r} or {LATENCY!r}, got {', '.join(rounds)}")
-        pairs = [_halves(task, subject, settings) for task in settings.tasks]
+        pairs = [_halves(task, routed_model, settings) for task in settings.tasks]
         facts, aside = (
-            tuple(task_facts(task, half, subject) for task, half in zip(settings.tasks, halves, strict=True))
+            tuple(task_facts(task, half, routed_model) for task, half in zip(settings.tasks, halves, strict=True))
             for halves in zip(*pairs, strict=True)
         )
         items, held_out = (tuple(half.items for half in halves) for halves in zip(*pairs, strict=True))
-        search = SearchFacts(aside, int(subject.model.cfg.d_vocab))
-        return cls(analysis, subject, settings, rounds, items, held_out, facts, search)
+        search = SearchFacts(aside, int(routed_model.model.cfg.d_vocab))
+        return cls(analysis, routed_model, settings, rounds, items, held_out, facts, search)
 
     def config(self) -> dict[str, Any]:
         """The analysis, the model, and the tasks with their items."""
         settings = self.settings
         aside = [content_digest(items) for items in self.held_out]
         tasks = [{**task, "held out": each} for task, each in zip(self._asked(), aside, strict=True)]
-        model = {"model": self.subject.weights, "dtype": self.subject.dtype}
+        model = {"model": self.routed_model.weights, "dtype": self.routed_model.dtype}
         return {
             **self.analysis.settings(),
             **model,
@@ -123,10 +123,10 @@ class SearchedPlan(Plan):
         """The analysis and the tasks."""
         return [self.analysis, *self.settings.tasks]
 
-    def cells(self) -> list[FollowingCell]:
+    def cells(self) -> list[DependentCell]:
         """A cell a round, one for the items held out and one for the latencies, each after all before it."""
         computed_with = versions(plugin_versions(self.made_of()))
-        finalists = 2 * self.subject.n_layers
+        finalists = 2 * self.routed_model.n_layers
         seen, aside = (sum(map(len, items)) for items in (self.items, self.held_out))
         work = [
             *((label, routes * seen, partial(self._round, label)) for label, routes in self.rounds.items()),
@@ -136,19 +136,19 @@ class SearchedPlan(Plan):
         names = [cell_name(place, label) for place, (label, _, _) in enumerate(work)]
         bases = [digest(self._basis(label), computed_with) for label, _, _ in work]
         return [
-            FollowingCell(names[place], label, ticks, bases[place], after=tuple(names[:place]), follow=follow)
+            DependentCell(names[place], label, ticks, bases[place], after=tuple(names[:place]), follow=follow)
             for place, (label, ticks, follow) in enumerate(work)
         ]
 
-    def account(self) -> Account:
+    def manifest(self) -> Manifest:
         """The model and the tasks."""
-        return Account(self.analysis, self._model(), self.facts, tuple(self.details()), self.search)
+        return Manifest(self.analysis, self._model(), self.facts, tuple(self.details()), self.search)
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the tasks, the settings and the rounds."""
         both = zip(self.facts, self.search.held_out, strict=True)
         return [
-            *self.subject.details(),
+            *self.routed_model.details(),
             *((f"task {f.name}", f"{f.items} items, {held.items} held out; {f.measure}") for f, held in both),
             *((f"left out of {f.name}", f"too long: {', '.join(f.too_long)}") for f in self.facts if f.too_long),
             *settings_details(self.analysis),
@@ -164,7 +164,7 @@ class SearchedPlan(Plan):
         tree = PrefixTree(self._proposed(first, self._results(nothing)))
         parts = [Part("", "", items, tree) for items in self.items]
         costs = [
-            task.cost(self.subject.model, [part], self._rows_at_once(task, part.items))
+            task.cost(self.routed_model.model, [part], self._rows_at_once(task, part.items))
             for task, part in zip(self.settings.tasks, parts, strict=True)
         ]
         seconds = sum(cost.seconds for cost in costs) * routes / len(tree.routes)
@@ -178,8 +178,8 @@ class SearchedPlan(Plan):
         }
 
     def _model(self) -> ModelFacts:
-        n_layers = self.subject.n_layers
-        return ModelFacts(self.subject.name, n_layers, {BASELINE: Route.identity(n_layers)})
+        n_layers = self.routed_model.n_layers
+        return ModelFacts(self.routed_model.name, n_layers, {BASELINE: Route.identity(n_layers)})
 
     def _asked(self) -> list[dict[str, Any]]:
         """The tasks with what their items are, but for those held out."""
@@ -194,8 +194,8 @@ class SearchedPlan(Plan):
             **self.analysis.settings_of(label),
             "round": label,
             "tasks": self._asked(),
-            "model": self.subject.weights,
-            "dtype": self.subject.dtype,
+            "model": self.routed_model.weights,
+            "dtype": self.routed_model.dtype,
             "seed": self.settings.seed,
         }
 
@@ -206,7 +206,7 @@ class SearchedPlan(Plan):
     def _proposed(self, label: str, so_far: SearchResults) -> list[Route]:
         """What a round scores that none before it has scored."""
         rng = random.Random(f"{self.analysis.name} {self.settings.seed} {label}")
-        first = [Route.identity(self.subject.n_layers)] if label == next(iter(self.rounds)) else []
+        first = [Route.identity(self.routed_model.n_layers)] if label == next(iter(self.rounds)) else []
         routes = [*first, *self.analysis.propose(label, so_far, rng)]
         known = set(so_far.routes.values()) if len(so_far.records) else set[Route]()
         return [route for route in dict.fromkeys(routes) if route not in known]
@@ -217,7 +217,7 @@ class SearchedPlan(Plan):
 
     def _held_out(self, advance: Advance, table: pd.DataFrame, held: Sequence[Record]) -> Iterable[Record]:
         finalists = self.analysis.finalists(self._results(table))
-        routes = list(dict.fromkeys([Route.identity(self.subject.n_layers), *finalists]))
+        routes = list(dict.fromkeys([Route.identity(self.routed_model.n_layers), *finalists]))
         return self._scored(HELD_OUT, self.held_out, routes, advance, held)
 
     def _scored(
@@ -230,18 +230,18 @@ class SearchedPlan(Plan):
         for task, own in zip(self.settings.tasks, items, strict=True):
             known = [each for each in held if each["task"] == str(task) and each["route"] in asked]
             rows = self._rows_at_once(task, own)
-            found += completed(self.subject.model, task, Part("", "", own, tree), rows, advance, known)
+            found += completed(self.routed_model.model, task, Part("", "", own, tree), rows, advance, known)
         return [{**record, "round": label} for record in found]
 
     def _rows_at_once(self, task: Task[Any], items: Sequence[Rowed]) -> int:
-        return self.settings.rows_at_once or task.rows_at_once(self.subject.model, items)
+        return self.settings.batch_size or task.batch_size(self.routed_model.model, items)
 
     def _latency(self, advance: Advance, table: pd.DataFrame, held: Sequence[Record]) -> Iterable[Record]:
         """Always measured: no other run's would be of this one."""
         names = cast("list[str]", table.loc[table["round"] == HELD_OUT, "route"].drop_duplicates().tolist())
-        routes = [Route.parse(name, self.subject.n_layers) for name in names]
+        routes = [Route.parse(name, self.routed_model.n_layers) for name in names]
         rest = {"logprob": float("nan"), "tokens": 0, "finite": True, "metrics": ""}
-        for route, passes in latencies(self.subject.model, routes).items():
+        for route, passes in latencies(self.routed_model.model, routes).items():
             for place, milliseconds in enumerate(passes, start=1):
                 where = {"round": LATENCY, "task": LATENCY, "item": f"pass {place}", "route": str(route)}
                 yield {**where, "score": milliseconds, **rest}
@@ -260,9 +260,11 @@ def _check(settings: SearchSettings) -> None:
         raise TaskError(f"expected 1 item or more, and 1 held out or more, got {settings.limit}, {settings.held_out}")
 
 
-def _halves(task: Task[Any], subject: Subject, settings: SearchSettings) -> tuple[Selection[Any], Selection[Any]]:
+def _halves(
+    task: Task[Any], routed_model: RoutedModel, settings: SearchSettings
+) -> tuple[Selection[Any], Selection[Any]]:
     """The items of a task: those that the rounds see, and those held out."""
-    chosen = task.select(subject.model, settings.limit + settings.held_out, settings.seed)
+    chosen = task.select(routed_model.model, settings.limit + settings.held_out, settings.seed)
     seen, aside = chosen.items[: settings.limit], chosen.items[settings.limit :]
     if not aside:
         raise TaskError(

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.errors import TaskError
-from mechpaint.finetuning.training_loop import FineTuning
+from mechpaint.finetuning.settings import FineTuning
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.tasks.task import Part, Task
 
@@ -60,7 +60,7 @@ class Glue(Task["Example"]):
         """The examples. They are read once.
 
         Raises:
-            FineTuningError: They cannot be read, or are not as described.
+            TrainingError: They cannot be read, or are not as described.
         """
         from mechpaint.finetuning.datasets import labelled
 
@@ -124,7 +124,7 @@ class Glue(Task["Example"]):
         ]
 
     def records(
-        self, model: TransformerBridge, items: Sequence[Example], tree: PrefixTree, rows_at_once: int, advance: Advance
+        self, model: TransformerBridge, items: Sequence[Example], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
         """Train along each route, then ask."""
         from mechpaint.finetuning.classification import finetune_routes
@@ -146,7 +146,7 @@ class Glue(Task["Example"]):
                 }
 
     def cost(
-        self, model: TransformerBridge, parts: Sequence[Part[Example]], rows_at_once: int, on: Roofline | None = None
+        self, model: TransformerBridge, parts: Sequence[Part[Example]], batch_size: int, on: Roofline | None = None
     ) -> Cost:
         """Of an update, timed once and scaled up."""
         from mechpaint.finetuning.cost import of_training

@@ -84,12 +84,12 @@ class Similarity(RowTask[Pair]):
         return first, second, float(given)
 
     def records(
-        self, model: TransformerBridge, items: Sequence[Pair], tree: PrefixTree, rows_at_once: int, advance: Advance
+        self, model: TransformerBridge, items: Sequence[Pair], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
         """Sweeps for final residual streams, whose means are compared."""
         from mechpaint.scoring.embeddings import score_pairs
 
-        return score_pairs(model, str(self), items, tree, rows_at_once, advance)
+        return score_pairs(model, str(self), items, tree, batch_size, advance)
 
     def metric(self, items: Sequence[Pair]) -> Metric:
         """Spearman's correlation with the given similarities."""

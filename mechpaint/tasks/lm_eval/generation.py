@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import TaskError
 from mechpaint.planning.calibration import timed
 from mechpaint.planning.cost import Cost, Memory, weights
@@ -144,7 +144,7 @@ def parts(whole: Sequence[Part[Any]]) -> list[Part[Any]]:
 
 
 def written(
-    model: TransformerBridge, asked: Sequence[Prompt], route: Route, rows_at_once: int, advance: Advance
+    model: TransformerBridge, asked: Sequence[Prompt], route: Route, batch_size: int, advance: Advance
 ) -> Iterator[tuple[Prompt, Written]]:
     """What a model writes along a route, by way of lm-eval's own code, with a key-value cache.
 
@@ -154,7 +154,7 @@ def written(
         model: The model to ask.
         asked: The prompts.
         route: The route.
-        rows_at_once: How many prompts go through the model together.
+        batch_size: How many prompts go through the model together.
         advance: Called with 0 after each token of a batch, and with the number of its prompts when it is written.
 
     Yields:
@@ -165,8 +165,8 @@ def written(
     from mechpaint.tasks.lm_eval.harness_model import MechpaintLM
 
     with quiet():
-        lm = MechpaintLM(model, route, batch_size=rows_at_once, max_length=context(model))  # so that nothing is cut
-    for batch in _batches(asked, rows_at_once):
+        lm = MechpaintLM(model, route, batch_size=batch_size, max_length=context(model))  # so that nothing is cut
+    for batch in _batches(asked, batch_size):
         instances = [
             Instance("generate_until", prompt.fields, (prompt.text, json.loads(prompt.options)), i)
             for i, prompt in enumerate(batch)
@@ -179,15 +179,15 @@ def written(
         advance(len(batch))
 
 
-def cost(model: TransformerBridge, work: Sequence[Part[Any]], rows_at_once: int) -> Cost:
+def cost(model: TransformerBridge, work: Sequence[Part[Any]], batch_size: int) -> Cost:
     """What writing takes if nothing stops early: the longest batch is timed for a few tokens, and scaled up.
 
     Args:
         model: The model to ask.
         work: Prompts, and a route each.
-        rows_at_once: How many prompts go through the model together.
+        batch_size: How many prompts go through the model together.
     """
-    batches = [(part.tree.routes[0], batch) for part in work for batch in _batches(part.items, rows_at_once)]
+    batches = [(part.tree.routes[0], batch) for part in work for batch in _batches(part.items, batch_size)]
     route, longest = max(batches, key=lambda pair: _tokens(pair[1]))
     reading = timed(lambda: _generate(model, route, longest, 1)) / _tokens(longest)
     more = timed(lambda: _generate(model, route, longest, 1 + _TIMED)) - reading * _tokens(longest)
@@ -195,7 +195,7 @@ def cost(model: TransformerBridge, work: Sequence[Part[Any]], rows_at_once: int)
     seconds = [
         sum(
             (reading * _tokens(batch) + a_step * batch[0].most) * part.tree.routes[0].layer_calls / route.layer_calls
-            for batch in _batches(part.items, rows_at_once)
+            for batch in _batches(part.items, batch_size)
         )
         for part in work
     ]
@@ -206,13 +206,13 @@ def cost(model: TransformerBridge, work: Sequence[Part[Any]], rows_at_once: int)
     return Cost(len(batches), calls, calls, None, tuple(seconds), memory)
 
 
-def _batches(asked: Sequence[Prompt], rows_at_once: int) -> list[list[Prompt]]:
+def _batches(asked: Sequence[Prompt], batch_size: int) -> list[list[Prompt]]:
     """As `HFLM` makes them: the longest first, and together what is generated in the same way."""
     ordered = sorted(asked, key=lambda prompt: (-len(prompt.tokens), prompt.text))
     found: list[list[Prompt]] = []
     for options in dict.fromkeys((prompt.options, prompt.repeats) for prompt in ordered):
         alike = [prompt for prompt in ordered if (prompt.options, prompt.repeats) == options]
-        found += [alike[i : i + rows_at_once] for i in range(0, len(alike), rows_at_once)]
+        found += [alike[i : i + batch_size] for i in range(0, len(alike), batch_size)]
     return found
 
 
@@ -222,7 +222,7 @@ def _tokens(batch: Sequence[Prompt]) -> int:
 
 def _generate(model: TransformerBridge, route: Route, batch: Sequence[Prompt], count: int) -> None:
     tokens = torch.zeros((len(batch), max(len(prompt.tokens) for prompt in batch)), dtype=torch.long)
-    with Conductor(model).along(route):
+    with RouteRunner(model).along(route):
         cast(Any, model.original_model).generate(
             tokens.to(model.cfg.device), min_new_tokens=count, max_new_tokens=count, do_sample=False, pad_token_id=0
         )

@@ -21,8 +21,8 @@ from torch import Tensor
 
 import mechpaint
 from mechpaint.engine.kv_cache import layout
-from mechpaint.engine.route_runner import Conductor
-from mechpaint.errors import HarnessError, LoadError
+from mechpaint.engine.route_runner import RouteRunner
+from mechpaint.errors import LoadError, TaskError
 from mechpaint.hooks import BUILT_IN
 from mechpaint.models.loading import digest, load, require_tokenizer, stored_tokenizer
 from mechpaint.routes.hookset import HookSet
@@ -77,7 +77,7 @@ class MechpaintLM(_HFLM):
         options: Those of `OPTIONS`, as in `HFLM`.
 
     Raises:
-        HarnessError: There is no such argument, or the route is none.
+        TaskError: There is no such argument, or the route is none.
         RouteError: The route cannot be read, or names layers that the model does not have; `kv` is not known.
         HookSetError: There is no such hook set.
         LoadError: There is no such model, it has no tokenizer, or it is none of Hugging Face's.
@@ -105,8 +105,8 @@ class MechpaintLM(_HFLM):
             pretrained, device=_device(device), dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code
         )
         _require_fit(self.bridge)
-        self._conductor = Conductor(self.bridge)
-        self.route = _route(wanted, self._conductor.n_layers)
+        self._runner = RouteRunner(self.bridge)
+        self.route = _route(wanted, self._runner.n_layers)
         self.kv = kv
         self._layout = layout(kv, self.route)
         self._options = {name: str(value) for name, value in sorted(options.items()) if name not in _ONLY_SPEED}
@@ -136,12 +136,12 @@ class MechpaintLM(_HFLM):
                 the arguments too.
 
         Raises:
-            HarnessError: There is no such argument, or no `pretrained`.
+            TaskError: There is no such argument, or no `pretrained`.
         """
         chosen = {name: value for name, value in (additional_config or {}).items() if value is not None}
         _check_names(arg_dict, (*_OWN, *OPTIONS))
         if "pretrained" not in arg_dict:
-            raise HarnessError("expected a model: --model_args pretrained=gemma-3-270m, a folder or a name on the hub")
+            raise TaskError("expected a model: --model_args pretrained=gemma-3-270m, a folder or a name on the hub")
         return cls(**{**chosen, **arg_dict})
 
     def get_model_info(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class MechpaintLM(_HFLM):
             cache_hook: With the cache.
 
         Raises:
-            HarnessError: It holds answers of another model, of another route, or under other settings.
+            TaskError: It holds answers of another model, of another route, or under other settings.
         """
         if cache_hook.dbdict is not None:
             _claim(cast("MutableMapping[str, Any]", cache_hook.dbdict), self._identity())
@@ -186,18 +186,18 @@ class MechpaintLM(_HFLM):
         return json.dumps(facts)
 
     def _model_call(self, inps: Tensor, attn_mask: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        with self._conductor.along(self.route, self._layout):
+        with self._runner.along(self.route, self._layout):
             return cast(Tensor, super()._model_call(inps, attn_mask, labels))
 
     def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **generation_kwargs: Any) -> Tensor:
-        with self._conductor.along(self.route, self._layout):
+        with self._runner.along(self.route, self._layout):
             return cast(Tensor, super()._model_generate(context, max_length, stop, **generation_kwargs))
 
 
 def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
-        raise HarnessError(
+        raise TaskError(
             f"the model mechpaint has no argument {unknown[0]!r}; it has: {', '.join((*_OWN, *OPTIONS))}. "
             "A route that has commas outside of brackets stands in quotes"
         )
@@ -211,9 +211,7 @@ def _as_hook_set(route: str | int | HookSet, hook_sets: Mapping[str, type[HookSe
     if not isinstance(route, HookSet):
         route = parse_hook_set(text, hook_sets)
     if not route.only_reroutes():
-        raise HarnessError(
-            f"lm-eval asks along a route: expected hook sets that reroute, and {route} also reads or hooks"
-        )
+        raise TaskError(f"lm-eval asks along a route: expected hook sets that reroute, and {route} also reads or hooks")
     return route
 
 
@@ -250,7 +248,7 @@ def _claim(kept: MutableMapping[str, Any], mine: str) -> None:
     theirs: dict[str, str] = json.loads(owner) if isinstance(owner, str) else {}
     differs = [f"{name} {theirs.get(name)!r}" for name, value in json.loads(mine).items() if theirs.get(name) != value]
     whose = f"along another route, or of another model: {', '.join(differs)}" if theirs else "of another model"
-    raise HarnessError(
+    raise TaskError(
         f"the cache of --use_cache holds answers {whose}. lm-eval tells answers apart by their requests alone and "
         "would take them for this model's: give each model and route a cache of its own"
     )

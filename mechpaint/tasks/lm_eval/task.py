@@ -161,7 +161,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         self,
         model: TransformerBridge,
         parts: Sequence[Part[Document | Prompt]],
-        rows_at_once: int,
+        batch_size: int,
         on: Roofline | None = None,
     ) -> Cost:
         """That of sweeps; where the model writes, of writing."""
@@ -169,28 +169,28 @@ class LmEval(PlaceTask["Document | Prompt"]):
         from mechpaint.tasks.lm_eval.generation import cost
 
         if not self.writes:
-            return super().cost(model, parts, rows_at_once, on)
+            return super().cost(model, parts, batch_size, on)
         require_here(self, on)
-        return cost(model, parts, rows_at_once)
+        return cost(model, parts, batch_size)
 
     def records(
         self,
         model: TransformerBridge,
         items: Sequence[Document | Prompt],
         tree: PrefixTree,
-        rows_at_once: int,
+        batch_size: int,
         advance: Advance,
     ) -> Iterator[Record]:
         """Sweeps for logits at the documents' places; where the model writes, route after route."""
         if not self.writes:
-            yield from super().records(model, items, tree, rows_at_once, advance)
+            yield from super().records(model, items, tree, batch_size, advance)
             return
         from mechpaint.tasks.lm_eval.generation import written
         from mechpaint.tasks.lm_eval.results import as_text, judge_written
 
         asked = cast("Sequence[Prompt]", items)
         for route in tree.routes:
-            for prompt, found in written(model, asked, route, rows_at_once, advance):
+            for prompt, found in written(model, asked, route, batch_size, advance):
                 judged = judge_written(self.loaded, prompt, found.texts) if found.finite else None
                 yield {
                     "task": str(self),

@@ -10,13 +10,13 @@ import torch
 import mechpaint as mp
 from mechpaint import circuits, toy
 from mechpaint.circuits import Diagram, Views
-from mechpaint.errors import InputError, ViewError
+from mechpaint.errors import DrawingError, InputError
 from mechpaint.hooks import Duplicate, Skip
 
 TOKENS = torch.tensor([3, 1, 4, 1, 5])
 
 
-def _shown(views):
+def _summary(views):
     """The pattern of each head that is drawn, by its name."""
     found = {}
     for view in views.views:
@@ -26,7 +26,7 @@ def _shown(views):
 
 
 def test_every_head_of_the_model(llama):
-    shown = _shown(circuits.attention(llama, TOKENS))
+    shown = _summary(circuits.attention(llama, TOKENS))
     _, cache = llama.run_with_cache(TOKENS[None])
     heads = llama.cfg.n_heads
     assert list(shown) == [f"L{layer}H{head}" for layer in range(6) for head in range(heads)]
@@ -38,8 +38,8 @@ def test_every_head_of_the_model(llama):
 
 def test_chosen_heads_on_every_visit(llama):
     views = circuits.attention(llama, TOKENS[None], Duplicate(2, 2) + Skip(0, 0), layers=[2, 4], heads=[1])
-    assert list(_shown(views)) == ["L2H1 at step 1", "L2H1 at step 2", "L4H1"]
-    first, again, _ = _shown(views).values()
+    assert list(_summary(views)) == ["L2H1 at step 1", "L2H1 at step 2", "L4H1"]
+    first, again, _ = _summary(views).values()
     assert not torch.allclose(first, again, atol=1e-3)
 
 
@@ -53,7 +53,7 @@ def test_eight_heads_a_view(llama):
 
 def test_the_table_names_the_strongest(llama):
     view = circuits.attention(llama, TOKENS, layers=[0], heads=[0]).views[0]
-    pattern = _shown(Views((view,)))["L0H0"]
+    pattern = _summary(Views((view,)))["L0H0"]
     assert view.columns == ("token", "L0H0 looks at")
     for query, (token, strongest) in enumerate(view.rows):
         key = int(pattern[query].argmax())
@@ -92,7 +92,7 @@ def test_text_needs_a_tokenizer(llama, speaking):
     ],
 )
 def test_what_is_not_there_is_named(llama, arguments, words):
-    with pytest.raises(ViewError, match=words):
+    with pytest.raises(DrawingError, match=words):
         circuits.attention(llama, TOKENS, **arguments)
 
 
@@ -111,7 +111,7 @@ def test_no_token_or_too_many(llama, tokens):
     ],
 )
 def test_heatmaps_that_cannot_be(patterns, words):
-    with pytest.raises(ViewError, match=words):
+    with pytest.raises(DrawingError, match=words):
         circuits.attention_heatmap(patterns)
 
 

@@ -7,7 +7,7 @@ import torch
 
 import mechpaint as mp
 from mechpaint.circuits.head_scores import copying_scores, head_scores, repeated_tokens
-from mechpaint.errors import HeadScoreError
+from mechpaint.errors import TextTooLong
 from mechpaint.hooks import Loop, ReadAttention, Skip
 from mechpaint.toy.bridge import as_bridge
 from mechpaint.toy.construction import construct, mend_first_position
@@ -85,5 +85,5 @@ def test_sequences_repeat_distinct_ordinary_tokens(speaking):
 
 @pytest.mark.parametrize("period", [1, 33, 66])
 def test_what_does_not_fit_is_refused(constructed, period):
-    with pytest.raises(HeadScoreError, match=f"cannot repeat {period} distinct tokens.*no more than 65.*64 positions"):
+    with pytest.raises(TextTooLong, match=f"cannot repeat {period} distinct tokens.*no more than 65.*64 positions"):
         repeated_tokens(constructed, 1, period)

@@ -10,7 +10,7 @@ import mechpaint as mp
 from mechpaint.circuits import induction_diagram
 from mechpaint.circuits.head_scores import HeadScore, head_scores, repeated_tokens
 from mechpaint.circuits.induction import induction_pair
-from mechpaint.errors import ViewError
+from mechpaint.errors import DrawingError
 from mechpaint.routes.steps import Visit
 
 
@@ -31,7 +31,7 @@ def test_a_first_layer_cannot_have_the_induction_head():
 
 @pytest.mark.parametrize("scores", [[], [_score(0, 0, 1.0, 1.0), _score(0, 1, 1.0, 1.0)]])
 def test_one_layer_is_too_few(scores):
-    with pytest.raises(ViewError, match="two layers or more"):
+    with pytest.raises(DrawingError, match="two layers or more"):
         induction_diagram(scores)
 
 

@@ -11,7 +11,7 @@ import torch
 import mechpaint as mp
 from mechpaint import circuits
 from mechpaint.circuits import Tokens
-from mechpaint.errors import ViewError
+from mechpaint.errors import DrawingError
 from mechpaint.hooks import Reverse
 from tests import tiny
 
@@ -81,15 +81,15 @@ def test_tokens_stay_text(hostile):
     ("tokens", "values"), [(["a"], []), ([], []), (["a"], [math.nan]), (["a", "b"], [None, math.inf])]
 )
 def test_what_cannot_be_shown_is_refused(tokens, values):
-    with pytest.raises(ViewError):
+    with pytest.raises(DrawingError):
         Tokens(tokens, values, "loss", 1.0)
 
 
 def test_a_single_token_predicts_nothing(llama):
-    with pytest.raises(ViewError, match="single token"):
+    with pytest.raises(DrawingError, match="single token"):
         circuits.token_losses(llama, torch.tensor([1]))
 
 
 def test_an_encoder_foresees_nothing():
-    with pytest.raises(ViewError, match="expected a causal model"):
+    with pytest.raises(DrawingError, match="expected a causal model"):
         circuits.token_probabilities(tiny.bridge("bert"), TOKENS)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import mechpaint as mp
 from mechpaint import toy
-from mechpaint.display.summary import Shown
+from mechpaint.display.summary import Summary
 from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.routes.hookset import HookSet
 from tests.hostile import HOSTILE
@@ -105,7 +105,7 @@ def test_a_history():
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_stays_text(text):
-    shown = Shown(text, [(text, text)], (text,), [(text,)])
+    shown = Summary(text, [(text, text)], (text,), [(text,)])
     page = shown.html()
     assert set(_Text(page).tags) <= set("div p strong table tbody thead tr th td".split())
     assert _Text(page).text.count(HOSTILE[text]) == 5
@@ -113,7 +113,7 @@ def test_text_stays_text(text):
 
 
 def test_long_tables_say_what_is_left_out():
-    shown = Shown("a", (), ("n",), [(str(i),) for i in range(45)])
+    shown = Summary("a", (), ("n",), [(str(i),) for i in range(45)])
     assert "… and 5 more" in shown.html()
     assert "… and 5 more" in _terminal(shown.rich())
-    assert "more" not in _terminal(Shown("a", (), ("n",), [("1",)]).rich())
+    assert "more" not in _terminal(Summary("a", (), ("n",), [("1",)]).rich())

@@ -14,7 +14,7 @@ import torch
 
 from mechpaint.circuits import attention_view
 from mechpaint.circuits.attention import MOST_HEADS, MOST_TOKENS
-from mechpaint.errors import ViewError
+from mechpaint.errors import DrawingError
 from mechpaint.report import Report, Table, write_report
 from tests import hostile as texts
 
@@ -154,5 +154,5 @@ def test_two_sections_of_one_name_are_refused(tmp_path):
     ],
 )
 def test_what_would_be_drawn_wrongly_is_refused(changed, words):
-    with pytest.raises(ViewError, match=words):
+    with pytest.raises(DrawingError, match=words):
         _view(**changed)

@@ -7,7 +7,7 @@ import torch
 import transformers as hf
 
 import mechpaint as mp
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.hooks import Reroute, Skip
 from tests import plain, tiny
 from tests.architectures import table
@@ -69,12 +69,12 @@ def test_the_table_is_whole():
 
 def test_a_wrong_route_would_be_noticed(monkeypatch):
     """The checks themselves can fail: here layers are taken for their neighbours."""
-    real = Conductor.call
+    real = RouteRunner.call
 
     def neighbour(self, layer, residual, arguments, block):
         return real(self, layer, residual, arguments, self.layers[max(layer - 1, 0)])
 
-    monkeypatch.setattr(Conductor, "call", neighbour)
+    monkeypatch.setattr(RouteRunner, "call", neighbour)
     found = examine("llama")
     assert not found.identity
     assert (

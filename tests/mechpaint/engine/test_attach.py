@@ -10,17 +10,8 @@ import pytest
 import torch
 
 import mechpaint as mp
-from mechpaint.engine.route_runner import Conductor
-from mechpaint.hooks import (
-    Hooks,
-    Read,
-    ReadAttention,
-    ReadResidual,
-    Reroute,
-    Reverse,
-    Skip,
-    Swap,
-)
+from mechpaint.engine.route_runner import RouteRunner
+from mechpaint.hooks import Hooks, Read, ReadAttention, ReadResidual, Reroute, Reverse, Skip, Swap
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Visit
 from tests import tiny
@@ -69,9 +60,9 @@ def test_reads_are_keyed_by_visit_and_are_what_the_layers_wrote(llama):
 
 
 def _final_residual(model, tokens, text):
-    conductor = Conductor(model)
+    runner = RouteRunner(model)
     with torch.no_grad():
-        return conductor.run(Route.parse(text, tiny.N_LAYERS), conductor.record(tokens))
+        return runner.run(Route.parse(text, tiny.N_LAYERS), runner.record(tokens))
 
 
 def test_reads_hold_the_last_forward_pass_only(llama):
@@ -214,7 +205,7 @@ def test_state_passed_between_layers_is_noticed():
     model = tiny.bridge("llama")
     model.original_model.config.num_kv_shared_layers = 2
     with pytest.raises(mp.CannotReroute, match="keys and values from layer to layer"):
-        Conductor(model)
+        RouteRunner(model)
 
 
 def test_a_stream_that_changes_between_layers_is_noticed():

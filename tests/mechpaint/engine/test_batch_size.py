@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from mechpaint.engine import batch_size as batchsize
-from mechpaint.engine.batch_size import free_memory, rows_that_pay, tokens_that_pay
+from mechpaint.engine.batch_size import free_memory, optimal_batch_rows, tokens_that_pay
 from mechpaint.tasks import Facts, Text
 
 
 def test_as_many_rows_as_pay(speaking):
     assert tokens_that_pay(torch.device("cpu")) < tokens_that_pay(torch.device("cuda"))
-    assert rows_that_pay(speaking, [8, 16, 4]) == tokens_that_pay(torch.device("cpu")) // 16
-    assert rows_that_pay(speaking, [100_000]) == 1
+    assert optimal_batch_rows(speaking, [8, 16, 4]) == tokens_that_pay(torch.device("cpu")) // 16
+    assert optimal_batch_rows(speaking, [100_000]) == 1
 
 
 def test_no_more_than_fit(speaking, monkeypatch):
     rows = []
     for free in (10_000, 500_000, 1_000_000, 2_000_000):
         monkeypatch.setattr(batchsize, "free_memory", lambda device, free=free: free)
-        rows.append(rows_that_pay(speaking, [16]))
+        rows.append(optimal_batch_rows(speaking, [16]))
     assert rows[0] == 1
     assert rows[2] == pytest.approx(2 * rows[1], abs=1)
     assert rows[1] < rows[2] < rows[3] < tokens_that_pay(torch.device("cpu")) // 16
@@ -35,4 +35,4 @@ def test_tasks_of_rows_ask_for_them(speaking):
     for task in (Facts(), Text(window=16, scored=4)):
         items = task.items(speaking, 5)
         longest = max(len(row) for item in items for row in item.rows())
-        assert task.rows_at_once(speaking, items) == rows_that_pay(speaking, [longest]) > 1
+        assert task.batch_size(speaking, items) == optimal_batch_rows(speaking, [longest]) > 1

@@ -11,7 +11,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import mechpaint as mp
 from mechpaint.engine.fused_attention import can_fuse
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.routes.route import Route
 from tests import plain, tiny
 
@@ -28,9 +28,9 @@ def _fused_calls(model, **options):
 
 
 def _can_fuse(model):
-    conductor = Conductor(model)
+    runner = RouteRunner(model)
     with torch.no_grad():
-        return can_fuse(conductor, conductor.fastest())
+        return can_fuse(runner, runner.fastest())
 
 
 def test_attention_is_fused_where_nobody_listens():

@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 import mechpaint as mp
 from mechpaint.engine.kv_cache import layout as layout_of
 from mechpaint.errors import TextTooLong
-from mechpaint.hooks import (
+from mechpaint.hooks import (  # fmt: skip
     Average,
     Duplicate,
     Hooks,
@@ -25,7 +25,7 @@ from mechpaint.hooks import (
     Reroute,
     Reverse,
     Skip,
-)  # fmt: skip
+)
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Visit
 from tests import plain, tiny
@@ -557,7 +557,7 @@ def _bridged_layers_that_ran(model, hook_set, **options):
 
 def test_the_bridges_layers_run_where_somebody_listens():
     """The prompt always runs through them, later steps if there is a hook in any layer."""
-    silent, heard = [1, 0, 2, 1, 1, 1], [3, 0, 6, 3, 3, 3]
+    silent, has_user_hooks = [1, 0, 2, 1, 1, 1], [3, 0, 6, 3, 3, 3]
     route = Reroute("0 2 2 3-5")
 
     def ran(hook_set=route, prepare=lambda model: None, **options):
@@ -567,13 +567,13 @@ def test_the_bridges_layers_run_where_somebody_listens():
 
     assert ran() == silent
     assert ran(prepare=lambda model: model.blocks[3].attn.o.original_component.register_forward_hook(_listen)) == silent
-    assert ran(use_past_kv_cache=False) == heard
-    assert ran(route + ReadAttention([3])) == heard
-    assert ran(prepare=lambda model: model.add_hook("blocks.1.mlp.hook_out", _listen)) == heard
-    assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_hook(_listen)) == heard
-    assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_pre_hook(_listen)) == heard
-    assert ran(prepare=lambda model: model.enable_compatibility_mode(disable_warnings=True)) == heard
-    assert ran(prepare=_with_a_forward_of_its_own) == heard
+    assert ran(use_past_kv_cache=False) == has_user_hooks
+    assert ran(route + ReadAttention([3])) == has_user_hooks
+    assert ran(prepare=lambda model: model.add_hook("blocks.1.mlp.hook_out", _listen)) == has_user_hooks
+    assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_hook(_listen)) == has_user_hooks
+    assert ran(prepare=lambda model: model.blocks[3].mlp.register_forward_pre_hook(_listen)) == has_user_hooks
+    assert ran(prepare=lambda model: model.enable_compatibility_mode(disable_warnings=True)) == has_user_hooks
+    assert ran(prepare=_with_a_forward_of_its_own) == has_user_hooks
 
 
 def _listen(*_, **__):

@@ -6,22 +6,22 @@ import pytest
 
 from mechpaint.engine import latency
 from mechpaint.engine.latency import LATENCY_PASSES, latencies
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.routes.route import Route
 
 
 def test_routes_are_timed_in_turn_after_a_pass_each_that_is_not(llama, monkeypatch):
     """The clock stands still but for one millisecond a layer call."""
     now, ran = 0.0, []
-    run = Conductor.run
+    run = RouteRunner.run
 
-    def counted(self, route, recording):
+    def counted(self, route, layer_inputs):
         nonlocal now
         now += route.layer_calls / 1000
-        ran.append((str(route), tuple(recording.embeddings.shape[:2])))
-        return run(self, route, recording)
+        ran.append((str(route), tuple(layer_inputs.embeddings.shape[:2])))
+        return run(self, route, layer_inputs)
 
-    monkeypatch.setattr(Conductor, "run", counted)
+    monkeypatch.setattr(RouteRunner, "run", counted)
     monkeypatch.setattr(latency.time, "perf_counter", lambda: now)
     routes = [Route.parse(text, 6) for text in ("0-5", "0-2 (3-5)", "0 5")]
     found = latencies(llama, routes)

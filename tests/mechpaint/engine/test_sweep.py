@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import mechpaint as mp
 from mechpaint.analyses.painters import suite
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.hooks import ReadResidual, Reroute
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
@@ -150,9 +150,9 @@ def test_residuals_are_what_the_tail_gets(name):
 def test_tails_are_shared_in_blocks_without_changing_anything(llama, monkeypatch):
     monkeypatch.setattr("mechpaint.engine.sweep.TAIL_BYTES", 4 * tiny.VOCABULARY * 5)
     tails = []
-    tail = Conductor.tail
+    tail = RouteRunner.tail
     monkeypatch.setattr(
-        "mechpaint.engine.route_runner.Conductor.tail",
+        "mechpaint.engine.route_runner.RouteRunner.tail",
         lambda self, rows: tails.append(len(rows)) or tail(self, rows),
     )
     found = dict(mp.sweep(llama, tiny.tokens(), SOME, positions="last"))
@@ -230,13 +230,13 @@ def test_a_tree_may_be_given_instead_of_routes(llama):
 def _calls(monkeypatch):
     """What the conductor is asked to run: the layer, how many rows, and whether it is the bridge's own."""
     found: list[tuple[int, int, bool]] = []
-    call = Conductor.call
+    call = RouteRunner.call
 
     def counted(self, layer, residual, arguments, block=None):
         found.append((layer, len(residual), block in (None, self.layers[layer])))
         return call(self, layer, residual, arguments, block)
 
-    monkeypatch.setattr(Conductor, "call", counted)
+    monkeypatch.setattr(RouteRunner, "call", counted)
     return found
 
 
@@ -258,7 +258,7 @@ def test_shared_calls_change_nothing(name):
     model, tokens = tiny.bridge(name), tiny.tokens(rows=3, length=5)
     mask = torch.tensor([[1] * 5, [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
     shared = dict(mp.sweep(model, tokens, SOME, attention_mask=mask))
-    alone = dict(mp.sweep(model, tokens, SOME, attention_mask=mask, tokens_at_once=1))
+    alone = dict(mp.sweep(model, tokens, SOME, attention_mask=mask, max_batch_tokens=1))
     assert shared.keys() == alone.keys() == set(SOME)
     for route, logits in alone.items():
         assert (shared[route] - logits)[mask.bool()].abs().max() < 1e-5 * logits.abs().max().clamp(min=1)
@@ -295,7 +295,7 @@ def test_who_listens_gets_the_batch_as_it_is(llama, monkeypatch):
 def test_layers_of_the_bridge_share_calls_too(name, monkeypatch):
     """BERT's bridge has hooks of TransformerLens's own, and Bloom's has copies of weights, which may be edited."""
     model, calls = tiny.bridge(name), _calls(monkeypatch)
-    expected = dict(mp.sweep(model, tiny.tokens(), SOME, tokens_at_once=1))
+    expected = dict(mp.sweep(model, tiny.tokens(), SOME, max_batch_tokens=1))
     assert {own for _, _, own in calls} == {True}
     calls.clear()
     found = dict(mp.sweep(model, tiny.tokens(), SOME))
@@ -315,14 +315,14 @@ def test_layers_of_the_bridge_share_calls_too(name, monkeypatch):
 def test_fewer_share_a_call_where_memory_is_short(llama, monkeypatch, error):
     expected = dict(mp.sweep(llama, tiny.tokens(), SOME, positions="last"))
     calls = _calls(monkeypatch)
-    counted = Conductor.call
+    counted = RouteRunner.call
 
     def small(self, layer, residual, arguments, block=None):
         if len(residual) > 4:
             raise error
         return counted(self, layer, residual, arguments, block)
 
-    monkeypatch.setattr(Conductor, "call", small)
+    monkeypatch.setattr(RouteRunner, "call", small)
     sweep = mp.sweep(llama, tiny.tokens(), SOME, positions="last")
     found = dict(sweep)
     assert sum(count for _, count, _ in calls) == sweep.layer_calls * len(tiny.tokens())
@@ -336,7 +336,7 @@ def test_other_errors_and_a_single_stream_that_is_too_large_are_raised(llama, mo
         def fails(*_, error=error):
             raise error
 
-        monkeypatch.setattr(Conductor, "call", fails)
+        monkeypatch.setattr(RouteRunner, "call", fails)
         with pytest.raises(type(error), match=str(error)):
             list(mp.sweep(llama, tiny.tokens(), SOME))
 

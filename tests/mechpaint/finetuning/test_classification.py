@@ -10,7 +10,7 @@ import torch
 import transformers as hf
 
 import mechpaint as mp
-from mechpaint.errors import FineTuningError, LoadError, RouteError
+from mechpaint.errors import LoadError, RouteError, TrainingError
 from mechpaint.finetuning import FineTuning, Labelled, classifier, finetune, finetune_routes
 from mechpaint.finetuning import classification as classify
 from mechpaint.hooks import Average, ReadResidual, Reroute, Reverse, Skip
@@ -192,17 +192,17 @@ def test_a_head_that_was_there_is_not_kept(decoder):
         (lambda m, d: finetune(m, d, Route.identity(3)), RouteError, "made for 3 layers, the model has 4"),
         (lambda m, d: finetune(m, d, ReadResidual()), mp.HookSetError, "training is along a route"),
         (lambda m, d: finetune(mp.load(tiny.module("bert")), d), LoadError, "needs a tokenizer"),
-        (lambda m, d: finetune(mp.load("toy-induction"), d), FineTuningError, "on a Hugging Face model"),
+        (lambda m, d: finetune(mp.load("toy-induction"), d), TrainingError, "on a Hugging Face model"),
         (
             lambda m, d: classifier(mp.load(tiny.module("bert"), dtype="bfloat16"), 2),
-            FineTuningError,
+            TrainingError,
             "dtype='float32'",
         ),
-        (lambda m, d: classifier(mp.load(_granite()), 2), FineTuningError, "no sequence classification"),
-        (lambda m, d: FineTuning(learns="nothing"), FineTuningError, "one of all, layers, head, got 'nothing'"),
-        (lambda m, d: FineTuning(epochs=0), FineTuningError, "epochs must be 1 or more, got 0"),
-        (lambda m, d: FineTuning(lr=0.0), FineTuningError, "expected lr above 0"),
-        (lambda m, d: FineTuning(warmup=1.0), FineTuningError, "warmup from 0 to below 1"),
+        (lambda m, d: classifier(mp.load(_granite()), 2), TrainingError, "no sequence classification"),
+        (lambda m, d: FineTuning(learns="nothing"), TrainingError, "one of all, layers, head, got 'nothing'"),
+        (lambda m, d: FineTuning(epochs=0), TrainingError, "epochs must be 1 or more, got 0"),
+        (lambda m, d: FineTuning(lr=0.0), TrainingError, "expected lr above 0"),
+        (lambda m, d: FineTuning(warmup=1.0), TrainingError, "warmup from 0 to below 1"),
     ],
 )
 def test_what_cannot_be_is_refused(encoder, opinions, make, error, words):

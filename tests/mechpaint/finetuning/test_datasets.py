@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mechpaint.errors import FineTuningError, TaskError
+from mechpaint.errors import TaskError, TrainingError
 from mechpaint.finetuning import GLUE, labelled
 from tests.mechpaint.finetuning import made_up
 
@@ -106,16 +106,16 @@ ROW = {"sentence": "a text", "label": 0}
     [
         (
             [ROW, {"sentence": "b"}],
-            FineTuningError,
+            TrainingError,
             "row 2 of .* no 'label'; expected .* sentence and label",
         ),
-        ([{"text": "a", "label": 1}], FineTuningError, "row 1 of .* has no 'sentence'.* got text, label"),
-        ([ROW, {"sentence": 3, "label": 1}], FineTuningError, "row 2 .* expected texts"),
-        ([ROW, {"sentence": "b", "label": 2}], FineTuningError, "label 2; expected a whole number from 0 to 1$"),
-        ([ROW, {"sentence": "b", "label": -1}], FineTuningError, "label -1.*test sets hide their labels"),
-        ([{"sentence": "a", "label": "good"}], FineTuningError, "label 'good'; expected a whole number from 0 to 1"),
-        ([ROW, ROW, ROW, ROW], FineTuningError, "all 3 examples to train on .* have the label 0; expected two"),
-        ([ROW], FineTuningError, "no examples to validate on"),
+        ([{"text": "a", "label": 1}], TrainingError, "row 1 of .* has no 'sentence'.* got text, label"),
+        ([ROW, {"sentence": 3, "label": 1}], TrainingError, "row 2 .* expected texts"),
+        ([ROW, {"sentence": "b", "label": 2}], TrainingError, "label 2; expected a whole number from 0 to 1$"),
+        ([ROW, {"sentence": "b", "label": -1}], TrainingError, "label -1.*test sets hide their labels"),
+        ([{"sentence": "a", "label": "good"}], TrainingError, "label 'good'; expected a whole number from 0 to 1"),
+        ([ROW, ROW, ROW, ROW], TrainingError, "all 3 examples to train on .* have the label 0; expected two"),
+        ([ROW], TrainingError, "no examples to validate on"),
     ],
 )
 def test_bad_rows_are_named(tmp_path, rows, error, words):
@@ -126,19 +126,19 @@ def test_bad_rows_are_named(tmp_path, rows, error, words):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda path: labelled("snli"), FineTuningError, "no task 'snli' in GLUE; there are: cola, sst2"),
-        (lambda path: labelled(), FineTuningError, "expected one of GLUE's tasks .*, or a file to train on"),
+        (lambda path: labelled("snli"), TrainingError, "no task 'snli' in GLUE; there are: cola, sst2"),
+        (lambda path: labelled(), TrainingError, "expected one of GLUE's tasks .*, or a file to train on"),
         (lambda path: labelled("rte", str(path / "none.jsonl")), TaskError, "there is no file"),
         (lambda path: labelled("rte", _broken(path)), TaskError, "cannot read"),
         (
             lambda path: labelled("rte", _written(path / "a.jsonl", _rows("rte")), held_out=1.0),
-            FineTuningError,
+            TrainingError,
             "held_out",
         ),
-        (lambda path: labelled(train=_jsonl(path, [{"text": "a"}])), FineTuningError, "got text"),
+        (lambda path: labelled(train=_jsonl(path, [{"text": "a"}])), TrainingError, "got text"),
         (
             lambda path: labelled(train=_jsonl(path, [{**ROW, "label": "x"}])),
-            FineTuningError,
+            TrainingError,
             "counted from 0",
         ),
     ],

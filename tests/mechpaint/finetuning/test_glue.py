@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from mechpaint.analyses.painters import Painters
-from mechpaint.errors import FineTuningError, TaskError
+from mechpaint.errors import TaskError, TrainingError
 from mechpaint.finetuning import FineTuning, finetune
 from mechpaint.hooks import Skip
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.scoring.score import score_items
 from mechpaint.tasks import Glue
 from tests.mechpaint.finetuning import made_up
@@ -61,7 +61,7 @@ def test_the_argument_of_the_command_line():
         ("rte,frozen=true", TaskError, "cannot read 'frozen=true' .* the names are train, validation, .* learns"),
         ("rte,cola", TaskError, "cannot read 'cola'"),
         ("rte,epochs=many", TaskError, "epochs of the task glue is a int, got 'many'"),
-        ("rte,learns=nothing", FineTuningError, "one of all, layers, head, got 'nothing'"),
+        ("rte,learns=nothing", TrainingError, "one of all, layers, head, got 'nothing'"),
     ],
 )
 def test_bad_arguments_are_refused(argument, error, words):
@@ -126,15 +126,15 @@ def test_cost_counts_what_runs(encoder, source):
 def test_models_that_cannot_get_a_head_are_refused(source):
     import mechpaint as mp
 
-    with pytest.raises(FineTuningError, match="on a Hugging Face model"):
+    with pytest.raises(TrainingError, match="on a Hugging Face model"):
         Glue("sst2", source).items(mp.load("toy-induction"))
 
 
 def test_each_route_is_a_cell(encoder, source):
     """Which gives the same at every call."""
-    subject = Subject(encoder, "tiny")
+    routed_model = RoutedModel(encoder, "tiny")
     task = Glue("sst2", source, training=FineTuning(epochs=1, batch=40))
-    plan = ScoredPlan.of(Painters(start_layers=(1,), seeds=1), subject, Settings((task,), limit=4))
+    plan = ScoredPlan.of(Painters(start_layers=(1,), seeds=1), routed_model, Settings((task,), limit=4))
     cells = plan.cells()
     assert len(cells) == len(plan.tree.routes) == len({cell.name for cell in cells})
     assert all(cell.rows == cell.ticks == 4 for cell in cells)

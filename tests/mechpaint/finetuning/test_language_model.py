@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 import mechpaint as mp
-from mechpaint.errors import FineTuningError, TaskError
+from mechpaint.errors import TaskError, TrainingError
 from mechpaint.finetuning import FineTuning, finetune_text, text_losses, windows
 from mechpaint.hooks import Skip
 from tests import plain, tiny
@@ -58,7 +58,7 @@ def test_windows_are_the_text(speaking):
     ],
 )
 def test_what_cannot_be_is_refused(make, words):
-    with pytest.raises(FineTuningError, match=words):
+    with pytest.raises(TrainingError, match=words):
         make()
 
 

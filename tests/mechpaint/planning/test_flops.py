@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mechpaint as mp
 from mechpaint.analyses.painters import suite
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import LoadError
-from mechpaint.models.meta_device import fill, is_outline, outline, outline_of
+from mechpaint.models.meta_device import fill, is_meta, meta_model, meta_model_of
 from mechpaint.planning.flops import SHAPES, Operation, Work, counted
 from mechpaint.planning.layer_calls import calls_of
 from mechpaint.routes.prefix_tree import PrefixTree
@@ -36,8 +36,8 @@ PUBLISHED = {"llama-2-7b": 6_738_415_616, "llama-2-13b": 13_015_864_320, "llama-
 def test_published_shapes_have_the_published_parameters_and_the_closed_form_s_operations(name):
     """Of two layers, which is quick; all layers are alike."""
     shape = SHAPES[name]
-    model = outline({**shape, "num_hidden_layers": 2}, dtype="bfloat16")
-    assert is_outline(model)
+    model = meta_model({**shape, "num_hidden_layers": 2}, dtype="bfloat16")
+    assert is_meta(model)
     a_layer = sum(p.numel() for p in model.blocks[1].parameters())
     layers = shape["num_hidden_layers"]
     assert sum(p.numel() for p in model.original_model.parameters()) + (layers - 2) * a_layer == PUBLISHED[name]
@@ -51,32 +51,32 @@ def test_published_shapes_have_the_published_parameters_and_the_closed_form_s_op
 def test_a_layer_takes_what_torch_counts_on_a_real_call(name):
     """Experts' routers look at numbers, which a model on `meta` does not have."""
     model = tiny.bridge(name)
-    conductor = Conductor(model)
+    runner = RouteRunner(model)
     work = Work(model)
     with torch.no_grad():
-        recording = conductor.record(torch.zeros((ROWS, TOKENS), dtype=torch.long))
-        for layer in range(conductor.n_layers):
+        recording = runner.record(torch.zeros((ROWS, TOKENS), dtype=torch.long))
+        for layer in range(runner.n_layers):
             with FlopCounterMode(display=False) as counter:
-                conductor.call(layer, recording.embeddings, recording.layers[layer])
+                runner.call(layer, recording.embeddings, recording.layers[layer])
             assert work.layer(layer, ROWS, TOKENS).flops == counter.get_total_flops() > 0
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 32])
-def test_routes_take_the_calls_that_a_sweep_makes(llama, monkeypatch, at_once):
+def test_routes_take_the_calls_that_a_sweep_makes(llama, monkeypatch, per_call):
     """Each of as many visits of its layer."""
     tree = PrefixTree(variant.hook_set(6).route(6) for variant in suite(6))
     tokens, ran = tiny.tokens(), Counter()
-    call = Conductor.call
+    call = RouteRunner.call
     list(mp.sweep(llama, tokens, [Route.identity(6)]))  # a model's first sweep compares its layers
 
     def counted_call(self, layer, residual, arguments, block=None):
         ran[layer, len(residual) // len(tokens)] += 1
         return call(self, layer, residual, arguments, block)
 
-    monkeypatch.setattr(Conductor, "call", counted_call)
-    for _ in mp.sweep(llama, tokens, tree, tokens_at_once=at_once * tokens.numel()).residuals():
+    monkeypatch.setattr(RouteRunner, "call", counted_call)
+    for _ in mp.sweep(llama, tokens, tree, max_batch_tokens=per_call * tokens.numel()).residuals():
         pass
-    found = calls_of(tree, at_once)
+    found = calls_of(tree, per_call)
     assert found == ran
     assert sum(visits * times for (_, visits), times in found.items()) == tree.layer_calls
 
@@ -113,15 +113,15 @@ def test_an_outline_has_the_shapes_of_the_model_which_is_left_alone(name):
     """Those of layers whose fused matrices TransformerLens divides, too."""
     model = tiny.bridge(name)
     before = [p.clone() for p in model.original_model.parameters()]
-    shape = outline_of(model)
-    assert is_outline(shape)
+    shape = meta_model_of(model)
+    assert is_meta(shape)
     assert [(n, p.shape) for n, p in shape.named_parameters()] == [(n, p.shape) for n, p in model.named_parameters()]
     for one, other in zip(before, model.original_model.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_random_weights_are_those_of_one_layer_and_run_like_any_model(folder):
-    model = outline(folder)
+    model = meta_model(folder)
     fill(model, "cpu")
     layers = [dict(block.named_parameters()) for block in model.blocks]
     for name, first in layers[0].items():
@@ -134,13 +134,13 @@ def test_random_weights_are_those_of_one_layer_and_run_like_any_model(folder):
 
 
 def test_an_outline_comes_from_a_folder_or_its_configuration_alone(folder, tmp_path):
-    assert outline(folder).tokenizer is not None
+    assert meta_model(folder).tokenizer is not None
     alone = tmp_path / "alone.json"
     alone.write_text((folder / "config.json").read_text())
-    assert outline(alone).tokenizer is None
+    assert meta_model(alone).tokenizer is None
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "config.json").write_text(alone.read_text())
-    model = outline(tmp_path / "only", dtype="bfloat16")
+    model = meta_model(tmp_path / "only", dtype="bfloat16")
     assert model.tokenizer is None
     assert {p.dtype for p in model.original_model.parameters()} == {torch.bfloat16}
 
@@ -149,4 +149,4 @@ def test_an_outline_comes_from_a_folder_or_its_configuration_alone(folder, tmp_p
 def test_what_has_no_outline_is_refused(model, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(LoadError, match=r"expected a model|cannot load the model"):
-        outline(model)
+        meta_model(model)

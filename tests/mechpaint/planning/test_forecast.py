@@ -11,19 +11,19 @@ import torch
 from mechpaint.errors import PlanError
 from mechpaint.hooks import Skip
 from mechpaint.planning import calibration
-from mechpaint.planning.accelerators import ACCELERATORS, Reached, Roofline, accelerator
+from mechpaint.planning.accelerators import ACCELERATORS, Efficiency, Roofline, accelerator
 from mechpaint.planning.calibration import Measured, Sample, measured
 from mechpaint.planning.cost import Cost, Memory
 from mechpaint.planning.flops import Counted, Operation
-from mechpaint.planning.forecast import Forecast, workers, worth_having
-from mechpaint.planning.layer_calls import calls_of, tokens_of, visits_at_once
+from mechpaint.planning.forecast import Forecast, optimal_workers, workers
+from mechpaint.planning.layer_calls import calls_of, tokens_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import batches
 from mechpaint.tasks import Facts
 from mechpaint.tasks.synthetic import Described
 
-ALL = Reached(1.0, 1.0, 0.0)
+ALL = Efficiency(1.0, 1.0, 0.0)
 
 
 def test_an_operation_is_bound_by_arithmetic_memory_or_its_launch():
@@ -31,7 +31,7 @@ def test_an_operation_is_bound_by_arithmetic_memory_or_its_launch():
     whole = Roofline(h100, "bfloat16", ALL)
     assert whole.seconds(989_400_000_000_000, 1) == pytest.approx(1)
     assert whole.seconds(1, 3_350_000_000_000) == pytest.approx(1)
-    half = Roofline(h100, "float32", Reached(0.5, 0.25, 1e-5))
+    half = Roofline(h100, "float32", Efficiency(0.5, 0.25, 1e-5))
     assert half.seconds(66_900_000_000_000, 1) == pytest.approx(2)
     assert half.seconds(1, 3_350_000_000_000) == pytest.approx(4)
     assert half.seconds(1, 1) == 1e-5
@@ -51,9 +51,9 @@ def test_weights_are_divided_among_devices_and_batches_are_not():
     [
         (lambda: accelerator("abacus"), "there is no accelerator 'abacus': expected here, or one of h100"),
         (lambda: Roofline(ACCELERATORS["v100"], "bfloat16"), "v100 does not compute in bfloat16"),
-        (lambda: Reached(compute=0.0), "share of compute that is reached must be"),
-        (lambda: Reached(bandwidth=1.5), "share of bandwidth that is reached must be"),
-        (lambda: Reached(launch=-1.0), "time of a launch must be"),
+        (lambda: Efficiency(compute=0.0), "share of compute that is reached must be"),
+        (lambda: Efficiency(bandwidth=1.5), "share of bandwidth that is reached must be"),
+        (lambda: Efficiency(launch=-1.0), "time of a launch must be"),
         (lambda: Described(0, 8), "at least 1 item"),
         (lambda: Described(3, 8, 9), "--tokens 8 --scored 9"),
     ],
@@ -70,12 +70,12 @@ def test_workers_take_the_longest_part_that_is_left():
 
 
 def test_workers_are_worth_having_while_they_compute():
-    assert worth_having([1.0] * 8, 0.0).count == 8
-    assert worth_having([1.0] * 8, 1000.0).count == 1
-    assert worth_having([100.0] * 8, 20.0).count == 8  # they compute for 100 of 120 seconds
-    assert worth_having([100.0] * 8, 30.0).count == 4  # 100 of 130 is too little; five to seven are no faster than four
-    assert worth_having([100.0], 20.0).count == 1
-    assert worth_having([1000.0, 1.0, 1.0], 0.0).count == 1  # the long part is one worker's
+    assert optimal_workers([1.0] * 8, 0.0).count == 8
+    assert optimal_workers([1.0] * 8, 1000.0).count == 1
+    assert optimal_workers([100.0] * 8, 20.0).count == 8  # they compute for 100 of 120 seconds
+    assert optimal_workers([100.0] * 8, 30.0).count == 4  # 100 of 130 is too little; 5 to 7 are no faster than 4
+    assert optimal_workers([100.0], 20.0).count == 1
+    assert optimal_workers([1000.0, 1.0, 1.0], 0.0).count == 1  # the long part is one worker's
 
 
 def test_worth_having_is_the_most_that_keep_busy_by_trying_all():
@@ -83,7 +83,7 @@ def test_worth_having_is_the_most_that_keep_busy_by_trying_all():
         for begin in (0.0, 5.0, 50.0):
             every = [workers(parts, begin, count) for count in range(1, 5)]
             enough = min(0.8, every[0].busy)
-            found = worth_having(parts, begin)
+            found = optimal_workers(parts, begin)
             assert found.busy >= enough
             assert all(one.seconds >= found.seconds for one in every if one.busy >= enough)
 
@@ -126,15 +126,15 @@ class Taking(Facts):
 
     clock: object = None
 
-    def records(self, model, items, tree, rows_at_once, advance):
-        (batch,) = batches(items, rows_at_once)
+    def records(self, model, items, tree, batch_size, advance):
+        (batch,) = batches(items, batch_size)
         self.clock.now += truth(tokens_of(batch), tree)
         return iter(())
 
 
 def truth(tokens, tree):
     """With something that a batch, a call and a route take however short they are."""
-    calls = calls_of(tree, visits_at_once(tokens, torch.device("cpu"))).items()
+    calls = calls_of(tree, visits_per_call(tokens, torch.device("cpu"))).items()
     layers = sum(times * a_call(visits * tokens) for (_, visits), times in calls)
     return 0.03 + layers + (0.01 + 1e-5 * tokens) * len(tree.routes)
 
@@ -155,7 +155,7 @@ def test_what_a_call_and_a_route_take_is_found_from_a_few(speaking, monkeypatch,
         clock.now += a_call(residual.shape[0] * residual.shape[1])
         return residual
 
-    monkeypatch.setattr(calibration.Conductor, "call", call)
+    monkeypatch.setattr(calibration.RouteRunner, "call", call)
     tree = PrefixTree(Route.of([i, j, k], 6) for i in range(6) for j in range(6) for k in range(6))
     some = batches(Facts().items(speaking, 24), 8)
     assert len({tokens_of(batch) for batch in some}) > 3

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechpaint.circuits import route_diagram, routes_diagram
-from mechpaint.errors import DiagramError
+from mechpaint.errors import DrawingError
 from mechpaint.routes.diagram import parts
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step
@@ -114,7 +114,7 @@ def test_large_models():
 
 def test_what_nobody_could_read_is_refused():
     steps = random.Random(0).choices(range(300), k=3000)
-    with pytest.raises(DiagramError, match="boxes cannot be read"):
+    with pytest.raises(DrawingError, match="boxes cannot be read"):
         route_diagram(Route.of(steps, 300))
 
 
@@ -132,5 +132,5 @@ def test_several_under_each_other():
     alone = [_drawn(route)[0] for route in routes.values()]
     assert texts == ["skip", *alone[0], "<loop>", *alone[1]]
     assert diagram.alt == "Routes. skip: 0-3 9-11; <loop>: 0-3 (4-8)x3 9-11."
-    with pytest.raises(DiagramError, match="nothing to draw"):
+    with pytest.raises(DrawingError, match="nothing to draw"):
         routes_diagram({})

@@ -25,7 +25,7 @@ from mechpaint.hooks import Skip
 from mechpaint.report import Report, Table
 from mechpaint.runs.execute import Finished, run
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.tasks import Facts, IndirectObject
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -53,7 +53,7 @@ class Lesions(RouteAnalysis):
 
 def planned(model: Path, limit: int) -> ScoredPlan:
     """A cell for some 32 items of each of two tasks."""
-    return ScoredPlan.of(Lesions(), Subject(mp.load(model), "tiny"), Settings((Facts(), IndirectObject()), limit))
+    return ScoredPlan.of(Lesions(), RoutedModel(mp.load(model), "tiny"), Settings((Facts(), IndirectObject()), limit))
 
 
 def lesions(model: Path, out: Path, limit: int) -> Finished:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mechpaint as mp
-from mechpaint.errors import ComparisonError, IncompleteRun
+from mechpaint.errors import IncompleteRun, RunError
 from mechpaint.hooks import Skip
 from mechpaint.plugins import Registry
 from mechpaint.report import Table
@@ -23,7 +23,7 @@ from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.plans.model_plan import MeasuredPlan
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.run_folder import kept_runs
 from mechpaint.statistics.metrics import Spearman
 from mechpaint.statistics.results import Results, TaskFacts
@@ -76,7 +76,7 @@ def other(folder):
 
 
 def _run(model, out, analysis, limit=40, tasks=(), name="tiny"):
-    plan = ScoredPlan.of(analysis, Subject(model, name), Settings(tasks or (Facts(),), limit))
+    plan = ScoredPlan.of(analysis, RoutedModel(model, name), Settings(tasks or (Facts(),), limit))
     return run(plan, out, f"mechpaint analyze {analysis.name} --limit {limit}")
 
 
@@ -259,7 +259,7 @@ def test_other_kinds_are_compared_row_by_row_without_intervals(llama, tmp_path, 
     assert "5 values in common, 0 of them equal. Differences have no intervals" in found.report.summary[0]
     assert [row[2:] for row in _section(found, "not-in-common").rows] == [("1", "Seed 0"), ("1", "Seed 2")]
     looks = [
-        run(MeasuredPlan.of(Glances(without=layer), Subject(llama, "tiny")), tmp_path, "mechpaint analyze gaze")
+        run(MeasuredPlan.of(Glances(without=layer), RoutedModel(llama, "tiny")), tmp_path, "mechpaint analyze gaze")
         for layer in (2, 3)
     ]
     found = compare([look.folder for look in looks], tmp_path, registry)
@@ -276,7 +276,7 @@ def test_what_cannot_be_compared_is_refused(first, tmp_path, registry):
         ([first.folder, walks[0].folder], "different analyses, unless all of them score routes on tasks; got layers/"),
         ([each.folder for each in walks], "nothing to compare: walks/.* have no rows of numbers under the same labels"),
     ):
-        with pytest.raises(ComparisonError, match=words):
+        with pytest.raises(RunError, match=words):
             compare(runs, tmp_path, registry)
     next((walks[1].folder / "cells").iterdir()).write_bytes(b"")
     with pytest.raises(IncompleteRun, match="1 damaged"):

@@ -26,10 +26,10 @@ from mechpaint.planning import calibration
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.runs.cells import sealed
+from mechpaint.runs.cells import write_checked
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.run_folder import RunFolder
 from mechpaint.tasks import Facts, IndirectObject, Text
 
@@ -45,7 +45,7 @@ class Reading(Painters):
 
 def _plan(model, analysis=SMALL, name="tiny", hooks=None, **changed):
     settings = {"tasks": (Facts(), IndirectObject()), "limit": 40, **changed}
-    return ScoredPlan.of(analysis, Subject(model, name, hooks or HookSet()), Settings(**settings))
+    return ScoredPlan.of(analysis, RoutedModel(model, name, hooks or HookSet()), Settings(**settings))
 
 
 def _run(model, out, **changed):
@@ -108,11 +108,11 @@ def test_its_report_is_drawn_anew_where_no_model_can_be_read(finished, tmp_path)
 
 def _other_columns(whole):
     table = pq.read_table(io.BytesIO(whole))
-    return sealed(table.drop_columns("finite"))
+    return write_checked(table.drop_columns("finite"))
 
 
 def _fewer_rows(whole):
-    return sealed(pq.read_table(io.BytesIO(whole)).slice(1))
+    return write_checked(pq.read_table(io.BytesIO(whole)).slice(1))
 
 
 def _without_checksum(whole):
@@ -235,7 +235,7 @@ def test_other_settings_are_another_run(speaking, llama, finished):
 
     same = finished.folder.name
     assert fingerprint() == same
-    assert fingerprint(rows_at_once=3) == same  # how it is batched is not what is measured
+    assert fingerprint(batch_size=3) == same  # how it is batched is not what is measured
     assert fingerprint(name="another name") == same
     others = [
         fingerprint(limit=39),
@@ -292,8 +292,8 @@ def test_a_forecast_counts_what_will_be_run(speaking, monkeypatch):
 
 
 def test_more_rows_at_once_cost_memory_and_more_routes_time(speaking, monkeypatch):
-    def cost(tree, rows_at_once):
-        return Facts().cost(speaking, Facts().parts(items, tree), rows_at_once)
+    def cost(tree, batch_size):
+        return Facts().cost(speaking, Facts().parts(items, tree), batch_size)
 
     monkeypatch.setattr(calibration, "BUDGET", 0.05)
     items = Facts().items(speaking, 20)

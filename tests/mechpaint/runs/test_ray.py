@@ -14,22 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from mechpaint.errors import EngineError, TaskError, WorkersLost
+from mechpaint.errors import RunError, TaskError, WorkersLost
 from mechpaint.runs import ray as ray_engine
 from mechpaint.runs.execute import run
-from mechpaint.runs.executors import Work
+from mechpaint.runs.executors import CellRunner
 from mechpaint.runs.ray import Ray
-from mechpaint.runs.reuse import Others
+from mechpaint.runs.reuse import OtherRuns
 from mechpaint.runs.run_folder import RunFolder
-from tests.mechpaint.runs.elsewhere import (
-    Asked,
-    AskedEventful,
-    AskedWaiting,
-    DieOnce,
-    break_down,
-    die,
-    fail,
-)
+from tests.mechpaint.runs.elsewhere import Asked, AskedEventful, AskedWaiting, DieOnce, break_down, die, fail
 
 LIMIT = 100
 CELLS = 8
@@ -96,18 +88,18 @@ class Seen:
 def _begun(plan, out):
     """A run that is begun, and the bar that its engine is given."""
     folder = RunFolder.of(plan, out)
-    folder.begin(plan.account(), COMMAND, plan.cells())
-    return Work(folder, Others(folder.path, plan.schema(), plan.cells())), plan.cells()
+    folder.begin(plan.manifest(), COMMAND, plan.cells())
+    return CellRunner(folder, OtherRuns(folder.path, plan.schema(), plan.cells())), plan.cells()
 
 
 @with_ray
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_leave_the_same_files(asked, tmp_path, whole):
-    finished = run(asked(), tmp_path, COMMAND, engine=Ray(asked, workers=2, threads=1))
+    finished = run(asked(), tmp_path, COMMAND, executor=Ray(asked, workers=2, threads=1))
     assert finished.computed == CELLS
     assert _written(finished.folder) == whole
-    again = run(asked(), tmp_path, COMMAND, engine=Ray(asked, workers=2, threads=1))
+    again = run(asked(), tmp_path, COMMAND, executor=Ray(asked, workers=2, threads=1))
     assert again.computed == 0
 
 
@@ -118,7 +110,7 @@ def test_two_workers_leave_the_same_files(asked, tmp_path, whole):
 def test_a_worker_that_is_killed_in_a_cell_is_replaced(asked, tmp_path, whole, workers):
     mark = tmp_path / "killed"
     eventful = AskedEventful(asked, DieOnce(mark))
-    finished = run(asked(), tmp_path / "runs", COMMAND, engine=Ray(eventful, workers, threads=1))
+    finished = run(asked(), tmp_path / "runs", COMMAND, executor=Ray(eventful, workers, threads=1))
     assert mark.exists()
     assert finished.computed == CELLS
     assert _written(finished.folder) == whole
@@ -159,7 +151,7 @@ def test_the_bar_moves_while_a_cell_is_computed(tmp_path):
 @pytest.mark.usefixtures("cluster")
 def test_a_cell_that_ends_every_worker_is_named_and_the_others_are_kept(asked, tmp_path, whole):
     with pytest.raises(WorkersLost, match=rf"the cell {THIRD} \(facts, items 65 to 96\) has ended 3 workers") as told:
-        run(asked(), tmp_path, COMMAND, engine=Ray(AskedEventful(asked, die), 2, threads=1))
+        run(asked(), tmp_path, COMMAND, executor=Ray(AskedEventful(asked, die), 2, threads=1))
     assert "What was done is kept" in str(told.value)
     done = _cells(tmp_path)
     assert THIRD not in done
@@ -180,7 +172,7 @@ def test_a_cell_that_ends_every_worker_is_named_and_the_others_are_kept(asked, t
 )
 def test_what_a_cell_raises_comes_as_it_is(asked, tmp_path, happens, error, words):
     with pytest.raises(error, match=words) as raised:
-        run(asked(), tmp_path, COMMAND, engine=Ray(AskedEventful(asked, happens), 2, threads=1))
+        run(asked(), tmp_path, COMMAND, executor=Ray(AskedEventful(asked, happens), 2, threads=1))
     assert type(raised.value) is error
     assert happens.__name__ in str(raised.value.__cause__)  # where it was, on that machine
     assert THIRD not in _cells(tmp_path)
@@ -192,8 +184,8 @@ def test_what_a_cell_raises_comes_as_it_is(asked, tmp_path, happens, error, word
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_workers_that_see_another_run_are_refused(asked, folder, tmp_path):
-    with pytest.raises(EngineError, match=r"the plan is of another run, \w{16} instead of \w{16}; expected the same"):
-        run(asked(), tmp_path, COMMAND, engine=Ray(Asked(folder, LIMIT - 1), 1))
+    with pytest.raises(RunError, match=r"the plan is of another run, \w{16} instead of \w{16}; expected the same"):
+        run(asked(), tmp_path, COMMAND, executor=Ray(Asked(folder, LIMIT - 1), 1))
     assert not _cells(tmp_path)
 
 
@@ -202,7 +194,7 @@ def test_workers_that_see_another_run_are_refused(asked, folder, tmp_path):
 @pytest.mark.usefixtures("cluster")
 def test_what_the_plan_raises_in_a_worker_comes_as_it_is(asked, tmp_path):
     with pytest.raises(TaskError, match="the limit must be 1 item or more, got 0"):
-        run(asked(), tmp_path, COMMAND, engine=Ray(Asked(asked.model, 0), 1))
+        run(asked(), tmp_path, COMMAND, executor=Ray(Asked(asked.model, 0), 1))
 
 
 @pytest.mark.parametrize(
@@ -210,13 +202,13 @@ def test_what_the_plan_raises_in_a_worker_comes_as_it_is(asked, tmp_path):
     [({"workers": 0}, "workers must be 1 or more, got 0"), ({"threads": -1}, "threads must be 1")],
 )
 def test_numbers_that_cannot_be_are_refused(asked, settings, words):
-    with pytest.raises(EngineError, match=words):
+    with pytest.raises(RunError, match=words):
         Ray(asked, **settings)
 
 
 def test_where_ray_is_missing_the_error_says_how_to_get_it(asked, monkeypatch):
     monkeypatch.setattr(ray_engine.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EngineError, match=r"not installed: pip install 'mechpaint\[ray\]'"):
+    with pytest.raises(RunError, match=r"not installed: pip install 'mechpaint\[ray\]'"):
         Ray(asked)
 
 

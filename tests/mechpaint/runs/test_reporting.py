@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from mechpaint.errors import AccountError, IncompleteRun, NoRuns
+from mechpaint.errors import IncompleteRun, RunError
 from mechpaint.hooks import Average, Loop, Pair
 from mechpaint.plugins import Registry
 from mechpaint.runs.execute import run
-from mechpaint.runs.manifest import Account, NotJsonable, Unreadable, from_json, to_json
+from mechpaint.runs.manifest import Manifest, NotJsonable, Unreadable, from_json, to_json
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.run_folder import find_run, rebuild
 from mechpaint.statistics.metrics import Mean, Spearman
@@ -93,9 +93,9 @@ def test_a_report_that_is_gone_is_drawn_anew(finished, tmp_path, registry):
 
 
 def test_an_experiment_s_settings_are_made_again(finished, registry):
-    account = Account.read((finished.folder / "account.json").read_text(), registry.analyses)
-    assert account.analysis == ODD
-    assert account.details[-1] == ("fingerprint", finished.folder.name)
+    manifest = Manifest.read((finished.folder / "account.json").read_text(), registry.analyses)
+    assert manifest.analysis == ODD
+    assert manifest.details[-1] == ("fingerprint", finished.folder.name)
 
 
 def test_incomplete_runs_are_named_cell_by_cell_and_nothing_is_written(finished, registry):
@@ -141,7 +141,7 @@ def test_a_run_whose_account_cannot_be_read_is_refused(finished, registry, harm,
     before = finished.page.read_bytes()
     with pytest.raises(ValueError, match=words) as error:
         rebuild(finished.folder, registry)
-    assert isinstance(error.value, AccountError) or "1 step" in str(error.value)
+    assert isinstance(error.value, RunError) or "1 step" in str(error.value)
     assert finished.page.read_bytes() == before
 
 
@@ -153,10 +153,10 @@ def test_a_run_is_found_by_its_path_or_by_the_beginning_of_its_name(tmp_path):
     assert find_run(str(tmp_path / "a" / "12cd"), tmp_path / "none") == tmp_path / "a" / "12cd"
     assert find_run(str(tmp_path / "b"), tmp_path / "none") == tmp_path / "b" / "34ef"
     for several in ("12", str(tmp_path / "a")):
-        with pytest.raises(NoRuns, match=r" may be any of 2 runs: a/12ab, a/12cd\. Give more of its name"):
+        with pytest.raises(RunError, match=r" may be any of 2 runs: a/12ab, a/12cd\. Give more of its name"):
             find_run(several, tmp_path)
     for none in ("", "56", "c/12", "2ab"):
-        with pytest.raises(NoRuns, match=f"there is no run '{none}'.*`mechpaint runs` shows what there is"):
+        with pytest.raises(RunError, match=f"there is no run '{none}'.*`mechpaint runs` shows what there is"):
             find_run(none, tmp_path)
 
 

@@ -21,8 +21,8 @@ from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.plans.model_plan import MeasuredPlan
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
-from mechpaint.runs.run_folder import RunFolder, Taken
+from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.run_folder import ReuseStats, RunFolder
 from mechpaint.tasks import Facts, IndirectObject, task
 from tests import tiny
 from tests.made_up import Gaze, Walks
@@ -49,7 +49,7 @@ class Layers(RouteAnalysis):
         return Report("Layers", ["What is left."], [Table("means", "Means", "All.", ("route", "mean"), rows)])
 
 
-class Others(Layers):
+class OtherRuns(Layers):
     name = "others"
 
 
@@ -75,8 +75,8 @@ def asked(monkeypatch):
 
 
 def _run(model, out, left_out=(0, 1), limit=4, tasks=None, analysis=Layers, hooks=None):
-    subject = Subject(model, "tiny", hooks or HookSet())
-    plan = ScoredPlan.of(analysis(left_out), subject, Settings(tasks or (Facts(),), limit))
+    routed_model = RoutedModel(model, "tiny", hooks or HookSet())
+    plan = ScoredPlan.of(analysis(left_out), routed_model, Settings(tasks or (Facts(),), limit))
     return run(plan, out, "mechpaint analyze layers")
 
 
@@ -103,7 +103,7 @@ def test_more_routes_compute_just_theirs(speaking, tmp_path, asked):
     asked.clear()
     more = _run(speaking, tmp_path, left_out=(1, 4, 0))
     assert asked == [("facts", _names(speaking, 4), ["0-3 5"])]
-    assert (more.computed, more.taken) == (1, Taken(0, 1, (f"layers/{first.folder.name}",)))
+    assert (more.computed, more.taken) == (1, ReuseStats(0, 1, (f"layers/{first.folder.name}",)))
     assert _check(more, first, fresh=_run(speaking, tmp_path / "fresh", left_out=(1, 4, 0))) == 4 * 3
     assert f"1 cells computed in {more.seconds:.0f} s, of 1 only what is new; taken over from layers/" in more.done
 
@@ -142,7 +142,7 @@ def test_more_of_both_compute_what_each_lacks(speaking, tmp_path, asked):
 def test_another_analysis_other_hooks_and_other_tasks_share_what_is_the_same(speaking, tmp_path, asked):
     _run(speaking, tmp_path)
     asked.clear()
-    assert _run(speaking, tmp_path, analysis=Others).taken.runs[0].startswith("layers/")
+    assert _run(speaking, tmp_path, analysis=OtherRuns).taken.runs[0].startswith("layers/")
     assert asked == []
     _run(speaking, tmp_path, left_out=(3,), hooks=Skip(0, 0))
     assert asked == [("facts", _names(speaking, 4), ["1-2 4-5"])]  # 1-5, its full model, was there
@@ -175,11 +175,11 @@ def test_other_weights_precision_or_versions_are_not_taken_over(speaking, folder
         next(other.original_model.parameters())[5, 5] += 1
     for model in (other, mp.load(folder, dtype="bfloat16")):
         asked.clear()
-        assert _run(model, tmp_path).taken == Taken()
+        assert _run(model, tmp_path).taken == ReuseStats()
         assert len(asked) == 1
     asked.clear()
     monkeypatch.setattr(versions, "version", lambda name: "0.0" if name == "torch" else "1.0")
-    assert _run(speaking, tmp_path).taken == Taken()
+    assert _run(speaking, tmp_path).taken == ReuseStats()
     assert len(asked) == 1
 
 
@@ -273,13 +273,13 @@ def test_trials_are_taken_over_where_settings_only_choose(tmp_path):
     first = walk(seeds=(0, 1))
     more = walk(seeds=(2, 1, 0))
     assert Counted.done == ["Seed 2"]
-    assert (more.computed, more.taken) == (1, Taken(2, 0, (f"walks/{first.folder.name}",)))
+    assert (more.computed, more.taken) == (1, ReuseStats(2, 0, (f"walks/{first.folder.name}",)))
     assert "1 cells computed in 0 s; 2 taken over from walks/" in more.done
     for old, new in (("00-seed-0", "02-seed-0"), ("01-seed-1", "01-seed-1")):
         cells = [run.folder / "cells" / f"{name}.parquet" for run, name in ((first, old), (more, new))]
         assert cells[0].read_bytes() == cells[1].read_bytes()
     assert list(_table(more)["label"].unique()) == ["Seed 2", "Seed 1", "Seed 0"]
-    assert walk(seeds=(0, 1), steps=6).taken == Taken()
+    assert walk(seeds=(0, 1), steps=6).taken == ReuseStats()
     assert sorted(Counted.done) == ["Seed 0", "Seed 1"]
 
 
@@ -298,13 +298,13 @@ class Glances(Gaze):
 def test_hook_sets_are_taken_over_where_settings_only_choose(llama, tmp_path):
     def gaze(hooks=None, model=llama, **settings):
         Glances.done.clear()
-        plan = MeasuredPlan.of(Glances(**settings), Subject(model, "tiny", hooks or HookSet()))
+        plan = MeasuredPlan.of(Glances(**settings), RoutedModel(model, "tiny", hooks or HookSet()))
         return run(plan, tmp_path, "mechpaint analyze gaze")
 
     first = gaze()
     more = gaze(without=3)
     assert Glances.done == ["without 3"]
-    assert (more.computed, more.taken) == (1, Taken(1, 0, (f"gaze/{first.folder.name}",)))
+    assert (more.computed, more.taken) == (1, ReuseStats(1, 0, (f"gaze/{first.folder.name}",)))
     found, before = (table[table["label"] == "all layers"] for table in (_table(more), _table(first)))
     pd.testing.assert_frame_equal(found, before)
     for changed in ({"rows": 3}, {"hooks": Skip(0, 0)}, {"model": tiny.bridge("gpt2")}):

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from mechpaint.errors import NoRuns
+from mechpaint.errors import RunError
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.run_folder import RunFolder, kept_runs
@@ -89,5 +89,5 @@ def test_runs_are_in_order_and_what_is_no_run_is_left_out(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(NoRuns, match=r"there is no folder '.*none'; expected the folder of all runs"):
+    with pytest.raises(RunError, match=r"there is no folder '.*none'; expected the folder of all runs"):
         kept_runs(tmp_path / "none")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mechpaint.errors import ShardError
+from mechpaint.errors import RunError
 from mechpaint.plugins import Registry
 from mechpaint.runs.execute import remaining, run, run_shard
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
@@ -47,15 +47,13 @@ def test_shards_are_read_as_they_are_written(i, more):
 
 @pytest.mark.parametrize("text", ["", "2", "2/", "/8", "2/8/1", "a/b", "-1/8", "1.0/2", "２/8x"])
 def test_what_is_no_shard_is_said(text):
-    with pytest.raises(
-        ShardError, match=r"cannot read the shard .*; expected I/N, such as 2/8 for the second of eight"
-    ):
+    with pytest.raises(RunError, match=r"cannot read the shard .*; expected I/N, such as 2/8 for the second of eight"):
         Shard.parse(text)
 
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "1/0", "0/0"])
 def test_a_shard_beyond_the_others_is_refused(text):
-    with pytest.raises(ShardError, match=f"there is no shard {text}; expected I/N with I from 1 to N"):
+    with pytest.raises(RunError, match=f"there is no shard {text}; expected I/N with I from 1 to N"):
         Shard.parse(text)
 
 

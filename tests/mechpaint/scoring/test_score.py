@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers as hf
 
-from mechpaint.engine.route_runner import Conductor
+from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import Batch, batches
@@ -40,7 +40,7 @@ def _expected(folder, item, steps):
 @pytest.mark.parametrize("task", [Facts(), Induction(), Arithmetic(), Text(window=16, scored=4)], ids=str)
 def test_records_equal_one_sequence_at_a_time(speaking, folder, task):
     items = task.items(speaking, limit=6)
-    records = list(score_items(speaking, task, items, TREE, rows_at_once=7))
+    records = list(score_items(speaking, task, items, TREE, batch_size=7))
     assert len(records) == len(items) * len(ROUTES)
     found = {(record["item"], record["route"]): record for record in records}
     for item in items[:3]:
@@ -96,7 +96,7 @@ def test_half_a_batch_where_memory_is_short(speaking, monkeypatch):
     task = Facts()
     items = task.items(speaking, limit=12)
     expected = {(r["item"], r["route"]): r for r in score_items(speaking, task, items, TREE)}
-    call, asked = Conductor.call, []
+    call, asked = RouteRunner.call, []
 
     def small(self, layer, residual, arguments, block=None):
         asked.append(len(residual))
@@ -104,9 +104,9 @@ def test_half_a_batch_where_memory_is_short(speaking, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return call(self, layer, residual, arguments, block)
 
-    monkeypatch.setattr(Conductor, "call", small)
+    monkeypatch.setattr(RouteRunner, "call", small)
     told: list[int] = []
-    found = list(score_items(speaking, task, items, TREE, rows_at_once=100, advance=told.append))
+    found = list(score_items(speaking, task, items, TREE, batch_size=100, advance=told.append))
     assert max(asked) > 5
     assert sum(told) == len(found) == len(expected)
     for record in found:
@@ -119,7 +119,7 @@ def test_one_item_that_does_not_fit_is_an_error(speaking, monkeypatch):
     def never(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Conductor, "call", never)
+    monkeypatch.setattr(RouteRunner, "call", never)
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
         list(score_items(speaking, Facts(), Facts().items(speaking, limit=4), TREE))
 
@@ -162,6 +162,6 @@ def test_memory_that_is_really_short(folder):
 
 def test_progress_is_told_once_a_route_and_batch(llama):
     task, told = Induction(length=6, scored=2), []
-    list(score_items(llama, task, task.items(llama, limit=10), TREE, rows_at_once=4, advance=told.append))
+    list(score_items(llama, task, task.items(llama, limit=10), TREE, batch_size=4, advance=told.append))
     assert len(told) == 3 * len(ROUTES)
     assert sum(told) == 10 * len(ROUTES)

@@ -19,7 +19,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.scoring.embeddings import mean_over_tokens
 from mechpaint.scoring.score import score_items
 from mechpaint.tasks import Facts, Masked, MaskedTokens, Pair, Similarity, Text
@@ -116,7 +116,7 @@ def test_items_are_decided_by_the_seed(encoder, texts, pairs):
 def test_masked_tokens_are_scored_as_one_row_at_a_time(encoder, texts):
     task = MaskedTokens(str(texts))
     items = task.items(encoder, limit=8)
-    found = {(r["item"], r["route"]): r for r in score_items(encoder, task, items, TREE, rows_at_once=5)}
+    found = {(r["item"], r["route"]): r for r in score_items(encoder, task, items, TREE, batch_size=5)}
     assert len(found) == 8 * len(ROUTES)
     module = tiny.module("bert")
     right = dict.fromkeys(ROUTES, 0)
@@ -152,7 +152,7 @@ def _last_hidden_state(module, tokens, steps):
 def test_pairs_are_compared_as_one_text_at_a_time(bare, pairs):
     task = Similarity(str(pairs))
     items = task.items(bare, limit=20)
-    found = {(r["item"], r["route"]): r for r in score_items(bare, task, items, TREE, rows_at_once=10)}
+    found = {(r["item"], r["route"]): r for r in score_items(bare, task, items, TREE, batch_size=10)}
     module = _body()
     cosines = np.zeros((len(items), len(ROUTES)))
     for i, item in enumerate(items):
@@ -263,7 +263,7 @@ def test_what_stands_after_the_colon():
 def test_the_painters_on_an_encoder(encoder, texts, pairs, tmp_path):
     """Both tasks at once: one with perplexities, one without; counted, computed, reported."""
     tasks = (MaskedTokens(str(texts)), Similarity(str(pairs)))
-    plan = ScoredPlan.of(Painters(start_layers=(1,), seeds=1), Subject(encoder, "tiny"), Settings(tasks))
+    plan = ScoredPlan.of(Painters(start_layers=(1,), seeds=1), RoutedModel(encoder, "tiny"), Settings(tasks))
     forecast = plan.forecast()
     assert forecast["items"] == {str(tasks[0]): 38, str(tasks[1]): 60}
     assert forecast["minutes"] >= 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechpaint.errors import BigramTaskError
+from mechpaint.errors import ToyError
 from mechpaint.toy import sampling
 from mechpaint.toy import sampling as kernel
 from mechpaint.toy.bigram_task import BigramTask, ToyBatch
@@ -360,14 +360,14 @@ SELF = Chain.from_counts("abc", [1, 2, 3], np.eye(3))
     ],
 )
 def test_what_cannot_be(make, message):
-    with pytest.raises(BigramTaskError, match=message):
+    with pytest.raises(ToyError, match=message):
         make()
 
 
 def test_outputs_are_one_of_two_laws():
     jaxtyping.config.update("jaxtyping_disable", True)  # the type checks of the tests are the first to refuse
     try:
-        with pytest.raises(BigramTaskError, match="outputs must be 'uniform' or 'bigram', got 'often'"):
+        with pytest.raises(ToyError, match="outputs must be 'uniform' or 'bigram', got 'often'"):
             BigramTask(CYCLE, triggers=1, outputs="often")
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)

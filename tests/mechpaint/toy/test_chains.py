@@ -4,7 +4,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from mechpaint.errors import ChainError, TaskError
+from mechpaint.errors import TaskError, ToyError
 from mechpaint.toy.chains import Chain
 
 AB = ("a", "b")
@@ -83,7 +83,7 @@ def test_equal_is_what_has_the_same_contents():
     ],
 )
 def test_what_is_no_chain(symbols, initial, transitions, message, as_users_run):
-    with pytest.raises(ChainError, match=message):
+    with pytest.raises(ToyError, match=message):
         Chain(symbols, initial, transitions)
 
 
@@ -107,7 +107,7 @@ def test_counts_become_frequencies():
     ],
 )
 def test_counts_that_make_no_chain(unigram, bigram, message):
-    with pytest.raises(ChainError, match=message):
+    with pytest.raises(ToyError, match=message):
         Chain.from_counts(AB, unigram, bigram)
 
 
@@ -135,9 +135,9 @@ def test_a_text_whose_end_is_new_is_a_circle():
 def test_texts_that_make_no_chain(tmp_path):
     with pytest.raises(TaskError, match="there is no file"):
         Chain.from_text(tmp_path / "none.txt")
-    with pytest.raises(ChainError, match="the text is empty"):
+    with pytest.raises(ToyError, match="the text is empty"):
         Chain.from_text([])
-    with pytest.raises(ChainError, match="at least 2 symbols, got 1"):
+    with pytest.raises(ToyError, match="at least 2 symbols, got 1"):
         Chain.from_text(["aaaa"])
 
 
@@ -163,5 +163,5 @@ def test_uniform_and_zipf():
     ],
 )
 def test_sizes_and_exponents_that_make_no_chain(make, message):
-    with pytest.raises(ChainError, match=message):
+    with pytest.raises(ToyError, match=message):
         make()

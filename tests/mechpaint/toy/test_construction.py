@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 import mechpaint as mp
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 from mechpaint.hooks import Read
 from mechpaint.toy import probes
 from mechpaint.toy.bigram_task import BigramTask
@@ -93,9 +93,9 @@ def test_the_constructed_head_works_in_512_dimensions(fixed):
 
 
 def test_what_cannot_be_constructed_is_refused():
-    with pytest.raises(ToyModelError, match="two layers, and this model has 3"):
+    with pytest.raises(ToyError, match="two layers, and this model has 3"):
         construct(SimplifiedTransformer(SimplifiedConfig(layers=3)))
-    with pytest.raises(ToyModelError, match="rotary model has none"):
+    with pytest.raises(ToyError, match="rotary model has none"):
         construct(SimplifiedTransformer(SimplifiedConfig(positions="rotary")))
 
 
@@ -126,7 +126,7 @@ def test_storing_only_the_triggers_leaves_less_cross_talk():
 
 @pytest.mark.parametrize("tokens", [(5,), (-1,), (1, 1), ()])
 def test_tokens_that_cannot_be_stored_are_refused(tokens):
-    with pytest.raises(ToyModelError, match="different numbers from 0 to 4, or None for all; got"):
+    with pytest.raises(ToyError, match="different numbers from 0 to 4, or None for all; got"):
         construct(_orthonormal(), tokens=tokens)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mechpaint as mp
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 from mechpaint.hooks import Average, Hooks, Loop, ReadAttention, ReadResidual, Skip, Swap
 from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.bridge import as_bridge, task_of
@@ -199,7 +199,7 @@ def test_a_bridge_with_symbols_takes_text():
     with torch.no_grad():
         torch.testing.assert_close(bridge("abc"), model(torch.tensor([[2, 3, 4]])))
         assert bridge(["abc", "fgh"]).shape == (2, 3, 10)
-        with pytest.raises(ToyModelError, match=r"token 10 is not among this model's 10 .*one at a time"):
+        with pytest.raises(ToyError, match=r"token 10 is not among this model's 10 .*one at a time"):
             bridge(["abc", "abcde"])
     assert len(bridge.generate("abc", max_new_tokens=4, verbose=False)) == 7
 
@@ -216,10 +216,10 @@ def test_a_bridge_with_symbols_takes_text():
     ],
 )
 def test_bad_configurations_are_refused(make, changed, words):
-    with pytest.raises(ToyModelError, match=words):
+    with pytest.raises(ToyError, match=words):
         make(**changed)
 
 
 def test_too_long_a_sequence_is_refused():
-    with pytest.raises(ToyModelError, match="up to 9 tokens, got 10"):
+    with pytest.raises(ToyError, match="up to 9 tokens, got 10"):
         _simplified()(torch.zeros((1, 10), dtype=torch.long))

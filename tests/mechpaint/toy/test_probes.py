@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechpaint.errors import ToyModelError
+from mechpaint.errors import ToyError
 from mechpaint.toy import probes
 from mechpaint.toy.bigram_task import BigramTask
 from mechpaint.toy.chains import Chain
@@ -84,9 +84,9 @@ def test_recall_counts_highest_scores_on_the_diagonal():
 
 
 def test_recalls_need_what_they_are_about():
-    with pytest.raises(ToyModelError, match="two layers or more"):
+    with pytest.raises(ToyError, match="two layers or more"):
         probes.recalls(SimplifiedTransformer(SimplifiedConfig(layers=1)))
     rotary = SimplifiedTransformer(SimplifiedConfig(positions="rotary"))
     assert set(probes.recalls(rotary)) == {"recall_output", "recall_tokens"}
-    with pytest.raises(ToyModelError, match="no position vectors"):
+    with pytest.raises(ToyError, match="no position vectors"):
         memory_scores(rotary, "W_K^1")

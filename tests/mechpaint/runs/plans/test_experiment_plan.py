@@ -71,11 +71,11 @@ def test_each_trial_has_one_thread_of_torch_and_the_caller_keeps_his(tmp_path):
 
 def test_as_many_trials_as_processors_unless_the_experiment_allows_fewer(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
-    assert ExperimentPlan.of(Walks()).at_once() == 3
+    assert ExperimentPlan.of(Walks()).concurrency() == 3
     monkeypatch.setattr(Walks, "at_once", 2)
-    assert ExperimentPlan.of(Walks()).at_once() == 2
+    assert ExperimentPlan.of(Walks()).concurrency() == 2
     monkeypatch.setattr(Walks, "at_once", 9)
-    assert ExperimentPlan.of(Walks()).at_once() == 3
+    assert ExperimentPlan.of(Walks()).concurrency() == 3
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])

@@ -18,21 +18,21 @@ from mechpaint.errors import HookSetError, RouteError
 from mechpaint.hooks import Hooks, ReadAttention, Reverse, Skip
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
-from mechpaint.runs.cells import sealed
+from mechpaint.runs.cells import write_checked
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.model_plan import MeasuredPlan
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.run_folder import RunFolder
 from tests import tiny
 from tests.made_up import Gaze
 
 
-def _plan(model, analysis=None, **subject):
-    return MeasuredPlan.of(analysis or Gaze(), Subject(model, "tiny", **subject))
+def _plan(model, analysis=None, **routed_model):
+    return MeasuredPlan.of(analysis or Gaze(), RoutedModel(model, "tiny", **routed_model))
 
 
-def _run(model, out, analysis=None, **subject):
-    return run(_plan(model, analysis, **subject), out, "mechpaint analyze gaze")
+def _run(model, out, analysis=None, **routed_model):
+    return run(_plan(model, analysis, **routed_model), out, "mechpaint analyze gaze")
 
 
 def _table(finished):
@@ -82,7 +82,7 @@ def test_a_missing_or_damaged_cell_is_computed_again(llama, finished, damage):
         cell.unlink()
     elif damage == "other columns":
         renamed = pd.read_parquet(cell).rename(columns={"much": "little"})
-        cell.write_bytes(sealed(pa.Table.from_pandas(renamed, preserve_index=False)))
+        cell.write_bytes(write_checked(pa.Table.from_pandas(renamed, preserve_index=False)))
     else:
         flipped = bytes([*whole[:40], whole[40] ^ 255, *whole[41:]])  # in the data; the rest of the file is whole
         cell.write_bytes(
@@ -156,11 +156,11 @@ class _One(Gaze):
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
-    llama, tmp_path, monkeypatch, hook_set, subject, error, words
+    llama, tmp_path, monkeypatch, hook_set, routed_model, error, words
 ):
     monkeypatch.setattr(_One, "hook_set", hook_set)
     with pytest.raises(error, match=words):
-        _run(llama, tmp_path / "runs", _One(), **subject)
+        _run(llama, tmp_path / "runs", _One(), **routed_model)
     assert not list(tmp_path.iterdir())
 
 

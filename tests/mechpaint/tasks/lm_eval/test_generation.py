@@ -21,7 +21,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.tasks import LmEval
 from mechpaint.tasks.lm_eval.generation import written
 from mechpaint.tasks.lm_eval.registry import quiet
@@ -110,7 +110,7 @@ def test_a_run_scores_what_lm_eval_scores(folder, speaking, tmp_path):
     _, samples = _evaluated(hflm(folder, ORDERS["0-5"], batch_size=ROWS), _folder(tasks))
     said = [samples[i]["filtered_resps"][0] for i in range(len(QUESTIONS))]
     task = LmEval("sums", folder=_folder(tasks, answers=said))
-    plan = ScoredPlan.of(Two(), Subject(speaking, "tiny"), Settings((task,), rows_at_once=ROWS))
+    plan = ScoredPlan.of(Two(), RoutedModel(speaking, "tiny"), Settings((task,), batch_size=ROWS))
     page = run(plan, tmp_path / "runs", "").folder
     table = pd.read_parquet(page / "results.parquet").set_index("item")
     assert len(table) == 3 * len(QUESTIONS)

@@ -19,7 +19,7 @@ from lm_eval.api.model import CachingLM
 
 import mechpaint as mp
 from mechpaint.cli import lm_eval as command
-from mechpaint.errors import HarnessError
+from mechpaint.errors import TaskError
 from mechpaint.hooks import Average, ReadResidual, Skip
 from mechpaint.tasks.lm_eval.harness_model import MOST_WRITTEN, MechpaintLM
 from tests import tiny
@@ -245,7 +245,7 @@ def test_as_many_tokens_are_written_as_by_lm_eval(folder):
 
 
 def test_readings_are_refused(folder):
-    with pytest.raises(HarnessError, match="also reads or hooks"):
+    with pytest.raises(TaskError, match="also reads or hooks"):
         MechpaintLM(folder, Skip(1, 2) + ReadResidual())
     with pytest.raises(mp.InputError, match="reads in both directions"):
         MechpaintLM(
@@ -287,7 +287,7 @@ def test_a_cache_is_of_one_model_and_route(folder, tmp_path):
         MechpaintLM(folder, "5-0", max_length=20),
         MechpaintLM(folder, "5-0", dtype="float64"),
     ):
-        with pytest.raises(HarnessError, match="give each model and route a cache of its own"):
+        with pytest.raises(TaskError, match="give each model and route a cache of its own"):
             _cached(other, tmp_path / "a.db")
 
 
@@ -295,5 +295,5 @@ def test_the_cache_of_another_kind_of_model_is_refused(folder, tmp_path):
     kept = _cached(hflm(folder, ORDERS[""]), tmp_path / "b.db")
     kept.loglikelihood(CHOICES[:2])
     kept.dbdict.close()
-    with pytest.raises(HarnessError, match="holds answers of another model"):
+    with pytest.raises(TaskError, match="holds answers of another model"):
         _cached(MechpaintLM(folder), tmp_path / "b.db")

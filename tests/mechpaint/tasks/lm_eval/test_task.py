@@ -17,9 +17,9 @@ from mechpaint.hooks import Reroute, Swap
 from mechpaint.report import Report
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.execute import run
-from mechpaint.runs.manifest import ACCOUNT, Account
+from mechpaint.runs.manifest import MANIFEST, Manifest
 from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
-from mechpaint.runs.routed_model import Subject
+from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.bootstrap import Scores
 from mechpaint.statistics.results import ReportedMetric
 from mechpaint.tasks import LmEval, Sources, lm_eval_tasks
@@ -87,7 +87,7 @@ def _evaluated(folder, tasks, order):
 @pytest.fixture(scope="module")
 def plan(speaking, tasks):
     asked = tuple(LmEval(name, folder=str(tasks)) for name in made_up.NAMES)
-    return ScoredPlan.of(Two(), Subject(speaking, "tiny", HookSet()), Settings(asked, rows_at_once=5))
+    return ScoredPlan.of(Two(), RoutedModel(speaking, "tiny", HookSet()), Settings(asked, batch_size=5))
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +292,6 @@ def test_what_has_no_aggregation_is_shown_as_missing():
 
 def test_what_a_report_needs_is_kept_with_the_run(finished, plan):
     """So that it can be drawn again without the model and the data."""
-    account = Account.read((finished.folder / ACCOUNT).read_text(), {"two": Two})
-    assert account.tasks == plan.facts
-    assert [metric.name for metric in account.tasks[0].reported] == ["acc", "acc_norm"]
+    manifest = Manifest.read((finished.folder / MANIFEST).read_text(), {"two": Two})
+    assert manifest.tasks == plan.facts
+    assert [metric.name for metric in manifest.tasks[0].reported] == ["acc", "acc_norm"]
