@@ -1,0 +1,2 @@
+from .embeddings import score_pairs as score_pairs
+from .score import score_items as score_items
