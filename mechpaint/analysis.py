@@ -37,8 +37,8 @@ class Analysis(ABC):
 
     Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
     `metadata={"help": ...}` as the help text. A field of a `ModelAnalysis` or an `Experiment` that does nothing but
-    choose which hook sets or trials there are has `metadata={"chooses": True}` too: what is measured under a label may
-    not depend on it. To add one, see CONTRIBUTING.
+    choose which hook sets or trials there are has `metadata={"selects_only": True}` too: what is measured under a label
+    may not depend on it. To add one, see CONTRIBUTING.
     """
 
     name: ClassVar[str]
@@ -58,7 +58,7 @@ class Analysis(ABC):
         Args:
             label: The hook set's or trial's.
         """
-        choosing = {field.name for field in dataclasses.fields(self) if field.metadata.get("chooses")}
+        choosing = {field.name for field in dataclasses.fields(self) if field.metadata.get("selects_only")}
         return {name: value for name, value in self.settings().items() if name not in choosing}
 
 
@@ -107,7 +107,7 @@ class SearchAnalysis(Analysis):
 
     What it proposes depends on its settings, these scores and a generator that is seeded anew for each round, and on
     nothing else: so a search that was stopped goes on as if it had not been. A field that does nothing but say how many
-    rounds there are has `metadata={"chooses": True}`.
+    rounds there are has `metadata={"selects_only": True}`.
     """
 
     tasks: ClassVar[tuple[str, ...]]

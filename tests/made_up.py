@@ -56,7 +56,7 @@ class Walks(Experiment):
     question: ClassVar[str] = "Where do random walks end?"
     columns: ClassVar = {"seed": int, "step": int, "where": float, "threads": int}
 
-    seeds: tuple[int, ...] = field(default=(0, 1, 2, 3), metadata={"help": "Which walks.", "chooses": True})
+    seeds: tuple[int, ...] = field(default=(0, 1, 2, 3), metadata={"help": "Which walks.", "selects_only": True})
     steps: int = 5
     scale: float = 0.5
     scales: tuple[float, ...] = (1.0, 0.25)

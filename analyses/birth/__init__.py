@@ -39,7 +39,7 @@ class Birth(Experiment):
         "value": float,
     }
 
-    seeds: int = field(default=3, metadata={"help": "How many models of each kind.", "chooses": True})
+    seeds: int = field(default=3, metadata={"help": "How many models of each kind.", "selects_only": True})
     steps: int = field(default=300, metadata={"help": "How long each is trained, in steps."})
     freeze_until: int = field(default=100, metadata={"help": "Until which step a matrix is frozen in figure 3."})
 

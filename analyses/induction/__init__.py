@@ -54,7 +54,7 @@ class Induction(ModelAnalysis):
     seed: int = field(default=0, metadata={"help": "Of the tokens."})
     layers: tuple[int, ...] | None = field(
         default=None,
-        metadata={"help": "Which layers to skip and to run twice, such as 0,1; by default all.", "chooses": True},
+        metadata={"help": "Which layers to skip and to run twice, such as 0,1; by default all.", "selects_only": True},
     )
 
     def __post_init__(self) -> None:

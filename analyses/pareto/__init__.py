@@ -44,7 +44,7 @@ class Pareto(SearchAnalysis):
     strategies: tuple[str, ...] = field(
         default=STRATEGIES, metadata={"help": "How to look, in this order: greedy, evolution, or both."}
     )
-    rounds: int = field(default=12, metadata={"help": "Rounds of the evolutionary strategy.", "chooses": True})
+    rounds: int = field(default=12, metadata={"help": "Rounds of the evolutionary strategy.", "selects_only": True})
     population: int = field(default=24, metadata={"help": "Routes that each of these proposes."})
 
     def __post_init__(self) -> None:

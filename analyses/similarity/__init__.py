@@ -50,7 +50,10 @@ class Similarity(ModelAnalysis):
     seed: int = field(default=0, metadata={"help": "Of the choice of windows."})
     start_layers: tuple[int, ...] | None = field(
         default=None,
-        metadata={"help": "Start layers N of skip and middle repeat; by default figure 15's, scaled.", "chooses": True},
+        metadata={
+            "help": "Start layers N of skip and middle repeat; by default figure 15's, scaled.",
+            "selects_only": True,
+        },
     )
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ class Layers(Lesions):
 class Glances(Gaze):
     """The same of a `ModelAnalysis`."""
 
-    without: int = field(default=2, metadata={"chooses": True})
+    without: int = field(default=2, metadata={"selects_only": True})
 
     def beside(self, tables):
         return [Table("rows", "Rows", "All.", ("model", "rows"), [(f.name, str(len(t))) for t, f in tables])]

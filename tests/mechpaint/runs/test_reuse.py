@@ -287,7 +287,7 @@ def test_trials_are_taken_over_where_settings_only_choose(tmp_path):
 class Glances(Gaze):
     """Which labels were measured."""
 
-    without: int = field(default=2, metadata={"chooses": True})
+    without: int = field(default=2, metadata={"selects_only": True})
     done: ClassVar[list] = []
 
     def measure(self, model, label, hook_set):
