@@ -195,7 +195,7 @@ def test_masked_tokens_and_pairs_of_a_large_file_are_of_its_beginning(large):
 
 GROWTH = """
 import resource, sys
-from mechpaint.tasks.reading import read_rows
+from mechpaint.data import read_rows
 
 for row in read_rows(sys.argv[1]):
     break

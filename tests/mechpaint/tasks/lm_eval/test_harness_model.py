@@ -21,6 +21,7 @@ import mechpaint as mp
 from mechpaint.cli import lm_eval as command
 from mechpaint.errors import TaskError
 from mechpaint.hooks import Average, ReadResidual, Skip
+from mechpaint.models.loading import digest
 from mechpaint.tasks.lm_eval.harness_model import MOST_WRITTEN, MechpaintLM
 from tests import tiny
 from tests.reordered import hflm
@@ -192,7 +193,7 @@ def test_the_command_is_lm_eval_and_its_results_say_the_route(lm_eval_command, f
     assert "exact_match" in shown.out
     found = _results(tmp_path / "out")
     assert found["config"]["route"] == "0-1 4-5"
-    assert found["config"]["model_weights_sha256"] == mp.models.digest(mp.load(folder))
+    assert found["config"]["model_weights_sha256"] == digest(mp.load(folder))
     expected = lm_eval.simple_evaluate(
         hflm(folder, [0, 1, 4, 5]),
         tasks=["choices", "generating"],
