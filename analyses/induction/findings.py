@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
-from mechpaint.circuits.head_scores import HeadScore, head_name
+from mechpaint.circuits.heads import HeadScore, head_name
 from mechpaint.routes.steps import Visit
 from mechpaint.statistics.bootstrap import RESAMPLES, Estimate, estimate
 

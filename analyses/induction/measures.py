@@ -10,8 +10,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn import functional
 
-from mechpaint.circuits.attention import MOST_TOKENS
-from mechpaint.circuits.head_scores import HeadScore, Repeated, head_scores, repeated_tokens
+from mechpaint.circuits.attention_patterns import MOST_TOKENS
+from mechpaint.circuits.heads import HeadScore, Repeated, head_scores, repeated_tokens
 from mechpaint.engine.attach import attach
 from mechpaint.engine.sweep import sweep
 from mechpaint.models.token_text import token_texts

@@ -14,7 +14,7 @@ from mechpaint.analyses.induction.figures import (
 from mechpaint.analyses.induction.findings import Findings
 from mechpaint.analyses.induction.labels import FULL
 from mechpaint.analyses.induction.measures import SCORES
-from mechpaint.circuits.head_scores import head_name
+from mechpaint.circuits.heads import head_name
 from mechpaint.report import Report, Table
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Circuits, to be looked at: attention patterns, tokens, routes and induction heads, in notebooks and reports.
+"""Circuits: attention patterns, tokens, routes and induction heads as pictures, and scores of what each head does.
 
 from mechpaint import circuits
 
@@ -7,7 +7,8 @@ circuits.token_losses(model, "The cat sat. The cat")
 circuits.route_diagram(mp.Route.parse("0-3 (4-13)x3 14-17", n_layers=18))
 """
 
-from mechpaint.circuits.attention import attention, attention_heatmap, attention_view
+from mechpaint.circuits.attention_patterns import attention, attention_heatmap, attention_view
+from mechpaint.circuits.heads import HeadScore, Repeated, copying_scores, head_scores, repeated_tokens
 from mechpaint.circuits.induction import induction_diagram
 from mechpaint.circuits.tokens import Tokens, token_losses, token_probabilities
 from mechpaint.display.svg import Diagram
@@ -18,13 +19,18 @@ from mechpaint.routes.diagram import route_diagram, routes_diagram
 __all__ = [
     "Diagram",
     "DrawingError",
+    "HeadScore",
+    "Repeated",
     "Tokens",
     "View",
     "Views",
     "attention",
     "attention_heatmap",
     "attention_view",
+    "copying_scores",
+    "head_scores",
     "induction_diagram",
+    "repeated_tokens",
     "route_diagram",
     "routes_diagram",
     "token_losses",

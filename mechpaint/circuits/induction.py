@@ -12,7 +12,7 @@ from mechpaint.display.svg import SOFT, Canvas, Diagram, Length
 from mechpaint.errors import DrawingError
 
 if TYPE_CHECKING:
-    from mechpaint.circuits.head_scores import HeadScore
+    from mechpaint.circuits.heads import HeadScore
 
 _LOW, _MIDDLE, _HIGH = 250, 150, 50  # heights of tokens, first head, second head
 _A, _B, _AGAIN, _OUT = 150, 260, 520, 660
@@ -23,7 +23,7 @@ def induction_pair(scores: Sequence[HeadScore]) -> tuple[HeadScore, HeadScore]:
     """The best previous-token head that comes before the best induction head, and the latter.
 
     Args:
-        scores: Of all heads, from `mechpaint.circuits.head_scores.head_scores`.
+        scores: Of all heads, from `mechpaint.circuits.head_scores`.
 
     Raises:
         DrawingError: No head has another before it.
@@ -45,7 +45,7 @@ def induction_diagram(scores: Sequence[HeadScore]) -> Diagram:
     repeat; a model without the circuit gets a picture with thin lines.
 
     Args:
-        scores: Of all heads, from `mechpaint.circuits.head_scores.head_scores`.
+        scores: Of all heads, from `mechpaint.circuits.head_scores`.
 
     Raises:
         DrawingError: No head has another before it.

@@ -8,7 +8,7 @@ import pytest
 
 import mechpaint as mp
 from mechpaint.circuits import induction_diagram
-from mechpaint.circuits.head_scores import HeadScore, head_scores, repeated_tokens
+from mechpaint.circuits.heads import HeadScore, head_scores, repeated_tokens
 from mechpaint.circuits.induction import induction_pair
 from mechpaint.errors import DrawingError
 from mechpaint.routes.steps import Visit

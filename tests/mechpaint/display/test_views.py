@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mechpaint.circuits import attention_view
-from mechpaint.circuits.attention import MOST_HEADS, MOST_TOKENS
+from mechpaint.circuits.attention_patterns import MOST_HEADS, MOST_TOKENS
 from mechpaint.errors import DrawingError
 from mechpaint.report import Report, Table, write_report
 from tests import hostile as texts

@@ -8,7 +8,7 @@ import transformers as hf
 
 import mechpaint as mp
 from mechpaint.circuits import token_losses
-from mechpaint.circuits.head_scores import copying_scores
+from mechpaint.circuits.heads import copying_scores
 from mechpaint.hooks import Average, ReadAttention, ReadResidual, Reroute, Skip
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Visit

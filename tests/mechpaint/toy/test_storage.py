@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mechpaint as mp
-from mechpaint.circuits.head_scores import head_scores, repeated_tokens
+from mechpaint.circuits.heads import head_scores, repeated_tokens
 from mechpaint.models.loading import PRESETS
 from mechpaint.toy.bridge import task_of
 from mechpaint.toy.checkpoint.make import STEPS, make

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mechpaint as mp
-from mechpaint.circuits.head_scores import copying_scores, head_scores, repeated_tokens
+from mechpaint.circuits.heads import copying_scores, head_scores, repeated_tokens
 from mechpaint.errors import TextTooLong
 from mechpaint.hooks import Loop, ReadAttention, Skip
 from mechpaint.toy.bridge import as_bridge

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mechpaint.circuits.head_scores import head_name
+from mechpaint.circuits.heads import head_name
 from mechpaint.display.figures import axes, literal, svg_of
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import View, Views
