@@ -1,4 +1,4 @@
-"""Rows of data for tasks: from a file, or from a data set on the hub, one after the other."""
+"""Rows and texts for tasks and training, read as a stream from files or from data sets on the hub."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from mechpaint.errors import TaskError
 
-if TYPE_CHECKING:
-    pass
-
 Row: TypeAlias = Mapping[str, Any]
 MOST_CHARACTERS = 2_000_000
-"""How much of a long source tasks read: rows are taken until their texts have so many characters."""
+"""Tasks take rows from a source until their texts have this many characters."""
 
 _READERS = {
     ".txt": "text",
@@ -28,16 +25,12 @@ _READERS = {
 
 _ROWS_PER_READ = 1000
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_EXCERPT = 60
 
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A file.
-
-    Args:
-        path: Where it is.
-        reader: Which of the readers of `datasets` is for it.
-    """
+    """A file, and the reader of `datasets` for it."""
 
     path: Path
     reader: str
@@ -45,13 +38,7 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """A data set on the hub, or in a folder that is laid out like one.
-
-    Args:
-        name: Its name.
-        configuration: Which of its configurations; None for the only one.
-        split: Which split; None where the source does not say.
-    """
+    """A data set on the hub, or in a folder laid out like one; None for its only configuration or the default split."""
 
     name: str
     configuration: str | None = None
@@ -59,16 +46,7 @@ class HubSource:
 
 
 def parse_source(source: str) -> FileSource | HubSource:
-    """What a source names.
-
-    Args:
-        source: A text, JSON, JSON lines, CSV or Parquet file, as it is or compressed (`.gz`, `.bz2`, `.xz`, `.zst`); or
-            a data set on the hub, `name`, `name:configuration` or `name:configuration:split`, of which the
-            configuration may be empty, `name::split`.
-
-    Raises:
-        TaskError: There is no such file, or its name does not say how to read it.
-    """
+    """Parse a source as `read_rows` takes it, or raise TaskError."""
     path = Path(source).expanduser()
     reader = _reader(path)
     if path.is_file():
@@ -96,17 +74,21 @@ def _reader(path: Path) -> str | None:
 
 
 def read_rows(source: str, split: str = "train") -> Iterator[Row]:
-    """The rows of a source, as they are needed: of a large one no more is read than is asked for.
+    """Stream the rows of a source.
 
-    Of a text each line is a row, with the column `text`. A JSON file that is one list is read whole; JSON lines, one
-    object in each, are not.
+    Each line of a text is a row with the column `text`. Only a JSON file that holds one list is read whole.
 
     Args:
-        source: As in `parse_source`.
-        split: Which split of a data set on the hub, where the source does not say.
+        source: A text, JSON, JSON lines, CSV or Parquet file, also compressed (`.gz`, `.bz2`, `.xz`, `.zst`); or a data
+            set on the hub: `name`, `name:configuration`, `name:configuration:split` or `name::split`.
+        split: The split of a data set on the hub, unless the source names one.
+
+    Returns:
+        The rows, as mappings from column names to values.
 
     Raises:
-        TaskError: There is no such file, or it cannot be read. Of broken JSON lines the message says which.
+        TaskError: There is no such file, at once; or it cannot be read, while iterating. For JSON the message names the
+            line at fault.
     """
     return _streamed(parse_source(source), source, split)
 
@@ -127,7 +109,7 @@ def _streamed(place: FileSource | HubSource, source: str, split: str) -> Iterato
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    """Without `datasets`, which has pyarrow fetch all of a file before its first row is there."""
+    """Read without `datasets`, which has pyarrow fetch the whole file before it yields the first row."""
     from pyarrow import parquet
 
     file: Any = cast(Any, parquet).ParquetFile(path, pre_buffer=False)
@@ -136,127 +118,85 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _reason(place: FileSource | HubSource, error: Exception) -> str:
+    message = (str(error).splitlines() or [repr(error)])[0]
     if isinstance(place, HubSource):
-        said = _first_line(error)
-        offline = isinstance(error, ConnectionError)
-        return f"{said}. There is no file of that name either" if offline else said
+        return f"{message}. There is no file of that name either" if isinstance(error, ConnectionError) else message
     if place.path.stat().st_size == 0:
         return "it is empty"
-    return (broken_line(place.path) if place.reader == "json" else None) or _first_line(error)
+    faults = (where for where, row in json_rows(place.path) if row is None) if place.reader == "json" else iter(())
+    return next(faults, message)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [repr(error)])[0]
+def json_rows(path: Path) -> Iterator[tuple[str, Row | None]]:
+    """Each row of a JSON file with its place, such as `line 3`; for one that is not an object, its fault and None."""
+    import fsspec
+
+    number, first = 0, True
+    try:
+        with cast(Any, fsspec).open(str(path), "rb", compression="infer") as lines:
+            for number, line in enumerate(lines, start=1):
+                if first and line.lstrip().startswith(b"["):
+                    rows, fault = _parse(line + lines.read(), number)
+                    places = [(fault, None)] if fault else [_placed(f"row {i}", row) for i, row in enumerate(rows, 1)]
+                    yield from places
+                elif line.strip():
+                    first = False
+                    row, fault = _parse(line, number)
+                    yield (fault, None) if fault else _placed(f"line {number}", row)
+    except (OSError, EOFError) as error:  # compressed, and damaged
+        yield f"after line {number}: {error}", None
+
+
+def _placed(where: str, row: Any) -> tuple[str, Row | None]:
+    if isinstance(row, dict):
+        return where, cast(Row, row)
+    return f"{where} is {_excerpt(json.dumps(row))}, not an object", None
+
+
+def _parse(text: bytes, first_line: int) -> tuple[Any, str]:
+    """Parse JSON that starts on a line of a file, and describe its fault; an empty text where it has none."""
+    try:
+        return json.loads(text.rstrip()), ""
+    except json.JSONDecodeError as error:
+        line, fault = error.lineno, f"is not JSON ({error.msg} at character {error.colno})"
+    except UnicodeDecodeError as error:
+        before = text[: error.start].split(b"\n")
+        line, fault = len(before), f"is not UTF-8 ({error.reason} at byte {len(before[-1]) + 1})"
+    shown = _excerpt(text.split(b"\n")[line - 1].decode(errors="replace").strip())
+    return None, f"line {first_line + line - 1} {fault}: {shown!r}"
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
 
 
 def read_texts(source: str, column: str | None = None) -> Iterator[str]:
-    """The text of each row of a source, up to `MOST_CHARACTERS`.
-
-    Args:
-        source: As in `parse_source`.
-        column: As in `text_of`.
-
-    Raises:
-        TaskError: It cannot be read, or a row has no text.
-    """
+    """The text of each row of a source, from a column or the default one, up to `MOST_CHARACTERS`."""
     length = 0
     for number, row in enumerate(read_rows(source), start=1):
-        text = text_of(row, f"row {number} of {source!r}", column)
+        text = _text(row, f"row {number} of {source!r}", column)
         yield text
         length += len(text)
         if length > MOST_CHARACTERS:
             return
 
 
-def text_of(row: Row, where: str, column: str | None = None) -> str:
-    """The text of a row.
-
-    Args:
-        row: One of a source's rows.
-        where: Which, for what goes wrong.
-        column: The column with the text; by default `text`, or the first one that holds strings.
-
-    Raises:
-        TaskError: There is no such column, or it holds no text.
-    """
+def _text(row: Row, where: str, column: str | None) -> str:
+    """The text in a column of a row: by default in `text`, else in the first column of strings."""
     if column is None:
         column = (
             "text" if "text" in row else next((name for name, value in row.items() if isinstance(value, str)), None)
         )
-    found = None if column is None else row.get(column)
-    if not isinstance(found, str):
+    text = None if column is None else row.get(column)
+    if not isinstance(text, str):
         wanted = "no column" if column is None else f"the column {column!r}"
         verb = "holds" if column is None else "does not hold"
         raise TaskError(f"{wanted} of {where} {verb} text; it has: {', '.join(row)}")
-    return found
-
-
-def english_paragraphs() -> list[str]:
-    """The paragraphs of the English reference text that comes with Python (`pydoc_data.topics`)."""
-    from pydoc_data import topics
-
-    texts = (text for _, text in sorted(topics.topics.items()))
-    return [" ".join(paragraph.split()) for text in texts for paragraph in text.split("\n\n") if paragraph.strip()]
-
-
-_SHOWN = 60
-
-
-def broken_line(path: Path) -> str | None:
-    """The first line that is no JSON object, and why, in words; None where all are.
-
-    Args:
-        path: A file of JSON lines, or of one JSON list, compressed or not.
-    """
-    import fsspec
-
-    number = 0
-    try:
-        with cast(Any, fsspec).open(str(path), "rb", compression="infer") as lines:
-            for number, line in enumerate(lines, start=1):
-                if number == 1 and line.lstrip().startswith(b"["):
-                    return _broken_list(line + lines.read())
-                reason = _fault_of_line(line)
-                if reason is not None:
-                    return f"line {number} {reason}: {_summary(line)}"
-    except (OSError, EOFError) as error:  # compressed, and damaged
-        return f"after line {number}: {error}"
-    return None
-
-
-def _fault_of_line(line: bytes) -> str | None:
-    if not line.strip():
-        return None
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        return f"is no JSON ({error.msg} at character {error.pos + 1})"
-    except UnicodeDecodeError as error:
-        return f"is no UTF-8 ({error.reason} at byte {error.start + 1})"
-    return None if isinstance(found, dict) else f"is a {type(found).__name__}, not an object"
-
-
-def _broken_list(text: bytes) -> str | None:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return f"line {error.lineno} is no JSON ({error.msg} at character {error.colno})"
-    except UnicodeDecodeError as error:
-        return f"it is no UTF-8 ({error.reason} at byte {error.start + 1})"
-    return None
-
-
-def _summary(line: bytes) -> str:
-    text = line.decode(errors="replace").strip()
-    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+    return text
 
 
 def read_text(source: str | None) -> str:
-    """The text behind `Text.source`, up to two million characters.
-
-    Raises:
-        TaskError: It cannot be read, or holds no text.
-    """
+    """The texts of a source as one; of None, the English reference text that comes with Python."""
     if source is None:
         from pydoc_data import topics
 
@@ -265,3 +205,8 @@ def read_text(source: str | None) -> str:
     if not text.strip():
         raise TaskError(f"the text {source!r} is empty")
     return text
+
+
+def english_paragraphs() -> list[str]:
+    """The paragraphs of the English reference text that comes with Python."""
+    return [" ".join(paragraph.split()) for paragraph in read_text(None).split("\n\n") if paragraph.strip()]

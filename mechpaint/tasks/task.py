@@ -201,22 +201,29 @@ class Task(ABC, Generic[Asked]):
             LoadError: The task needs a tokenizer and the model has none.
         """
         self._check_asked(model, limit)
-        made: list[Asked] = []
+        return self._select(model, self.generate(model, self._rng(seed)), limit)
+
+    def _select(self, model: TransformerBridge, items: Iterator[Asked], limit: int | None) -> Selection[Asked]:
+        """Take the first items that fit."""
+        fitting: list[Asked] = []
         too_long: list[str] = []
-        for item in self.generate(model, random.Random(f"{self.name} {seed}")):
-            if limit is not None and len(made) == limit:
+        for item in items:
+            if limit is not None and len(fitting) == limit:
                 break
             if self.fits(model, item):
-                made.append(item)
+                fitting.append(item)
             else:
                 too_long.append(item.name)
-        if not made:
+        if not fitting:
             longer = f": all {len(too_long)} are longer than the model's {context(model)} tokens" if too_long else ""
             raise TaskError(f"the task {self} has no items{longer}")
-        return Selection(tuple(made), tuple(too_long))
+        return Selection(tuple(fitting), tuple(too_long))
+
+    def _rng(self, seed: int) -> random.Random:
+        return random.Random(f"{self.name} {seed}")
 
     def _check_asked(self, model: TransformerBridge, limit: int | None) -> None:
-        """Refuse what no items can be made for, before any are."""
+        """Refuse a limit or a model for which there can be no items."""
         if limit is not None and limit < 1:
             raise TaskError(f"the limit must be 1 item or more, got {limit}")
         self.check(model)

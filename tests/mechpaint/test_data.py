@@ -115,15 +115,16 @@ def test_without_a_network_the_hub_cannot_be_asked(monkeypatch):
         (
             "a.jsonl",
             LINES + b'{"text": "c" "label": 3}\n',
-            r"line 8 is no JSON .* at character 14\): '{\"text\": \"c\" ",
+            r"line 8 is not JSON .* at character 14\): '{\"text\": \"c\" ",
         ),
-        ("a.jsonl", LINES + b"\n[1, 2]\n", "line 9 is a list, not an object"),
-        ("a.jsonl", LINES + b'{"text": "cut o', "line 8 is no JSON"),
-        ("a.jsonl", LINES + b'{"text": "\xff"}\n', "line 8 is no UTF-8"),
-        ("a.jsonl.gz", gzip.compress(LINES + b"{\n"), "line 8 is no JSON"),
+        ("a.jsonl", LINES + b"\n[1, 2]\n", r"line 9 is \[1, 2\], not an object"),
+        ("a.jsonl", LINES + b'{"text": "cut o', "line 8 is not JSON"),
+        ("a.jsonl", LINES + b'{"text": "\xff"}\n', "line 8 is not UTF-8"),
+        ("a.jsonl.gz", gzip.compress(LINES + b"{\n"), "line 8 is not JSON"),
         ("a.jsonl.gz", gzip.compress(LINES)[:-12], "cannot read .*Compressed file ended"),
         ("a.jsonl.gz", LINES, "Not a gzipped file"),
-        ("a.json", b'[{"text": "a"},\n{"text" "b"}]', "line 2 is no JSON"),
+        ("a.json", b'[{"text": "a"},\n{"text" "b"}]', r"line 2 is not JSON .* at character 9\): '{\"text\" \"b\"}]'"),
+        ("a.json", b'[{"text": "a"},\n{"text": "\xff"}]', r"line 2 is not UTF-8 .* at byte 11\)"),
         ("a.jsonl", b"", "it is empty"),
         ("a.csv", b"text,label\na,1\nb,2,3\n", "line 3"),
         ("a.parquet", b"PAR1", "cannot read"),
@@ -183,7 +184,7 @@ def large(tmp_path_factory):
 def test_no_more_is_read_than_is_asked_for(large):
     assert len(list(islice(read_rows(str(large)), 100))) == 100
     assert len(list(read_texts(str(large)))) == 2106  # until there are two million characters
-    with pytest.raises(TaskError, match="line 24001 is no JSON"):
+    with pytest.raises(TaskError, match="line 24001 is not JSON"):
         list(read_rows(str(large)))
 
 

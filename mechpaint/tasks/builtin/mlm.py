@@ -71,7 +71,7 @@ class MaskedTokens(PlaceTask[Masked]):
     once. Special and unknown tokens are never chosen.
 
     Args:
-        source: A file (of a text each line is a row) or a data set on the hub, as `reading.parse_source` has them; of
+        source: A file (of a text each line is a row) or a data set on the hub, as `read_rows` takes it; of
             long ones the first two million characters. By default the paragraphs of the English reference text that
             comes with Python (`pydoc_data.topics`).
         column: The column with the text; by default `text`, or the first one with strings. On the command line
@@ -107,54 +107,41 @@ class MaskedTokens(PlaceTask[Masked]):
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Masked]:
         """The rows in random order, masked at random."""
         tokenizer: Any = require_tokenizer(model, "the task mlm")
-        rows = list(enumerate(self._tokenized(tokenizer), start=1))
-        rng.shuffle(rows)
-        special = set(tokenizer.all_special_ids)
-        for number, tokens in rows:
-            ordinary = _ordinary(tokens, special)
-            if len(ordinary) < _FEWEST:
-                continue
-            chosen = sorted(rng.sample(ordinary, max(1, round(self.share * len(ordinary)))))
-            masked = list(tokens)
-            for position in chosen:
-                masked[position] = int(tokenizer.mask_token_id)
-            yield Masked(f"row {number}", tuple(masked), tuple(chosen), tuple(tokens[i] for i in chosen))
+        return _masked(self._tokenized(tokenizer), tokenizer, self.share, rng)
 
     def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Masked]:
-        """As other tasks, with the names of all rows of fewer than four tokens.
+        """The first `limit` items in the order of `seed`, and the names of all rows of fewer than four tokens.
 
         Args:
-            model: Whose tokens they are made of.
-            limit: How many at most; None for all.
-            seed: Of their choice and order.
+            model: The model whose tokens they consist of.
+            limit: The largest number of items; None for all.
+            seed: The seed of their choice and order.
 
         Raises:
-            TaskError: There are none, the limit is not positive, or the model is none for this task.
+            TaskError: There are none, the limit is not positive, or the model cannot do this task.
             LoadError: The model has no tokenizer.
         """
-        selection = super().select(model, limit, seed)
+        self._check_asked(model, limit)
         tokenizer: Any = require_tokenizer(model, "the task mlm")
+        rows = self._tokenized(tokenizer)
+        selection = self._select(model, _masked(rows, tokenizer, self.share, self._rng(seed)), limit)
         special = set(tokenizer.all_special_ids)
-        rows = enumerate(self._tokenized(tokenizer), start=1)
-        short = (f"row {number}" for number, tokens in rows if len(_ordinary(tokens, special)) < _FEWEST)
+        short = (name for name, tokens in rows if len(_ordinary(tokens, special)) < _FEWEST)
         return replace(selection, too_short=tuple(short))
 
-    def _tokenized(self, tokenizer: Any) -> list[list[int]]:
-        """The rows.
-
-        Raises:
-            TaskError: The tokenizer knows little of their text: it is in no language of this model.
-        """
+    def _tokenized(self, tokenizer: Any) -> list[tuple[str, list[int]]]:
+        """Tokenize the rows, and refuse text that the tokenizer mostly does not know."""
         texts = self._texts()
-        ids: list[list[int]] = tokenizer(texts, verbose=False)["input_ids"] if texts else []
-        if tokenizer.is_fast and texts:
-            known = _known(tokenizer, texts)
-            if known < _LEAST_KNOWN:
-                raise TaskError(
-                    f"the tokenizer of this model knows {known:.0%} of the characters of {self}: give it text of the "
-                    "kind that it was trained on, --task mlm:FILE"
-                )
-        return ids
+        if not texts:
+            return []
+        encoded = tokenizer(texts, verbose=False, return_offsets_mapping=tokenizer.is_fast)
+        known = _known(encoded, tokenizer.unk_token_id, texts) if tokenizer.is_fast else 1.0
+        if known < _LEAST_KNOWN:
+            raise TaskError(
+                f"the tokenizer of this model knows {known:.0%} of the characters of {self}: expected text of the kind "
+                "that it was trained on, --task mlm:FILE"
+            )
+        return [(f"row {number}", ids) for number, ids in enumerate(encoded["input_ids"], start=1)]
 
     def _texts(self) -> list[str]:
         return english_paragraphs() if self.source is None else list(read_texts(self.source, self.column))
@@ -179,18 +166,35 @@ class MaskedTokens(PlaceTask[Masked]):
         return source if self.column is None else f"{source}#{self.column}"
 
 
+def _masked(
+    rows: Sequence[tuple[str, list[int]]], tokenizer: Any, share: float, rng: random.Random
+) -> Iterator[Masked]:
+    """Mask a share of each row that is long enough, in random order."""
+    special = set(tokenizer.all_special_ids)
+    shuffled = list(rows)
+    rng.shuffle(shuffled)
+    for name, tokens in shuffled:
+        ordinary = _ordinary(tokens, special)
+        if len(ordinary) < _FEWEST:
+            continue
+        chosen = sorted(rng.sample(ordinary, max(1, round(share * len(ordinary)))))
+        masked = list(tokens)
+        for position in chosen:
+            masked[position] = int(tokenizer.mask_token_id)
+        yield Masked(name, tuple(masked), tuple(chosen), tuple(tokens[i] for i in chosen))
+
+
 def _ordinary(tokens: list[int], special: set[int]) -> list[int]:
-    """Where no special token is."""
+    """The positions without a special token."""
     return [i for i, token in enumerate(tokens) if token not in special]
 
 
-def _known(tokenizer: Any, texts: list[str]) -> float:
-    """What share of the characters, blanks aside, is in known tokens. A tokenizer may also leave characters out."""
-    found = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+def _known(encoded: Any, unknown: int | None, texts: list[str]) -> float:
+    """The share of the characters, blanks aside, that are in known tokens; tokenizers may also leave some out."""
     known = sum(
-        end - start
-        for ids, offsets in zip(found["input_ids"], found["offset_mapping"], strict=True)
+        end - start  # 0 for a special token that was added
+        for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         for token, (start, end) in zip(ids, offsets, strict=True)
-        if token != tokenizer.unk_token_id
+        if token != unknown
     )
     return known / max(1, sum(not character.isspace() for text in texts for character in text))

@@ -32,7 +32,7 @@ class Similarity(RowTask[Pair]):
     not. For BERT that is its last hidden state. An item's score is the cosine of its two embeddings.
 
     Args:
-        source: A file or a data set on the hub, as `reading.parse_source` has them, with the columns `sentence1`,
+        source: A file or a data set on the hub, as `read_rows` takes it, with the columns `sentence1`,
             `sentence2`, and `score`, `label` or `similarity`, as in STS-B; of long ones the first two million
             characters.
     """

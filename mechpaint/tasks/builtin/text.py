@@ -22,7 +22,7 @@ class Text(CausalTask):
     """The log-probability of a text's own tokens, given those before them.
 
     Args:
-        source: A file or a data set on the hub, as `reading.parse_source` has them, with the text in the column `text`
+        source: A file or a data set on the hub, as `read_rows` takes it, with the text in the column `text`
             or the first one with strings; of long ones the first two million characters. By default the English
             reference text that comes with Python (`pydoc_data.topics`).
         window: How many tokens an item has.

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mechpaint.errors import TaskError
-from mechpaint.tasks.lm_eval.local_files import columns_of, defined_with
+from mechpaint.tasks.lm_eval.local_files import columns_of, task_on_files
 from mechpaint.tasks.lm_eval.registry import manager_of, quiet
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def load_task(definition: Definition) -> Task:
             asked = name
             if definition.data is not None:
                 own = Path(manager.task_index[name].yaml_path)
-                asked = str(defined_with(own, definition.data, definition.examples, Path(scratch)))
+                asked = str(task_on_files(own, definition.data, definition.examples, Path(scratch)))
             (task,) = manager.load([asked])["tasks"].values()
             _prepare(task, definition.num_fewshot)
     except TaskError:

@@ -106,7 +106,7 @@ def test_no_folder(tmp_path):
 def test_broken_lines_are_named_and_counted(own):
     data = own.parent / "data.jsonl"
     data.write_text(f'{json.dumps(GOOD)}\n{{"question": "Where\n\n{json.dumps(GOOD)}\n{{]\n')
-    with pytest.raises(TaskError, match=r"data.jsonl, line 2: not JSON \(.*\) \(2 such in all\)"):
+    with pytest.raises(TaskError, match=r"data.jsonl: line 2 is not JSON \(.*\): .* \(2 such in all\)"):
         LmEval("answers", folder=str(own), data=str(data)).loaded  # noqa: B018
 
 
@@ -114,8 +114,9 @@ def test_broken_lines_are_named_and_counted(own):
     ("content", "message"),
     [
         ("", "has no rows"),
-        ("[1, 2]", "row 1: expected an object.*2 such in all"),
-        ('[{"question": "a"},\n {"question" "b"}]', "line 2: not JSON"),
+        ("[1, 2]", r"row 1 is 1, not an object \(2 such in all\)"),
+        ("\n\n[null]", "row 1 is null, not an object"),
+        ('[{"question": "a"},\n {"question" "b"}]', "line 2 is not JSON"),
     ],
 )
 def test_files_that_hold_no_documents(own, content, message):
