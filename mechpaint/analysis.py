@@ -21,7 +21,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mechpaint.routes.hookset import HookSet
-from mechpaint.statistics.results import Advance, Columns, ModelFacts, Record, Results, SearchResults
+from mechpaint.statistics.results import (
+    Advance,
+    Columns,
+    ModelFacts,
+    Record,
+    ReportedMetric,
+    Results,
+    SearchResults,
+    TaskFacts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +38,22 @@ if TYPE_CHECKING:
 
     from mechpaint.report import Report, Section
     from mechpaint.routes.route import Route
+
+__all__ = [
+    "Advance",
+    "Analysis",
+    "Columns",
+    "Experiment",
+    "ModelAnalysis",
+    "ModelFacts",
+    "Record",
+    "ReportedMetric",
+    "Results",
+    "RouteAnalysis",
+    "SearchAnalysis",
+    "SearchResults",
+    "TaskFacts",
+]
 
 
 @dataclass(frozen=True)

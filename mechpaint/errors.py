@@ -31,6 +31,31 @@ Each message says what was given, what was expected, and what to do.
 
 from __future__ import annotations
 
+__all__ = [
+    "AnalysisError",
+    "CannotExport",
+    "CannotReroute",
+    "CannotWrite",
+    "CellError",
+    "DamagedCell",
+    "DrawingError",
+    "HookSetError",
+    "IncompleteRun",
+    "InputError",
+    "LoadError",
+    "MissingCell",
+    "PlanError",
+    "PluginError",
+    "RouteError",
+    "RunError",
+    "TaskError",
+    "TextTooLong",
+    "ToyError",
+    "TrainingError",
+    "WeightsError",
+    "WorkersLost",
+]
+
 
 class InputError(ValueError):
     """What was asked for cannot be done."""

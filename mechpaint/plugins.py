@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from mechpaint.analysis import Analysis
     from mechpaint.tasks.task import Task
 
+__all__ = [
+    "NameTaken",
+    "Registry",
+    "built_in",
+    "registry",
+]
+
 _NAME = re.compile(r"\w[\w.-]*")
 _T = TypeVar("_T")
 

@@ -24,6 +24,13 @@ from mechpaint.files import write_text, written
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
+__all__ = [
+    "Figure",
+    "Report",
+    "Section",
+    "Table",
+]
+
 _MOST_ROWS = 20
 """A longer table is folded, and opened by who wants it."""
 _MARKUP = r"[\\`*]|(?<!\w)_|_(?!\w)"

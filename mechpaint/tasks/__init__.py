@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mechpaint.data import read_rows
 from mechpaint.errors import TaskError
+from mechpaint.scoring.encoding import encode
 from mechpaint.scoring.items import Item, Named, Outcome, Pair, Place, Placed, Rowed
 from mechpaint.tasks.builtin.arithmetic import Arithmetic
 from mechpaint.tasks.builtin.facts import Facts
@@ -42,7 +44,9 @@ __all__ = [
     "Task",
     "TaskError",
     "Text",
+    "encode",
     "lm_eval_tasks",
+    "read_rows",
 ]
 
 BUILT_IN = (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue, LmEval)

@@ -18,6 +18,17 @@ from mechpaint.errors import ToyError
 from mechpaint.toy.bigram_task import ToyBatch
 from mechpaint.toy.simplified import SimplifiedTransformer
 
+__all__ = [
+    "attention",
+    "divergences",
+    "in_context_bigrams",
+    "learned",
+    "memory_scores",
+    "predictions",
+    "recall",
+    "recalls",
+]
+
 Values: TypeAlias = dict[str, float]
 Logits: TypeAlias = Float[Tensor, "batch position vocab"]
 Pattern: TypeAlias = Float[Tensor, "batch query key"]

@@ -33,6 +33,11 @@ from mechpaint.tasks.compatibility import require_causal
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+__all__ = [
+    "OPTIONS",
+    "MechpaintLM",
+]
+
 OPTIONS = (
     "batch_size",
     "max_batch_size",
