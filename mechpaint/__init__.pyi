@@ -18,5 +18,10 @@ from .routes.readings import Reading as Reading
 from .routes.route import Route as Route
 from .routes.steps import Step as Step
 from .routes.steps import Visit as Visit
+from .runs.api import analyze as analyze
+from .runs.api import compare as compare
+from .runs.api import open_run as open_run
+from .runs.api import plan as plan
+from .runs.run import Run as Run
 
 __version__: str

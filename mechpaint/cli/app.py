@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,16 +19,16 @@ from rich.text import Text
 import mechpaint
 from mechpaint.analysis import Analysis
 from mechpaint.cli.errors import EPILOG, given_command, handle_errors, print_error, print_warning
-from mechpaint.cli.executors import engine_of, in_this_process, shard_of
 from mechpaint.cli.export import export_command
-from mechpaint.cli.options import command_for, kind_of
-from mechpaint.cli.output import print_made, print_plan
+from mechpaint.cli.options import OutputOptions, command_for
+from mechpaint.cli.output import print_plan, print_run
 from mechpaint.cli.plan import plan_commands
 from mechpaint.cli.plugins import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
 from mechpaint.cli.runs import compare_command, report_command, runs_command
 from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PluginError
 from mechpaint.plugins import Registry, built_in, require_files
+from mechpaint.runs.kinds import kind_of
 
 _WITH_PLUGINS = {"analyze", "plan", "export", "list", "report", "compare"}
 """The commands that use the registry: plugins are imported for them, and for no others."""
@@ -67,15 +66,15 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
     )
     for name, analysis in registry.analyses.items():
-        common = kind_of(analysis).options(analysis)
-        command = command_for(analysis, common, lambda made, options: _analyze(registry, files, made, options))
+        groups = (*kind_of(analysis).options, OutputOptions)
+        command = command_for(analysis, groups, lambda made, options: _analyze(registry, files, made, options))
         analyze.command(name, help=escape(sanitize(analysis.question)), epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.add_typer(plan_commands(registry), name="plan")
     app.command("export", epilog=EPILOG)(export_command(registry))
     app.command("list")(_list_command(registry))
     app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
-    app.command("runs", epilog=EPILOG)(runs_command)
+    app.command("runs", epilog=EPILOG)(runs_command(registry))
     app.command("report", epilog=EPILOG)(report_command(registry))
     app.command("compare", epilog=EPILOG)(compare_command(registry))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
@@ -133,19 +132,13 @@ def _first_line(thing: Any) -> str:
 
 
 def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, options: dict[str, Any]) -> None:
-    """What `mechpaint analyze NAME` does, errors told in a line."""
+    """Run an analysis, or say what that would take."""
+    dry_run, as_json = options.pop("dry_run"), options.pop("json")
     with handle_errors("what was done is kept; give the same command again to go on"):
-        shard, out = shard_of(options), Path(options["out"])
-        engine = None if options["dry_run"] else engine_of(analysis, options, files)
-        plan = kind_of(type(analysis)).plan(analysis, registry, in_this_process(options))
-        from mechpaint.runs.execute import remaining, run, run_shard
+        from mechpaint.runs.api import execute, forecast
 
-        if options["dry_run"]:
-            print_plan(plan.forecast() | remaining(plan, out, shard), options["json"])
+        if dry_run:
+            print_plan(forecast(analysis, registry, options), as_json)
             return
-        command = given_command(without="--shard")
-        if shard is None:
-            made = run(plan, out, command, print_warning, engine)
-        else:
-            made = run_shard(plan, out, command, shard, print_warning, engine)
-    print_made(made, options["json"])
+        run = execute(analysis, registry, options, files, given_command(without="--shard"), print_warning)
+    print_run(run, options["shard"], as_json)

@@ -6,6 +6,7 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,55 +18,37 @@ from mechpaint.display.sanitize import sanitize
 from mechpaint.display.summary import Summary
 
 if TYPE_CHECKING:
-    from mechpaint.runs.compare import Compared
-    from mechpaint.runs.run_folder import Finished, Unfinished
+    from pathlib import Path
+
+    from mechpaint.report import Report
+    from mechpaint.runs.compare import Comparison
+    from mechpaint.runs.run import Run
 
 
-def print_made(made: Finished | Unfinished, as_json: bool) -> None:
-    """Print what a run, or a share of one, comes to.
-
-    Args:
-        made: The run.
-        as_json: Whether to print JSON.
-    """
-    from mechpaint.runs.run_folder import Finished
-
-    if isinstance(made, Finished):
-        print_finished(made, as_json)
+def print_run(run: Run, shard: str | None, as_json: bool) -> None:
+    """Print what a run comes to; of a shard, while other cells are missing, what is left."""
+    cells = len(run.manifest.cells)
+    missing = cells - len(run.whole)
+    if shard is None or not missing:
+        _print(run.report, {"run": str(run.path)}, run.page, as_json, str(run.work) if run.work else "report drawn")
     elif as_json:
-        shown = {"run": str(made.folder), "shard": str(made.shard), "cells": made.cells, "missing": made.missing}
-        print(json.dumps(shown, indent=2))  # noqa: T201
+        print(json.dumps({"run": str(run.path), "shard": shard, "cells": cells, "missing": missing}, indent=2))  # noqa: T201
     else:
-        print(f"shard {made.shard}: {made.done}\n{made.left}")  # noqa: T201
+        print(  # noqa: T201
+            f"shard {shard}: {run.work}\nof the run's {cells} cells {missing} are still missing: other shards, or the "
+            f"command without --shard, compute them. When all are there: mechpaint report {shlex.quote(str(run.path))}"
+        )
 
 
-def print_finished(finished: Finished, as_json: bool) -> None:
-    """Print what a run comes to.
-
-    Args:
-        finished: The run.
-        as_json: Whether to print JSON.
-    """
-    _print(finished, "run", as_json, finished.done)
-
-
-def print_compared(compared: Compared, as_json: bool) -> None:
-    """Print what a comparison comes to.
-
-    Args:
-        compared: The comparison.
-        as_json: Whether to print JSON.
-    """
-    _print(compared, "comparison", as_json, "\n".join(map(sanitize, compared.report.summary)))
+def print_comparison(comparison: Comparison, as_json: bool) -> None:
+    """Print what a comparison comes to."""
+    report = comparison.report
+    words = "\n".join(map(sanitize, report.summary))
+    _print(report, {"comparison": str(comparison.folder)}, comparison.page, as_json, words)
 
 
 def print_plan(forecast: Mapping[str, Any], as_json: bool) -> None:
-    """Print what a run would do and cost.
-
-    Args:
-        forecast: Numbers, texts, or numbers and texts by name, each by its name.
-        as_json: Whether to print JSON.
-    """
+    """Print what a run would do and cost."""
     if as_json:
         print(json.dumps(forecast, indent=2))  # noqa: T201
         return
@@ -83,14 +66,15 @@ def _summary(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) and value >= 1e9 else f"{value:,}"
 
 
-def _print(made: Finished | Compared, what: str, as_json: bool, said: str) -> None:
-    from mechpaint import report
+def _print(report: Report, where: dict[str, str], page: Path, as_json: bool, words: str) -> None:
+    """A report's first table and where its page is, or all tables as JSON."""
+    from mechpaint.report import Table as ReportTable
 
-    tables = [section for section in made.report.sections if isinstance(section, report.Table)]
+    tables = [section for section in report.sections if isinstance(section, ReportTable)]
     if as_json:
-        summary = {t.name: [dict(zip(t.columns, row, strict=True)) for row in t.rows] for t in tables}
-        print(json.dumps({what: str(made.folder), "report": str(made.page), **summary}, indent=2))  # noqa: T201
+        rows = {table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in tables}
+        print(json.dumps({**where, "report": str(page), **rows}, indent=2))  # noqa: T201
         return
     for table in tables[:1]:
         Console().print(Summary(table.title, (), table.columns, table.rows).rich())
-    print(f"{said}\nreport: {made.page}")  # noqa: T201
+    print(f"{words}\nreport: {page}")  # noqa: T201

@@ -6,6 +6,7 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,13 +14,16 @@ from rich.markup import escape
 
 from mechpaint.analysis import RouteAnalysis
 from mechpaint.cli.errors import EPILOG, handle_errors
-from mechpaint.cli.options import ROUTE_OPTIONS, Option, batch_size, chosen_tasks, command_for
+from mechpaint.cli.options import command_for
 from mechpaint.cli.output import print_plan
 from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PlanError
 from mechpaint.planning.accelerators import ACCELERATORS, Efficiency, Roofline, accelerator
 from mechpaint.plugins import Registry
 from mechpaint.routes.hookset_text import parse_hook_set
+from mechpaint.runs.kinds import batch_size, chosen_tasks
+from mechpaint.runs.options import TaskOptions
+from mechpaint.runs.options import option as _option
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -30,45 +34,50 @@ ROWS = 32
 """How many token rows go through the model together on an accelerator, whose free memory is not known here."""
 
 _REACHED = Efficiency()
-_OPTIONS = {
-    "on": Option(str, "here", f"Where it is to run: here, which is measured, or {', '.join(ACCELERATORS)}."),
-    "items": Option(int | None, None, "Plan for so many rows of tokens, in place of a task's items."),
-    "tokens": Option(int, 64, "How many tokens each of these has."),
-    "scored": Option(int, 1, "At how many positions each of these is scored."),
-    "reached": Option(
-        float, _REACHED.compute, "What share of its peak rate matrix products are taken to reach on an accelerator."
-    ),
-    "reached_bandwidth": Option(
-        float, _REACHED.bandwidth, "What share of its memory's bandwidth operations are taken to reach there."
-    ),
-    "launch": Option(float, _REACHED.launch, "How many seconds an operation is taken to need there at least."),
-    "json": Option(bool, False, "Print the results as JSON."),
-}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Of what, and for where, a plan is made."""
+
+    model: str = _option(
+        "",
+        "llama-2-7b, llama-2-13b, llama-2-70b, a preset, a folder with a config.json, such a file, "
+        "or a name on the hub.",
+    )
+    hooks: str = _option("", "Hook sets to run everything under, such as 'skip(4, 7)'.")
+    dtype: str | None = _option(None, "float32 (the default), bfloat16, float16.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Where it is to run, and rows of tokens in place of items."""
+
+    on: str = _option("here", f"Where it is to run: here, which is measured, or {', '.join(ACCELERATORS)}.")
+    items: int | None = _option(None, "Plan for so many rows of tokens, in place of a task's items.")
+    tokens: int = _option(64, "How many tokens each of these has.")
+    scored: int = _option(1, "At how many positions each of these is scored.")
+    reached: float = _option(
+        _REACHED.compute, "What share of its peak rate matrix products are taken to reach on an accelerator."
+    )
+    reached_bandwidth: float = _option(
+        _REACHED.bandwidth, "What share of its memory's bandwidth operations are taken to reach there."
+    )
+    launch: float = _option(_REACHED.launch, "How many seconds an operation is taken to need there at least.")
+    json: bool = _option(False, "Print the results as JSON.")
 
 
 def plan_commands(registry: Registry) -> typer.Typer:
-    """`mechpaint plan`, with one command for each analysis that scores routes on tasks.
-
-    Args:
-        registry: What there is.
-    """
+    """`mechpaint plan`, with one command for each analysis that scores routes on tasks."""
     app = typer.Typer(
         help="Say what an analysis would take, from a model's configuration alone: layer calls, floating-point "
         "operations, memory, hours, workers. No weights are loaded.",
         no_args_is_help=True,
     )
+    groups = (PlanOptions, TaskOptions, PlaceOptions)
     for name, analysis in registry.analyses.items():
         if issubclass(analysis, RouteAnalysis):
-            model = Option(
-                str,
-                analysis.model,
-                "llama-2-7b, llama-2-13b, llama-2-70b, a preset, a folder with a config.json, such a file, or a name "
-                "on the hub.",
-            )
-            hooks = Option(str, "", "Hook sets to run everything under, such as 'skip(4, 7)'.")
-            dtype = Option(str | None, None, "float32 (the default), bfloat16, float16.")
-            common = {"model": model, "hooks": hooks, "dtype": dtype, **ROUTE_OPTIONS, **_OPTIONS}
-            command = command_for(analysis, common, lambda made, options: _plan(registry, made, options))
+            command = command_for(analysis, groups, lambda made, options: _plan(registry, made, options))
             app.command(name, help=escape(sanitize(analysis.question)), epilog=EPILOG)(command)
     return app
 
@@ -79,14 +88,14 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
         asked = batch_size(options)
         hooks = parse_hook_set(options["hooks"], registry.hook_sets)
         from mechpaint.planning.flops import to_plan
-        from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+        from mechpaint.runs.plans.route_plan import RoutePlan, Settings
         from mechpaint.runs.routed_model import RoutedModel
 
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)
         rows = asked or (None if on is None else ROWS)
         settings = Settings(tasks, options["limit"], options["seed"], rows)
-        plan = ScoredPlan.of(analysis, RoutedModel(model, options["model"], hooks), settings)
+        plan = RoutePlan.of(analysis, RoutedModel(model, options["model"], hooks), settings)
         print_plan(plan.estimate(on).told(), options["json"])
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from mechpaint.analysis import Analysis
 from mechpaint.cli.errors import print_warning
-from mechpaint.cli.options import command_for, kind_of
+from mechpaint.cli.options import OutputOptions, command_for
 from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PluginError
 from mechpaint.plugins import (
@@ -32,6 +32,7 @@ from mechpaint.plugins import (
     chosen_by,
     discover,
 )
+from mechpaint.runs.kinds import kind_of
 
 PLUGINS_EPILOG = (
     "Plugins are the entry points mechpaint.plugins of installed packages, and the files given with --plugin. "
@@ -73,7 +74,7 @@ def find_plugins(registry: Registry, files: Sequence[str]) -> Discovery:
 def _check_command(analysis: type[Analysis]) -> None:
     try:
         app = typer.Typer(add_completion=False)
-        app.command()(command_for(analysis, kind_of(analysis).options(analysis), lambda made, options: None))
+        app.command()(command_for(analysis, (*kind_of(analysis).options, OutputOptions), lambda made, options: None))
         typer.main.get_command(app)
     except Exception as error:  # whatever Typer makes of a field of a type that it does not know
         raise PluginError(f"the analysis {analysis.name!r} cannot be a command: {error}") from error

@@ -1,6 +1,5 @@
-"""Runs: what is to be done, done in cells that survive, and kept in a folder that can be taken up again.
+"""Runs: analyses done in cells that survive, kept in folders that can be resumed, opened and compared."""
 
-`plan` says what a run will do (`scored`, `searched`, `measured` and `experiment` do so for each kind of analysis),
-`running` does it, `folder` and `cells` keep it, `others` takes over what other runs hold, `manifest` and `reporting`
-draw it again.
-"""
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]

@@ -223,3 +223,12 @@ def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _digest(before: bytes, after: bytes) -> bytes:
     return hashlib.sha256(before + _ZEROS.encode() + after).hexdigest().encode()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file holds the bytes that were written."""
+    try:
+        check(path.read_bytes())
+    except (OSError, BadChecksum):
+        return False
+    return True

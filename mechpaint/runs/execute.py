@@ -1,159 +1,132 @@
-"""How a plan is run: compute what neither it nor another run has, keep it, report on all of it."""
+"""Compute what is missing of a run, or a share of it, and draw the report."""
 
 from __future__ import annotations
 
+import dataclasses
+import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress, TaskID
 
 from mechpaint.display.progress import progress
 from mechpaint.errors import DamagedCell, MissingCell, RunError
-from mechpaint.report import write_report
+from mechpaint.files import remove_leftovers
+from mechpaint.plugins import Registry
+from mechpaint.plugins import registry as known_plugins
+from mechpaint.runs.cells import Cells
 from mechpaint.runs.executors import CellRunner, Executor, Serial, Threads
+from mechpaint.runs.fingerprint import VERSIONS_THAT_MATTER, plain, plugin_versions, versions
 from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import Cell, DependentCell, Plan, Shard
-from mechpaint.runs.reuse import OtherRuns
-from mechpaint.runs.run_folder import Finished, ReuseStats, RunFolder, Unfinished
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=4)  # the line that called `run`
+from mechpaint.runs.request import Request
+from mechpaint.runs.reuse import OtherRuns, ReuseStats, items_of
+from mechpaint.runs.run import Run, Work
 
 
 def run(
-    plan: Plan, out: Path, command: str, warn: Callable[[str], None] = _warn, executor: Executor | None = None
-) -> Finished:
-    """Compute what is missing or damaged, then draw the report.
-
-    What other runs in the folder hold of it is taken over. The run is whole without them.
-
-    Several processes may run the same plan at the same time. Each takes the cells that another has finished.
-
-    Args:
-        plan: What to do.
-        out: The folder of all runs.
-        command: How to run it again, for the report.
-        warn: Called with a line for each cell that is damaged; by default it becomes a Python warning.
-        executor: What computes the cells; by default this process, as the plan says.
-
-    Raises:
-        CannotWrite: The disk is full or cannot be written.
-        CellError: A cell was removed or damaged after it was computed or checked.
-        RunError: The engine cannot be had, its workers see another run, or cells follow each other.
-        WorkersLost: A cell has ended all workers that computed it.
-        KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
-    """
-    if executor is not None:
-        _check_apart(plan)
-    begun = _Begun.of(plan, out, command)
-    kept = begun.compute(_missing(begun.folder, begun.cells, warn), executor)
-    return begun.finished(kept)
-
-
-def run_shard(
     plan: Plan,
     out: Path,
     command: str,
-    shard: Shard,
-    warn: Callable[[str], None] = _warn,
+    warn: Callable[[str], None] | None = None,
     executor: Executor | None = None,
-) -> Finished | Unfinished:
-    """Compute a share of what is missing or damaged. Draw the report if then nothing is missing any more.
+    shard: Shard | None = None,
+    *,
+    request: Request | None = None,
+    registry: Registry | None = None,
+) -> Run:
+    """Compute what is missing or damaged of a plan, or of a shard of it; draw the report once nothing is missing.
 
-    For processes that something else starts, on one machine or many, with one folder of all runs.
-
-    Args:
-        plan: What to do, the same for all of them.
-        out: The folder of all runs.
-        command: How to run all of it again, for the report.
-        shard: Which share.
-        warn: Called with a line for each cell of the share that is damaged; by default it becomes a Python warning.
-        executor: What computes the cells; by default this process, as the plan says.
-
-    Raises:
-        CannotWrite: The disk is full or cannot be written.
-        CellError: A cell was removed or damaged after it was computed or checked.
-        RunError: The engine cannot be had, its workers see another run, or cells follow each other.
-        WorkersLost: A cell has ended all workers that computed it.
-        KeyboardInterrupt: And whatever else a cell raises. Cells that are done stay, in this case too.
+    What other runs in the folder hold is reused. Several processes may run the same plan at the same time; each takes
+    the cells that another has finished. Cells that are done stay, whatever a cell raises. `warn` is called with a line
+    for each damaged cell; by default that is a Python warning.
     """
-    _check_apart(plan)
-    begun = _Begun.of(plan, out, command)
-    kept = begun.compute(_missing(begun.folder, shard.of(begun.cells), warn), executor)
-    missing = len(_missing(begun.folder, begun.cells, lambda message: None))
-    return begun.unfinished(kept, shard, missing) if missing else begun.finished(kept)
+    began = time.monotonic()
+    if executor is not None or shard is not None:
+        _check_independent(plan)
+    cells, folder = plan.cells(), plan.stored_cells(out)
+    manifest = begin(plan, folder, cells, command, request)
+    asked = cells if shard is None else shard.of(cells)
+    missing = _missing(folder, asked, warn or _warn)
+    reused = _compute(plan, folder, missing, executor)
+    computed = sum(not stats.cells for stats in reused)
+    done = Run(folder.path, manifest, registry or known_plugins(), kind=type(plan.analysis))
+    if shard is None or not _missing(folder, cells, lambda message: None):
+        done.draw()
+    return dataclasses.replace(done, work=Work(computed, time.monotonic() - began, ReuseStats.all_of(reused)))
+
+
+def begin(plan: Plan, folder: Cells, cells: Sequence[Cell], command: str, request: Request | None) -> Manifest:
+    """Make the run folder and write `run.json`. What a killed process left half written goes."""
+    plugins = plugin_versions(plan.made_of())
+    named = ", ".join(f"{name} {number}" for name, number in versions(plugins).items())
+    inputs = plan.report_inputs().with_details([("versions", named), ("fingerprint", folder.path.name)])
+    model = inputs.model
+    manifest = Manifest(
+        analysis=plan.analysis.name,
+        model=None if model is None else model.name,
+        command=command,
+        request=None if request is None else dataclasses.asdict(request),
+        config=plain(plan.config()),
+        environment=environment(plugins),
+        routes={} if model is None else {label: str(route) for label, route in model.routes.items()},
+        cells={cell.name: cell.basis for cell in cells},
+        items=items_of(cells),
+        report=inputs.serialized(),
+    )
+    remove_leftovers(folder.path)
+    manifest.write(folder.path)
+    return manifest
+
+
+def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
+    """Versions, platform, threads and accelerator."""
+    import torch
+
+    return {
+        "versions": {name: version(name) for name in (*VERSIONS_THAT_MATTER, "datasets", "numpy")},
+        "plugins": dict(plugins),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 def remaining(plan: Plan, out: Path, shard: Shard | None = None) -> dict[str, int]:
-    """How much of a plan is to be computed, as it stands now: numbers of cells by what there is of them.
-
-    Nothing is written. Cells that are damaged count as those that are missing.
-
-    Args:
-        plan: What to do.
-        out: The folder of all runs.
-        shard: The share whose cells are counted; by default all are.
-    """
-    folder, cells = RunFolder.of(plan, out), plan.cells()
+    """How many cells of a plan, or of a shard of it, are there, and how many other runs hold. Nothing is written."""
+    folder, cells = plan.stored_cells(out), plan.cells()
     if shard is not None:
         cells = shard.of(cells)
     missing = _missing(folder, cells, lambda message: None)
     others = OtherRuns(folder.path, plan.schema(), missing)
-    held = [others.held(cell) for cell in missing]
+    cached = [others.cached(cell) for cell in missing]
     return {
         "cells": len(cells),
         "cells there": len(cells) - len(missing),
-        "cells that other runs hold": sum(each.whole for each in held),
-        "cells that they hold in part": sum(bool(each.records) and not each.whole for each in held),
+        "cells that other runs hold": sum(each.whole for each in cached),
+        "cells that they hold in part": sum(bool(each.records) and not each.whole for each in cached),
     }
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """A run whose folder is there, and says what it is for."""
-
-    plan: Plan
-    folder: RunFolder
-    cells: Sequence[Cell]
-    manifest: Manifest
-    command: str
-    since: float
-
-    @classmethod
-    def of(cls, plan: Plan, out: Path, command: str) -> _Begun:
-        since = time.monotonic()
-        folder, cells = RunFolder.of(plan, out), plan.cells()
-        manifest = plan.manifest().telling(_provenance(folder))
-        folder.begin(manifest, command, cells)
-        return cls(plan, folder, cells, manifest, command, since)
-
-    def compute(self, cells: Sequence[Cell], executor: Executor | None) -> list[ReuseStats]:
-        work = CellRunner(self.folder, OtherRuns(self.folder.path, self.plan.schema(), cells))
-        with progress() as bar:
-            shown = bar.add_task("", total=sum(cell.ticks for cell in cells), visible=bool(cells))
-            return (executor or _engine(self.plan)).do(work, cells, _BarView(bar, shown))
-
-    def finished(self, kept: Sequence[ReuseStats]) -> Finished:
-        folder, manifest = self.folder, self.manifest
-        report = manifest.report(folder.collect([cell.name for cell in self.cells]))
-        page = write_report(report, folder.path, manifest.details, self.command)
-        return Finished(folder.path, page, report, _computed(kept), self._seconds(), ReuseStats.all_of(kept))
-
-    def unfinished(self, kept: Sequence[ReuseStats], shard: Shard, missing: int) -> Unfinished:
-        taken = ReuseStats.all_of(kept)
-        return Unfinished(self.folder.path, shard, len(self.cells), missing, _computed(kept), self._seconds(), taken)
-
-    def _seconds(self) -> float:
-        return time.monotonic() - self.since
+def _compute(plan: Plan, folder: Cells, cells: Sequence[Cell], executor: Executor | None) -> list[ReuseStats]:
+    """Compute cells, with a progress bar."""
+    runner = CellRunner(folder, OtherRuns(folder.path, plan.schema(), cells))
+    concurrency = plan.concurrency()
+    chosen = executor or (Serial() if concurrency is None else Threads(concurrency))
+    with progress() as bar:
+        task = bar.add_task("", total=sum(cell.ticks for cell in cells), visible=bool(cells))
+        return chosen.do(runner, cells, _BarView(bar, task))
 
 
 @dataclass(frozen=True)
 class _BarView:
-    """A bar on the terminal, for engines."""
+    """A bar on the terminal, for executors."""
 
     bar: Progress
     task: TaskID
@@ -165,8 +138,8 @@ class _BarView:
         self.bar.advance(self.task, ticks)
 
 
-def _check_apart(plan: Plan) -> None:
-    """Refuse to have cells computed apart from each other that follow each other."""
+def _check_independent(plan: Plan) -> None:
+    """Refuse to compute cells apart from each other that depend on each other."""
     if any(isinstance(cell, DependentCell) for cell in plan.cells()):
         raise RunError(
             f"the rounds of {plan.analysis.name} follow from each other, so one process computes them in order: it has "
@@ -174,18 +147,8 @@ def _check_apart(plan: Plan) -> None:
         )
 
 
-def _engine(plan: Plan) -> Executor:
-    """This process, in the way that the plan allows."""
-    concurrency = plan.concurrency()
-    return Serial() if concurrency is None else Threads(concurrency)
-
-
-def _computed(kept: Sequence[ReuseStats]) -> int:
-    """How many of the cells that were kept were computed, whole or in part."""
-    return sum(not taken.cells for taken in kept)
-
-
-def _missing(folder: RunFolder, cells: Sequence[Cell], warn: Callable[[str], None]) -> list[Cell]:
+def _missing(folder: Cells, cells: Sequence[Cell], warn: Callable[[str], None]) -> list[Cell]:
+    """The cells that are not there, or damaged."""
     missing: list[Cell] = []
     for cell in cells:
         try:
@@ -198,6 +161,5 @@ def _missing(folder: RunFolder, cells: Sequence[Cell], warn: Callable[[str], Non
     return missing
 
 
-def _provenance(folder: RunFolder) -> list[tuple[str, str]]:
-    named = ", ".join(f"{name} {version}" for name, version in folder.versions.items())
-    return [("versions", named), ("fingerprint", folder.path.name)]
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)  # the line that called `run`

@@ -14,9 +14,9 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from mechpaint.runs.cells import Cells
 from mechpaint.runs.plans.plan import Cell, DependentCell, ItemsCell
-from mechpaint.runs.reuse import CachedRecords, OtherRuns
-from mechpaint.runs.run_folder import ReuseStats, RunFolder
+from mechpaint.runs.reuse import CachedRecords, OtherRuns, ReuseStats
 from mechpaint.statistics.results import Advance, Record
 
 
@@ -68,7 +68,7 @@ class Serial(Executor):
 
     def do(self, work: CellRunner, cells: Sequence[Cell], bar: Bar) -> list[ReuseStats]:
         """Compute cells and put each in its place."""
-        return [taken for cell in cells for taken in _summary(work, cell, bar)]
+        return [taken for cell in cells for taken in _do(work, cell, bar)]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Threads(Executor):
         found: list[ReuseStats] = []
         with _one_thread_of_torch(), ThreadPoolExecutor(self.concurrency) as pool:
             try:
-                for done in _as_completed([pool.submit(_summary, work, cell, bar) for cell in cells]):
+                for done in _as_completed([pool.submit(_do, work, cell, bar) for cell in cells]):
                     error = done.exception()
                     if error is None:
                         found += done.result()
@@ -111,7 +111,7 @@ def _as_completed(futures: Iterable[Future[list[ReuseStats]]]) -> Iterator[Futur
         yield from done
 
 
-def _summary(work: CellRunner, cell: Cell, bar: Bar) -> list[ReuseStats]:
+def _do(work: CellRunner, cell: Cell, bar: Bar) -> list[ReuseStats]:
     bar.show(cell.label)
     return work.do(cell, bar.advance)
 
@@ -138,7 +138,7 @@ class CellRunner:
         others: Other runs, which may hold some of them.
     """
 
-    def __init__(self, folder: RunFolder, others: OtherRuns) -> None:
+    def __init__(self, folder: Cells, others: OtherRuns) -> None:
         self.folder = folder
         self._others = others
         self._stop = Event()
@@ -181,7 +181,7 @@ class CellRunner:
     def _done(self, cell: Cell, advance: Advance) -> list[ReuseStats]:
         if self.folder.has(cell.name, cell.rows):
             return []
-        held = self._others.held(cell)
+        held = self._others.cached(cell)
         records = self._all_records(cell, held, advance)
         if self.folder.has(cell.name, cell.rows):
             return []

@@ -24,9 +24,10 @@ import torch
 
 from mechpaint.errors import RunError, WorkersLost
 from mechpaint.runs.executors import Bar, Cancelled, CellRunner, Executor
+from mechpaint.runs.fingerprint import VERSIONS_THAT_MATTER
+from mechpaint.runs.manifest import RUN
 from mechpaint.runs.plans.plan import Cell, Plan, processors
-from mechpaint.runs.reuse import OtherRuns
-from mechpaint.runs.run_folder import PLAN, ReuseStats, RunFolder
+from mechpaint.runs.reuse import OtherRuns, ReuseStats
 
 _LIVES = 3
 """How many workers a cell may end, or the making of plans, before the run is given up."""
@@ -222,15 +223,15 @@ class _Worker:
             os.chdir(self._at)  # paths of data and models are as they were given
         except OSError as error:
             raise RunError(f"{error.strerror} on {socket.gethostname()}: {self._at}; {_SHARED}") from error
-        if not (self._folder / PLAN).is_file():
+        if not (self._folder / RUN).is_file():
             raise RunError(f"there is no run folder {self._folder} on {socket.gethostname()}; {_SHARED}")
         plan = self._make_plan()
-        folder = RunFolder.of(plan, self._folder.parents[1])
+        folder = plan.stored_cells(self._folder.parents[1])
         if folder.path != self._folder:
             raise RunError(
                 f"on {socket.gethostname()} the plan is of another run, {folder.path.name} instead of "
                 f"{self._folder.name}; expected the same model, data and plugins there, and the same versions of "
-                + ", ".join(folder.versions)
+                + ", ".join(VERSIONS_THAT_MATTER)
             )
         self._threads = self._threads if plan.concurrency() is None else 1
         cells = {cell.name: cell for cell in plan.cells()}

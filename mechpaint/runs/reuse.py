@@ -1,15 +1,14 @@
 """What other runs in the same folder hold of a run's cells, so that only what is new is computed.
 
-Each run folder says in `contents.json` what is in its cells: of each cell the *basis*, a digest of all that its records
-depend on, and of items that are scored digests of their content. Cells with the same basis hold the same; cells of
-items under routes do so for each item of the same name and content, and each route.
+Each `run.json` says what is in the run's cells: of each cell the *basis*, a digest of all that its records depend on,
+and of scored items digests of their content. Cells with the same basis hold the same; cells of items under routes do so
+for each item of the same name and content, and each route.
 
-Only cells that are whole are read, and they are read only: another process may be writing more of them.
+Only whole cells are read, and none is written: another process may be writing more of them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,38 +17,41 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mechpaint.errors import CellError
+from mechpaint.errors import CellError, RunError
 from mechpaint.runs.cells import Cells
+from mechpaint.runs.manifest import RUN, Manifest
 from mechpaint.runs.plans.plan import Cell, ItemsCell
 from mechpaint.statistics.results import Record
 
-CONTENTS = "contents.json"
-"""The file in a run folder that says what its cells hold."""
 
-
-def contents(cells: Sequence[Cell]) -> str:
-    """What `contents.json` says.
-
-    Args:
-        cells: All cells of a run.
-    """
+def items_of(cells: Sequence[Cell]) -> dict[str, dict[str, str]]:
+    """For the basis of cells of scored items, from the items' names to digests of their content."""
     items: dict[str, dict[str, str]] = {}
     for cell in cells:
         if isinstance(cell, ItemsCell):
             items.setdefault(cell.basis, {}).update(cell.items)
-    return json.dumps({"cells": {cell.name: cell.basis for cell in cells}, "items": items}, indent=1) + "\n"
+    return items
 
 
-def item_contents(folder: Path) -> list[Mapping[str, str]]:
-    """For each task of a run, in order, from its items' names to digests of what is in them.
-
-    Args:
-        folder: The run folder, of a `RouteAnalysis`.
-    """
-    by_task: dict[int, Mapping[str, str]] = {}
-    for _, source in _listed(folder / CONTENTS):
-        by_task[int(source.cell.partition("-")[0])] = source.items
+def item_contents(manifest: Manifest) -> list[Mapping[str, str]]:
+    """For each task of a run of a `RouteAnalysis`, in order, from its items' names to digests of their content."""
+    by_task = {int(cell.partition("-")[0]): manifest.items.get(basis, {}) for cell, basis in manifest.cells.items()}
     return [by_task[place] for place in sorted(by_task)]
+
+
+@dataclass(frozen=True)
+class ReuseStats:
+    """What was taken from other runs: how many whole cells, parts of how many more, and from which runs."""
+
+    cells: int = 0
+    in_part: int = 0
+    runs: tuple[str, ...] = ()
+
+    @classmethod
+    def all_of(cls, parts: Sequence[ReuseStats]) -> ReuseStats:
+        """Several together."""
+        runs = sorted({run for part in parts for run in part.runs})
+        return cls(sum(part.cells for part in parts), sum(part.in_part for part in parts), tuple(runs))
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,13 @@ class OtherRuns:
         self._schema = schema
         self._sources: dict[str, list[_Source]] = {cell.basis: [] for cell in cells}
         self._by_item: dict[str, dict[str, list[_Source]]] = {}
-        for path in sorted(folder.parents[1].glob(f"*/*/{CONTENTS}")):
+        for path in sorted(folder.parents[1].glob(f"*/*/{RUN}")):
             if path.parent != folder:
                 for basis, source in _listed(path):
                     if basis in self._sources:
                         self._sources[basis].append(source)
 
-    def held(self, cell: Cell) -> CachedRecords:
+    def cached(self, cell: Cell) -> CachedRecords:
         """What they hold of a cell.
 
         Args:
@@ -163,11 +165,10 @@ def _among(column: Any, values: Sequence[str]) -> Any:
 
 
 def _listed(path: Path) -> Iterator[tuple[str, _Source]]:
-    """The cells that a file of contents names, by their bases; none where it cannot be read."""
+    """The cells that a `run.json` names, by their bases; none where it cannot be read."""
     try:
-        told: Any = json.loads(path.read_text(encoding="utf-8"))
-        cells, items = dict(told["cells"]), dict(told["items"])
-        for name, basis in cells.items():
-            yield str(basis), _Source(path.parent, str(name), dict(items.get(basis, {})))
-    except (OSError, ValueError, TypeError, KeyError):
+        manifest = Manifest.read(path.parent)
+    except RunError:
         return
+    for name, basis in manifest.cells.items():
+        yield basis, _Source(path.parent, name, manifest.items.get(basis, {}))

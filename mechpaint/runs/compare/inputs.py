@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-import yaml
 
 from mechpaint.analysis import Analysis
 from mechpaint.report import Section, Table
-from mechpaint.runs.run_folder import Kept, kept, known
+from mechpaint.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from mechpaint.plugins import Registry
 
 _NAMED = 10
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run of a comparison.
-
-    Attributes:
-        name: What it is called on the page.
-        run: What is on disk.
-        table: Its records.
-    """
+    """A run of a comparison, and what it is called on the page."""
 
     name: str
-    run: Kept
-    table: pd.DataFrame
+    run: Run
 
     @property
     def analysis(self) -> Analysis:
         """What was run."""
-        return self.run.manifest.analysis
+        return self.run.inputs.analysis
 
     @property
-    def run_name(self) -> str:
-        """Its folder's name, after its analysis's."""
-        return f"{self.run.folder.resolve().parent.name}/{self.run.folder.resolve().name}"
+    def table(self) -> pd.DataFrame:
+        """Its records."""
+        return self.run.table
 
 
 @dataclass(frozen=True)
@@ -62,24 +49,12 @@ class Apart:
     names: Sequence[str]
 
 
-def compared_runs(runs: Sequence[Path], registry: Registry | None) -> list[ComparedRun]:
-    """The runs, named by their models where these differ, and else also by their fingerprints.
-
-    Args:
-        runs: Run folders.
-        registry: What there is; by default what mechpaint and installed plugins bring.
-
-    Raises:
-        RunError: A folder that is no run folder, or one of an earlier mechpaint.
-        IncompleteRun: A run with cells that are missing or damaged.
-    """
-    analyses = known(registry).analyses
-    found = [kept(folder, analyses) for folder in runs]
-    models = [run.manifest.model.name if run.manifest.model else run.manifest.analysis.name for run in found]
-    names = models
-    if len(set(models)) < len(models):
-        names = [f"{model} ({run.folder.resolve().name[:8]})" for model, run in zip(models, found, strict=True)]
-    return [ComparedRun(name, run, run.table()) for name, run in zip(names, found, strict=True)]
+def compared_runs(runs: Sequence[Run]) -> list[ComparedRun]:
+    """Name runs by their models where these differ, and else also by their fingerprints."""
+    names = [run.manifest.model or run.manifest.analysis for run in runs]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({run.path.resolve().name[:8]})" for name, run in zip(names, runs, strict=True)]
+    return [ComparedRun(name, run) for name, run in zip(names, runs, strict=True)]
 
 
 def apart_table(found: Sequence[Apart]) -> list[Table]:
@@ -108,7 +83,7 @@ def unlike_settings(sides: Sequence[ComparedRun]) -> list[Table]:
     Args:
         sides: The runs.
     """
-    told = [_told(side.run.folder) for side in sides]
+    told = [_told(side.run) for side in sides]
     names = dict.fromkeys(name for each in told for name in each)
     rows = [
         (name, *(each.get(name, "–") for each in told)) for name in names if len({each.get(name) for each in told}) > 1
@@ -119,11 +94,10 @@ def unlike_settings(sides: Sequence[ComparedRun]) -> list[Table]:
     return [Table("settings", "Settings that differ", caption, ("setting", *(side.name for side in sides)), rows)]
 
 
-def _told(folder: Path) -> dict[str, str]:
+def _told(run: Run) -> dict[str, str]:
     """Every setting by its path, and every version."""
-    config: Any = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    env: Any = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    return {name: _short(value) for name, value in (*_flat("", config), *_flat("", env))}
+    parts = (run.manifest.config, run.manifest.environment)
+    return {name: _short(value) for part in parts for name, value in _flat("", part)}
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -40,9 +40,9 @@ def scored_report(sides: Sequence[ComparedRun]) -> Made:
 
 
 def _scored(side: ComparedRun) -> Scored:
-    manifest = side.run.manifest
-    contents = dict(zip((task.name for task in manifest.tasks), item_contents(side.run.folder), strict=True))
-    return Scored(manifest.results(side.table), contents)
+    inputs = side.run.inputs
+    contents = dict(zip((task.name for task in inputs.tasks), item_contents(side.run.manifest), strict=True))
+    return Scored(inputs.results(side.table), contents)
 
 
 def _summary(first: ComparedRun, side: ComparedRun, found: Sequence[Difference]) -> str:

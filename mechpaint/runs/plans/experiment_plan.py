@@ -10,8 +10,8 @@ from typing import Any
 from mechpaint.analysis import Experiment
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import Cell, Plan, cell_name, processors, settings_details
+from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.statistics.results import Advance, Record
 
 
@@ -53,9 +53,9 @@ class ExperimentPlan(Plan):
             for place, (label, ticks) in enumerate(self.analysis.trials().items())
         ]
 
-    def manifest(self) -> Manifest:
+    def report_inputs(self) -> ReportInputs:
         """The experiment itself."""
-        return Manifest(self.analysis, None, (), tuple(self.details()))
+        return ReportInputs(self.analysis, None, (), tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The settings, and how many trials there were."""

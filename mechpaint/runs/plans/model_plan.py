@@ -13,15 +13,15 @@ from mechpaint.analysis import ModelAnalysis
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.results import Advance, ModelFacts, Record
 
 
 @dataclass(frozen=True)
-class MeasuredPlan(Plan):
-    """Hook sets, each measured on a model. `MeasuredPlan.of` makes one.
+class ModelPlan(Plan):
+    """Hook sets, each measured on a model. `ModelPlan.of` makes one.
 
     Attributes:
         analysis: What is asked.
@@ -36,7 +36,7 @@ class MeasuredPlan(Plan):
     facts: ModelFacts
 
     @classmethod
-    def of(cls, analysis: ModelAnalysis, routed_model: RoutedModel) -> MeasuredPlan:
+    def of(cls, analysis: ModelAnalysis, routed_model: RoutedModel) -> ModelPlan:
         """Make the hook sets and their routes.
 
         Args:
@@ -72,9 +72,9 @@ class MeasuredPlan(Plan):
             for basis in [digest(self._basis(label), computed_with)]
         ]
 
-    def manifest(self) -> Manifest:
+    def report_inputs(self) -> ReportInputs:
         """The model and the routes."""
-        return Manifest(self.analysis, self.facts, (), tuple(self.details()))
+        return ReportInputs(self.analysis, self.facts, (), tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the settings, and how many hook sets there are."""

@@ -11,11 +11,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mechpaint.analysis import Analysis
 from mechpaint.errors import RunError
-from mechpaint.runs.manifest import Manifest
+from mechpaint.runs.cells import Cells
+from mechpaint.runs.fingerprint import fingerprint, plugin_versions
+from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import schema_of
 from mechpaint.statistics.results import Advance, Record
 
@@ -104,6 +107,11 @@ class Plan(ABC):
     def cells(self) -> Sequence[Cell]:
         """The pieces in which it is computed and kept, in the order of the results."""
 
+    def stored_cells(self, out: Path) -> Cells:
+        """The cells on disk, in the run folder that the plan has in `out`. Nothing is written."""
+        name = fingerprint(self.config(), plugin_versions(self.made_of()))
+        return Cells(out / self.analysis.name / name, self.schema())
+
     @abstractmethod
     def forecast(self) -> dict[str, Any]:
         """What it will do and cost, for `--dry-run`: numbers, or numbers and texts by name."""
@@ -113,16 +121,16 @@ class Plan(ABC):
         return (self.analysis,)
 
     @abstractmethod
-    def manifest(self) -> Manifest:
+    def report_inputs(self) -> ReportInputs:
         """What its report is drawn from, besides the records."""
 
     def report(self, table: pd.DataFrame) -> Report:
         """What to say of all cells' records."""
-        return self.manifest().report(table)
+        return self.report_inputs().report(table)
 
     def routes(self) -> Mapping[str, Route]:
         """The route of every hook set by its label, if it has any."""
-        model = self.manifest().model
+        model = self.report_inputs().model
         return {} if model is None else model.routes
 
     def concurrency(self) -> int | None:

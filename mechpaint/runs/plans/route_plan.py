@@ -14,8 +14,8 @@ from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import fingerprint, plugin_versions
-from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import Cell, ItemsCell, Plan
+from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE
 from mechpaint.scoring.items import Named
 from mechpaint.statistics.results import Advance, ModelFacts, Record, TaskFacts
@@ -49,8 +49,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class ScoredPlan(Plan):
-    """Routes, scored on tasks. `ScoredPlan.of` makes one.
+class RoutePlan(Plan):
+    """Routes, scored on tasks. `RoutePlan.of` makes one.
 
     Attributes:
         analysis: What is asked.
@@ -71,7 +71,7 @@ class ScoredPlan(Plan):
     facts: tuple[TaskFacts, ...]
 
     @classmethod
-    def of(cls, analysis: RouteAnalysis, routed_model: RoutedModel, settings: Settings) -> ScoredPlan:
+    def of(cls, analysis: RouteAnalysis, routed_model: RoutedModel, settings: Settings) -> RoutePlan:
         """Make the items and routes.
 
         Args:
@@ -128,10 +128,10 @@ class ScoredPlan(Plan):
             for part in parts
         ]
 
-    def manifest(self) -> Manifest:
+    def report_inputs(self) -> ReportInputs:
         """The model, the routes and the tasks."""
         model = ModelFacts(self.routed_model.name, self.routed_model.n_layers, self.route_of)
-        return Manifest(self.analysis, model, self.facts, tuple(self.details()))
+        return ReportInputs(self.analysis, model, self.facts, tuple(self.details()))
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the tasks, the routes and what sharing saved."""

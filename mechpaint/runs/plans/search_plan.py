@@ -18,9 +18,9 @@ from mechpaint.errors import TaskError
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.plan import DependentCell, Plan, cell_name, settings_details
 from mechpaint.runs.plans.route_plan import completed, content_digest, task_facts
+from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE, HELD_OUT, LATENCY, SEARCH_SCHEMA, of_table
 from mechpaint.scoring.items import Rowed
 from mechpaint.statistics.results import Advance, ModelFacts, Record, SearchFacts, SearchResults, TaskFacts
@@ -54,8 +54,8 @@ class SearchSettings:
 
 
 @dataclass(frozen=True)
-class SearchedPlan(Plan):
-    """A search for routes. `SearchedPlan.of` makes one.
+class SearchPlan(Plan):
+    """A search for routes. `SearchPlan.of` makes one.
 
     Attributes:
         analysis: What is asked.
@@ -78,7 +78,7 @@ class SearchedPlan(Plan):
     search: SearchFacts
 
     @classmethod
-    def of(cls, analysis: SearchAnalysis, routed_model: RoutedModel, settings: SearchSettings) -> SearchedPlan:
+    def of(cls, analysis: SearchAnalysis, routed_model: RoutedModel, settings: SearchSettings) -> SearchPlan:
         """Make the items, and set some aside.
 
         Args:
@@ -140,9 +140,9 @@ class SearchedPlan(Plan):
             for place, (label, ticks, follow) in enumerate(work)
         ]
 
-    def manifest(self) -> Manifest:
+    def report_inputs(self) -> ReportInputs:
         """The model and the tasks."""
-        return Manifest(self.analysis, self._model(), self.facts, tuple(self.details()), self.search)
+        return ReportInputs(self.analysis, self._model(), self.facts, tuple(self.details()), self.search)
 
     def details(self) -> list[tuple[str, str]]:
         """The model, the tasks, the settings and the rounds."""
