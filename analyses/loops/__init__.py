@@ -43,7 +43,7 @@ class Loops(RouteAnalysis):
             raise AnalysisError(f"expected 1 iteration or more, got {self.iterations}")
 
     def counts(self, n_layers: int) -> range:
-        """The numbers of iterations."""
+        """The numbers of iterations, for a model of `n_layers`."""
         return range(1, (self.iterations or max(1, n_layers - 4)) + 1)
 
     def starts(self, n_layers: int) -> list[int]:

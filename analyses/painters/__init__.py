@@ -43,7 +43,7 @@ class Painters(RouteAnalysis):
             raise AnalysisError(f"expected 1 seed or more and loops of 1 or more, got {self.seeds} and {self.loops}")
 
     def variants(self, n_layers: int) -> tuple[Variant, ...]:
-        """Every experiment that will be run."""
+        """The experiments to run on a model of `n_layers`."""
         return suite(n_layers, self.start_layers, self.seeds, self.loops)
 
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:

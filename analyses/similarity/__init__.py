@@ -64,7 +64,7 @@ class Similarity(ModelAnalysis):
             )
 
     def starts(self, n_layers: int) -> tuple[int, ...]:
-        """The start layers N: none for a single layer, which has no middle."""
+        """The start layers N for a model of `n_layers`: none for a single layer, which has no middle."""
         if self.start_layers is not None:
             return tuple(dict.fromkeys(self.start_layers))
         return (usual_start(n_layers),) if n_layers > 1 else ()

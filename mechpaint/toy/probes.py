@@ -22,7 +22,6 @@ __all__ = [
     "attention",
     "divergences",
     "in_context_bigrams",
-    "learned",
     "memory_scores",
     "predictions",
     "recall",

@@ -20,54 +20,17 @@ from tests.docs.fences import ROOT
 MODULES = (
     "mechpaint",
     "mechpaint.hooks",
+    "mechpaint.analyses",
+    "mechpaint.tasks",
+    "mechpaint.tasks.lm_eval.harness_model",
+    "mechpaint.circuits",
     "mechpaint.toy",
     "mechpaint.toy.probes",
-    "mechpaint.circuits",
-    "mechpaint.circuits.head_scores",
     "mechpaint.analysis",
     "mechpaint.report",
-    "mechpaint.runs.routed_model",
-    "mechpaint.runs.plans.route_plan",
-    "mechpaint.runs.plans.search_plan",
-    "mechpaint.runs.plans.model_plan",
-    "mechpaint.runs.plans.experiment_plan",
-    "mechpaint.runs.execute",
-    "mechpaint.runs.plans.plan",
-    "mechpaint.runs.executors",
-    "mechpaint.runs.ray",
-    "mechpaint.runs.executors",
-    "mechpaint.runs.run_folder",
-    "mechpaint.runs.run_folder",
-    "mechpaint.runs.run_folder",
-    "mechpaint.runs.manifest",
-    "mechpaint.runs.reuse",
-    "mechpaint.runs.compare",
-    "mechpaint.runs.compare.differences",
-    "mechpaint.scoring.score",
-    "mechpaint.scoring.embeddings",
-    "mechpaint.engine.latency",
-    "mechpaint.planning.accelerators",
-    "mechpaint.planning.layer_calls",
-    "mechpaint.planning.calibration",
-    "mechpaint.planning.layer_calls",
-    "mechpaint.planning.cost",
-    "mechpaint.planning.flops",
-    "mechpaint.tasks.synthetic",
-    "mechpaint.models.meta_device",
-    "mechpaint.planning.forecast",
-    "mechpaint.planning.flops",
-    "mechpaint.planning.flops",
-    "mechpaint.planning.forecast",
-    "mechpaint.routes.prefix_tree",
-    "mechpaint.plugins",
-    "mechpaint.statistics.metrics",
-    "mechpaint.statistics.bootstrap",
-    "mechpaint.statistics.random_effects",
-    "mechpaint.statistics.multiple_comparisons",
-    "mechpaint.tasks",
-    "mechpaint.data",
+    "mechpaint.statistics",
+    "mechpaint.scoring",
     "mechpaint.finetuning",
-    "mechpaint.tasks.lm_eval.harness_model",
     "mechpaint.plugins",
     "mechpaint.errors",
 )
@@ -87,14 +50,11 @@ PACKAGE = _package()
 
 
 def _public(module: str) -> Iterator[tuple[str, griffe.Object]]:
-    """The names of `__all__`, or without one, all that the module defines and does not begin with an underscore."""
+    """The names of `__all__`."""
     inside = PACKAGE[module.removeprefix("mechpaint.")] if module != "mechpaint" else PACKAGE
-    listed = None if inside.exports is None else {str(name) for name in inside.exports}
-    for name, thing in inside.members.items():
-        if name.startswith("_") or (thing.is_alias if listed is None else name not in listed):
-            continue
-        if thing.is_class or thing.is_function or thing.docstring or listed is not None:
-            yield f"{module}.{name}", thing.final_target if thing.is_alias else thing
+    for name in importlib.import_module(module).__all__:
+        thing = inside.members[name]
+        yield f"{module}.{name}", thing.final_target if thing.is_alias else thing
 
 
 PUBLIC = {path: thing for module in MODULES for path, thing in _public(module)}
