@@ -1,4 +1,4 @@
-"""Batches: items of like length, padded and swept together."""
+"""Batches: items of similar length, padded and swept together."""
 
 from __future__ import annotations
 
@@ -21,14 +21,7 @@ InRows = TypeVar("InRows", bound=Rowed)
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[InRows]):
-    """Token rows for one sweep and the places in them that score some items.
-
-    Attributes:
-        items: The items.
-        rows: Their token rows, each once.
-        own: For each item, which of these are its own, in its order.
-        places: For each item, for each of its answers, the place of each token.
-    """
+    """Distinct token rows for one sweep; for each item, the indices of its rows, and its answers' places in them."""
 
     items: tuple[InRows, ...]
     rows: tuple[tuple[int, ...], ...]
@@ -37,11 +30,7 @@ class Batch(Generic[InRows]):
 
     @classmethod
     def of(cls, items: Sequence[InRows]) -> Batch[InRows]:
-        """One batch out of items. A row that several of them have is in it once.
-
-        Args:
-            items: What to ask.
-        """
+        """Make one batch of items; a row that several of them share is in it once."""
         number: dict[tuple[int, ...], int] = {}
         own = tuple(tuple(number.setdefault(row, len(number)) for row in item.rows()) for item in items)
         places = tuple(
@@ -51,11 +40,7 @@ class Batch(Generic[InRows]):
         return cls(tuple(items), tuple(number), own, places)
 
     def padded(self, device: Any) -> tuple[Int[Tensor, "row position"], Int[Tensor, "row position"]]:
-        """The rows padded on the right to equal length, and their attention mask.
-
-        Args:
-            device: Where to.
-        """
+        """The rows padded on the right to equal length, and their attention mask."""
         length = max(map(len, self.rows))
         tokens = torch.zeros((len(self.rows), length), dtype=torch.long)
         mask = torch.zeros_like(tokens)
@@ -66,43 +51,28 @@ class Batch(Generic[InRows]):
 
 
 def batches(items: Sequence[InRows], batch_size: int) -> list[Batch[InRows]]:
-    """Items in batches, those of like length together.
-
-    Args:
-        items: What to ask.
-        batch_size: How many token rows a batch has at most; an item with more has a batch of its own.
-    """
+    """Group items of similar length into batches of at most `batch_size` rows; an item with more gets its own."""
     ordered = sorted(items, key=lambda item: max(map(len, item.rows())))
-    found: list[Batch[InRows]] = []
+    full: list[Batch[InRows]] = []
     waiting: list[InRows] = []
     rows = 0
     for item in ordered:
         count = len(item.rows())
         if waiting and rows + count > batch_size:
-            found.append(Batch[InRows].of(waiting))
+            full.append(Batch[InRows].of(waiting))
             waiting, rows = [], 0
         waiting.append(item)
         rows += count
-    return [*found, Batch[InRows].of(waiting)] if waiting else found
+    return [*full, Batch[InRows].of(waiting)] if waiting else full
 
 
-def swept(
+def sweep_batch(
     batch: Batch[InRows],
     tree: PrefixTree,
     score: Callable[[Batch[InRows], PrefixTree], Iterator[tuple[Route, list[Record]]]],
     advance: Advance,
 ) -> Iterator[Record]:
-    """The records of a batch. Where memory does not suffice, what is left of its routes is done with half the batch.
-
-    Args:
-        batch: What is asked.
-        tree: The routes.
-        score: Sweeps a batch over routes: gives each with its records.
-        advance: Called after each route of each batch, with the number of its items.
-
-    Yields:
-        All records that `score` gives.
-    """
+    """Score a batch under all routes; when memory runs out, do the remaining routes in halves of the batch."""
     done: set[Route] = set()
     try:
         for route, records in score(batch, tree):
@@ -113,9 +83,9 @@ def swept(
     except Exception as error:
         if len(batch.items) == 1 or not is_out_of_memory(error):
             raise
-    # out of the `except`, for what it holds holds tensors
+    # after the `except`, whose traceback keeps tensors alive
     clear_device_cache()
     left = PrefixTree(route for route in tree.routes if route not in done)
     half = len(batch.items) // 2
     for items in (batch.items[:half], batch.items[half:]):
-        yield from swept(Batch[InRows].of(items), left, score, advance)
+        yield from sweep_batch(Batch[InRows].of(items), left, score, advance)

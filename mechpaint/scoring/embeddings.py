@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,24 +14,17 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.engine.sweep import Sweep
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.scoring.batches import Batch, batches, swept
+from mechpaint.scoring.batches import Batch, batches, sweep_batch
+from mechpaint.scoring.items import Pair, record
 from mechpaint.statistics.results import Advance, Record
-
-if TYPE_CHECKING:
-    from mechpaint.scoring.items import Pair
 
 
 def mean_over_tokens(
     residual: Float[Tensor, "row position d_model"], attention_mask: Int[Tensor, "row position"]
 ) -> Float[Tensor, "row d_model"]:
-    """The mean over the positions at which there are tokens, in float32.
-
-    Args:
-        residual: A residual stream.
-        attention_mask: 1 at tokens, 0 at padding.
-    """
+    """The mean over the positions that hold tokens, in float32."""
     weights = (attention_mask != 0).unsqueeze(-1)
-    # what is at padding may be no number, which times 0 is none either
+    # padding may hold NaN, and NaN times 0 is NaN
     return residual.float().masked_fill(~weights, 0).sum(dim=1) / weights.sum(dim=1)
 
 
@@ -43,18 +36,18 @@ def score_pairs(
     batch_size: int,
     advance: Advance,
 ) -> Iterator[Record]:
-    """The cosine of the two embeddings of each pair, under each route.
+    """Score each pair by the cosine of its two embeddings, under each route.
 
     Args:
         model: A TransformerBridge.
-        task: What the task is called in the results.
+        task: The task's name in the results.
         items: The pairs.
         tree: The routes.
-        batch_size: How many texts go through the model together.
-        advance: Called after each route of each batch, with the number of its items.
+        batch_size: The largest number of texts that go through the model together.
+        advance: Called after each route of each batch, with its number of items.
 
     Yields:
-        A record for each item and route.
+        A record for each item and route, as `Task.records` describes them.
     """
 
     def scored(batch: Batch[Pair], tree: PrefixTree) -> Iterator[tuple[Route, list[Record]]]:
@@ -64,21 +57,7 @@ def score_pairs(
             embeddings = mean_over_tokens(residual, mask)
             cosines: Any = torch.cosine_similarity(embeddings[first], embeddings[second])
             named = zip(batch.items, cosines.tolist(), strict=True)
-            yield route, [_record(task, item.name, str(route), cosine) for item, cosine in named]
+            yield route, [record(task, item.name, route, cosine, math.isfinite(cosine)) for item, cosine in named]
 
     for batch in batches(items, batch_size):
-        yield from swept(batch, tree, scored, advance)
-
-
-def _record(task: str, item: str, route: str, cosine: float) -> Record:
-    finite = math.isfinite(cosine)
-    return {
-        "task": task,
-        "item": item,
-        "route": route,
-        "score": cosine if finite else float("nan"),
-        "logprob": float("nan"),
-        "tokens": 0,
-        "finite": finite,
-        "metrics": "",
-    }
+        yield from sweep_batch(batch, tree, scored, advance)

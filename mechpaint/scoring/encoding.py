@@ -14,36 +14,46 @@ if TYPE_CHECKING:
 
 
 def context(model: TransformerBridge) -> int:
-    """How many positions a model has been made for."""
+    """The number of positions a model was made for."""
     return int(model.cfg.n_ctx)
 
 
 def within_context(model: TransformerBridge, item: Rowed) -> bool:
-    """Whether no row of an item is longer than the model's context."""
+    """Whether all rows of an item fit the model's context."""
     return max(map(len, item.rows())) <= context(model)
 
 
 def encode(
     model: TransformerBridge, what: str, prompt: str, choices: Sequence[str]
 ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Token ids of a prompt, with the beginning-of-text token if the model has one, and of its continuations.
+    """Encode a prompt, after a beginning-of-text token if the model expects one, and its continuations.
 
-    A continuation's tokens are those of prompt and continuation together, less the prompt's; so choices begin with
-    the space that sets them off.
+    A continuation's tokens are those of the prompt and the continuation together, less the prompt's. So choices begin
+    with the space that separates them from the prompt.
+
+    Args:
+        model: The model whose tokenizer encodes them.
+        what: What needs a tokenizer, for error messages, such as `"the task facts"`.
+        prompt: The prompt.
+        choices: Its continuations.
+
+    Returns:
+        The prompt's token ids, and those of each continuation.
 
     Raises:
-        TaskError: The tokenizer merges the prompt's end with a continuation's beginning.
+        TaskError: The tokenizer merges the end of the prompt with the beginning of a continuation.
+        LoadError: The model has no tokenizer.
     """
     tokenizer = require_tokenizer(model, what)
     start = begin(model)
     ids: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    found: list[tuple[int, ...]] = []
+    continuations: list[tuple[int, ...]] = []
     for choice in choices:
         whole: list[int] = tokenizer(prompt + choice, add_special_tokens=False)["input_ids"]
         if whole[: len(ids)] != ids:
             raise TaskError(f"this tokenizer does not split {prompt + choice!r} after {prompt!r}")
-        found.append(tuple(whole[len(ids) :]))
-    return (*start, *ids), tuple(found)
+        continuations.append(tuple(whole[len(ids) :]))
+    return (*start, *ids), tuple(continuations)
 
 
 def begin(model: TransformerBridge) -> tuple[int, ...]:
@@ -56,21 +66,7 @@ def begin(model: TransformerBridge) -> tuple[int, ...]:
 
 
 def windows(model: TransformerBridge, text: str, length: int, what: str) -> dict[int, tuple[int, ...]]:
-    """A text cut into windows of equal length that do not overlap; what is left at its end is dropped.
-
-    Args:
-        model: Whose tokens they are made of.
-        text: The text.
-        length: How many tokens a window has, the beginning-of-text token included where the model expects one.
-        what: What needs them, for what goes wrong.
-
-    Returns:
-        From the place of a window's first token in the text to its tokens.
-
-    Raises:
-        TaskError: The text is shorter than one window.
-        LoadError: The model has no tokenizer.
-    """
+    """Cut a text into windows of equal length, by the index of their first token; the remainder is dropped."""
     tokenizer = require_tokenizer(model, what)
     start = begin(model)
     size = length - len(start)

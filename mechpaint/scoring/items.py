@@ -1,4 +1,4 @@
-"""What a task asks: items. Each task has a kind of its own; here is what all have, and the kind of causal models."""
+"""Items: the protocols that tasks share, and the items of causal models and of pairs."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.routes.prefix_tree import PrefixTree
+    from mechpaint.routes.route import Route
     from mechpaint.statistics.results import Advance, Record
 
 
 @runtime_checkable
 class Named(Protocol):
-    """An item of any kind. Besides a name it has whatever its task scores it by."""
+    """An item of any kind: a name, and whatever its task scores it by."""
 
     @property
     def name(self) -> str:
-        """What it is called in the results; unique within its task."""
+        """Its name in the results; unique within its task."""
         ...
 
 
 @runtime_checkable
 class Rowed(Named, Protocol):
-    """An item that is one or more rows of tokens, which go through the model."""
+    """An item made of one or more rows of tokens, which go through the model."""
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
         """The token ids of each row."""
         ...
 
     def places(self) -> tuple[tuple[Place, ...], ...]:
-        """For each of its answers, where its tokens are foreseen. An item that is scored otherwise has none."""
+        """For each of its answers, where its tokens are predicted; empty for an item that is scored otherwise."""
         ...
 
 
 @runtime_checkable
 class Placed(Rowed, Protocol):
-    """An item that is scored by log-probabilities of tokens at places in its rows."""
+    """An item scored by log-probabilities of tokens at places in its rows."""
 
     @property
     def answer(self) -> int | None:
-        """Which of its answers is the right one; None where none is."""
+        """The index of the right answer; None if there is none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one token of an answer is foreseen.
+    """Where one token of an answer is predicted.
 
     Args:
-        row: The row: of an item, or of a batch.
-        position: The position whose logits foresee the token: the one before it in a causal model, its own, at which
-            it is masked, in an encoder.
-        token: Its id.
+        row: The index of the row, in an item or a batch.
+        position: The position whose logits predict the token: the one before it in a causal model, its own, where the
+            mask stands, in an encoder.
+        token: The token's id.
     """
 
     row: int
@@ -70,9 +71,9 @@ class Item:
     """A question to a causal model: a prompt and one or more continuations, the right one among them.
 
     Args:
-        name: What it is called in the results; unique within its task.
+        name: Its name in the results; unique within its task.
         prompt: Token ids, at least one.
-        choices: The continuations' token ids, each at least one.
+        choices: The token ids of each continuation, at least one.
         answer: The index of the right continuation.
     """
 
@@ -88,28 +89,17 @@ class Item:
             raise TaskError(f"item {self.name!r} has {len(self.choices)} choices, and answer {self.answer}")
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
-        """For each choice prompt and choice less the last token, which nothing reads.
-
-        A row that another begins with is not needed: what comes after a position does not change it in a causal
-        model. So choices of a single token share the prompt's row.
-        """
+        """The prompt with each choice, less the choice's last token, which is never read; no row begins another."""
         return rows_for((self.prompt, choice) for choice in self.choices)
 
     def places(self) -> tuple[tuple[Place, ...], ...]:
-        """For each choice the position before each of its tokens."""
+        """For each choice, the position before each of its tokens."""
         rows = self.rows()
         return tuple(places_in(rows, self.prompt, choice) for choice in self.choices)
 
 
 def rows_for(pairs: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[tuple[int, ...], ...]:
-    """The rows that a causal model needs to foresee continuations, each once, the longest first.
-
-    A continuation's last token is never read. A row that another begins with is not needed: what comes after a
-    position does not change it in a causal model.
-
-    Args:
-        pairs: What comes before, at least one token, and the continuation, at least one.
-    """
+    """The rows a causal model needs to predict each (before, after), longest first; no row begins another."""
     kept: list[tuple[int, ...]] = []
     for row in sorted({before + after[:-1] for before, after in pairs}, key=lambda row: (-len(row), row)):
         if not any(other[: len(row)] == row for other in kept):
@@ -118,13 +108,7 @@ def rows_for(pairs: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[
 
 
 def places_in(rows: Sequence[tuple[int, ...]], before: tuple[int, ...], after: tuple[int, ...]) -> tuple[Place, ...]:
-    """Where a causal model foresees a continuation's tokens: for each the position before it.
-
-    Args:
-        rows: Rows of which one begins with `before` and `after`, less its last token.
-        before: What comes before, at least one token.
-        after: The continuation.
-    """
+    """The position before each token of `after`, in the row that begins with `before` and `after`."""
     needed = before + after[:-1]
     row = next(i for i, row in enumerate(rows) if row[: len(needed)] == needed)
     return tuple(Place(row, len(before) - 1 + i, token) for i, token in enumerate(after))
@@ -132,11 +116,11 @@ def places_in(rows: Sequence[tuple[int, ...]], before: tuple[int, ...], after: t
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a model made of an item that is scored by places.
+    """A model's answers to an item that is scored at places.
 
     Attributes:
-        logprobs: For each answer the summed log-probability of its tokens, in nats.
-        greedy: For each answer, for each of its tokens, whether it was the model's first guess.
+        logprobs: For each answer, the summed log-probability of its tokens, in nats.
+        greedy: For each answer, whether each of its tokens had the highest logit.
     """
 
     logprobs: tuple[float, ...]
@@ -144,19 +128,19 @@ class Outcome:
 
     @property
     def finite(self) -> bool:
-        """Whether every log-probability is a number: routes can make activations overflow."""
+        """Whether every log-probability is finite: routes can make activations overflow."""
         return all(map(math.isfinite, self.logprobs))
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts, and how much alike they mean.
+    """Two texts, and how similar in meaning they were rated.
 
     Args:
-        name: What it is called in the results; unique within its task.
+        name: Its name in the results; unique within its task.
         first: Token ids, special tokens included.
         second: Token ids, special tokens included.
-        similarity: As people rated it, on any scale.
+        similarity: The rating, on any scale.
     """
 
     name: str
@@ -176,8 +160,31 @@ class Pair:
         return (self.first, self.second)
 
     def places(self) -> tuple[tuple[Place, ...], ...]:
-        """None: they are compared by what the residual stream holds, not by what is foreseen."""
+        """Empty: they are compared by the residual stream, not by predictions."""
         return ()
+
+
+def record(
+    task: object,
+    item: str,
+    route: Route,
+    score: float,
+    finite: bool = True,
+    metrics: str = "",
+    logprob: float = math.nan,
+    tokens: int = 0,
+) -> Record:
+    """One row of a task's results; the score of an answer that is not finite is NaN."""
+    return {
+        "task": str(task),
+        "item": item,
+        "route": str(route),
+        "score": score if finite else math.nan,
+        "logprob": logprob,
+        "tokens": tokens,
+        "finite": finite,
+        "metrics": metrics,
+    }
 
 
 Asked = TypeVar("Asked", bound=Named)
@@ -187,13 +194,13 @@ _AtPlaces = TypeVar("_AtPlaces", bound=Placed, contravariant=True)
 
 @dataclass(frozen=True)
 class Part(Generic[Asked]):
-    """A piece of a task's work: what is computed, kept, and taken up again as one.
+    """A piece of a task's work, computed and stored as one.
 
     Attributes:
-        name: What it is called among the task's parts: letters, digits and dashes.
-        label: What it is, for the progress bar.
-        items: The items that it asks.
-        tree: The routes that it asks them under.
+        name: Its name among the task's parts: letters, digits and dashes.
+        label: Its description on the progress bar.
+        items: Its items.
+        tree: The routes they are scored under.
     """
 
     name: str
@@ -204,19 +211,19 @@ class Part(Generic[Asked]):
 
 @runtime_checkable
 class Scorer(Protocol[_Asked]):
-    """What asks a model items and scores its answers: a `Task`."""
+    """Scores a model on items: a `Task`."""
 
     def records(
         self, model: TransformerBridge, items: Sequence[_Asked], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
-        """Ask every item under every route; see `Task.records`."""
+        """Score every item under every route; see `Task.records`."""
         ...
 
 
 @runtime_checkable
-class Judge(Protocol[_AtPlaces]):
-    """What scores answers at places: a `PlaceTask`."""
+class Evaluator(Protocol[_AtPlaces]):
+    """Scores answers at places: a `PlaceTask`."""
 
-    def judge(self, item: _AtPlaces, outcome: Outcome) -> tuple[float, str]:
-        """The score of an answer, and its metrics as JSON; see `PlaceTask.judge`."""
+    def evaluate(self, item: _AtPlaces, outcome: Outcome) -> tuple[float, str]:
+        """The score of an answer, and further metrics as JSON; see `PlaceTask.evaluate`."""
         ...

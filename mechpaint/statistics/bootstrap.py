@@ -1,8 +1,8 @@
-"""Scores as the painters' paper shows them: chance is 0, the full model 1; with paired bootstrap intervals.
+"""Normalised scores (chance is 0, the full model 1), with paired bootstrap intervals, as in "Layers as Painters".
 
 The items of a task are resampled, the same for every route, so that differences between routes are paired. The task's
-own metric makes a score of each resample. Hook sets that are draws of many (`random_effects.Drawn`), such as random
-orders, are resampled too, the same for every task. NaN propagates: it is never averaged away.
+own metric scores each resample. Random draws of hook sets (`Drawn`), such as random orders, are resampled too, the same
+for every task. NaN propagates.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mechpaint.statistics.results import Results, TaskFacts
 
 RESAMPLES = 1000
 HookSets: TypeAlias = "Sequence[str] | Drawn"
-"""Labels of hook sets, of which a mean is taken. Those of `Drawn` are resampled, others are all that there are."""
+"""Labels of hook sets to average over. Those of `Drawn` are resampled; others are the whole population."""
 CENTRAL = (2.5, 97.5)
-"""The percentiles between which 95 % of the resamples are."""
+"""The percentiles that bound the central 95 % of the resamples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Estimate:
     """A value with its 95 % bootstrap interval.
 
     Args:
-        value: What was measured.
-        low: The interval's lower end, the 2.5th percentile of the resamples.
-        high: Its upper end, the 97.5th.
+        value: The measured value.
+        low: The lower end of the interval, the 2.5th percentile of the resamples.
+        high: The upper end, the 97.5th percentile.
     """
 
     value: float
@@ -43,7 +43,7 @@ class Estimate:
         return f"{self:.3f}"
 
     def __format__(self, spec: str) -> str:
-        """The value, and the interval in brackets, each number as `spec` says; by default with three decimals."""
+        """The value with its interval in brackets, each number formatted by `spec`, by default with three decimals."""
         value, low, high = (format(number, spec or ".3f") for number in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
 
@@ -52,14 +52,14 @@ class Scores:
     """Normalised scores of every task and route, and their bootstrap resamples.
 
     Args:
-        results: What was measured; its routes must include `"baseline"`.
-        seed: Of the resampling.
+        results: The measured results; their routes must include `"baseline"`.
+        seed: The seed of the resampling.
 
     Attributes:
-        tasks: The tasks on which the full model does better than chance, in 97.5 % of the resamples or more, so that
-            the scale has two ends. The few resamples in which it does not are replaced by others of the same task.
+        tasks: The tasks on which the full model beats chance, in at least 97.5 % of the resamples, so that the scale
+            has two ends. The few resamples in which it does not are replaced by others of the same task.
         unusable: The other tasks, which no median includes.
-        draws: `[1 + resamples, task, route]`: the scores themselves first, then those of each resample.
+        draws: `[1 + resamples, task, route]`: the scores first, then those of each resample.
     """
 
     draws: Float[np.ndarray, "draw task route"]
@@ -94,7 +94,7 @@ class Scores:
         return estimate(self._raw(task, label))
 
     def error(self, task: str, label: str) -> float:
-        """The standard error of the same: the standard deviation of the resamples.
+        """The standard error of that score: the standard deviation of its resamples.
 
         Args:
             task: The task's name.
@@ -107,7 +107,7 @@ class Scores:
 
         Args:
             task: The name of one of `tasks`.
-            labels: The hook sets.
+            labels: The hook sets' labels.
         """
         at = [t.name for t in self.tasks].index(task)
         return self._average(self.draws[:, [at]], labels)[:, 0]
@@ -116,14 +116,14 @@ class Scores:
         """Draws of the median over tasks of the normalised score, averaged over hook sets first.
 
         Args:
-            labels: The hook sets.
+            labels: The hook sets' labels.
         """
         if not self.tasks:
             return np.full(1 + RESAMPLES, np.nan)
         return np.median(self._average(self.draws, labels), axis=1)
 
     def by_item(self, task: str, labels: Sequence[str]) -> Float[np.ndarray, "item label"]:
-        """Every item's score on the task's normalised scale, whose ends are taken as they were measured.
+        """Every item's score on the task's normalised scale, whose ends are fixed as measured.
 
         Args:
             task: The name of one of `tasks`.
@@ -134,7 +134,7 @@ class Scores:
         return (self._measured[task].items[:, self._columns(labels)] - facts.chance) / gap
 
     def perplexity(self, task: str, label: str) -> Float[np.ndarray, " draw"]:
-        """Draws of exp of the mean negative log-probability of the right answers' tokens. NaN where a task has none.
+        """Draws of exp of the mean negative log-probability of the right answers' tokens; NaN if the task has none.
 
         Args:
             task: The task's name.
@@ -151,7 +151,7 @@ class Scores:
         return self._measured[task].tokens
 
     def not_finite(self) -> int:
-        """How many items gave log-probabilities that are not numbers, over all tasks and routes."""
+        """The number of items with log-probabilities that are not finite, over all tasks and routes."""
         finite = cast(Any, self._results.records["finite"])
         return int((~finite.astype(bool)).sum())
 
@@ -164,7 +164,7 @@ class Scores:
     def _average(
         self, draws: Float[np.ndarray, "draw task route"], hook_sets: HookSets
     ) -> Float[np.ndarray, "draw task"]:
-        """Over hook sets. As many drawn ones get the same weights whenever this is asked."""
+        """Average over hook sets. Equally many drawn ones get the same weights in every call."""
         if not isinstance(hook_sets, Drawn):
             return draws[:, :, self._columns(hook_sets)].mean(axis=-1)
         members = len(hook_sets.labels)
@@ -175,36 +175,39 @@ class Scores:
 def resampled(
     metric: Metric, names: Sequence[str], scores: Float[np.ndarray, "item route"], rng: np.random.Generator
 ) -> Float[np.ndarray, "draw route"]:
-    """A metric of all items first, then of each bootstrap resample of them, the same resamples for every route.
+    """A metric of all items, then of each bootstrap resample of them, the same resamples for every route.
 
     Args:
         metric: The metric.
-        names: What the items are called.
-        scores: Their scores under each route.
-        rng: What draws the resamples.
+        names: The items' names.
+        scores: The items' scores under each route.
+        rng: The generator of the resamples.
+
+    Returns:
+        The metric, `[1 + resamples, route]`.
     """
     return _of_counts(metric, names, scores, _counts(len(names), rng))
 
 
 def estimate(draws: Float[np.ndarray, " draw"]) -> Estimate:
-    """The first draw as the value, and the central 95 % of the others.
+    """The first draw as the value, and the central 95 % of the others as its interval.
 
     Args:
-        draws: The score itself, then its resamples.
+        draws: The score, then its resamples.
     """
-    with np.errstate(invalid="ignore"):  # between infinite values there is no number
+    with np.errstate(invalid="ignore"):  # interpolating between infinities gives NaN
         low, high = np.percentile(draws[1:], CENTRAL)
     return Estimate(float(draws[0]), float(low), float(high))
 
 
 def verdict(difference: Estimate) -> str:
-    """What a difference that a claim says is positive tells: it held, it did not, or the data cannot tell.
+    """Decide a claim that a difference is positive.
 
     Args:
-        difference: What should be above 0.
+        difference: The difference that should be above 0.
 
     Returns:
-        `"held"`, `"not held"` or `"undecided"`, which is where the interval has 0 in it.
+        `"held"`, `"not held"`, or `"undecided"` if the interval contains 0.
     """
     if difference.low > 0:
         return "held"
@@ -214,30 +217,17 @@ def verdict(difference: Estimate) -> str:
 
 
 def combine(draws: Sequence[Float[np.ndarray, " draw"]], how: Callable[..., np.ndarray]) -> Float[np.ndarray, " draw"]:
-    """Draw by draw, one number of several quantities.
+    """Combine several quantities draw by draw.
 
     Args:
         draws: The quantities.
-        how: Such as `np.mean`; it is given an array `[quantity, draw]` and `axis=0`.
+        how: Such as `np.mean`; called with an array `[quantity, draw]` and `axis=0`.
     """
     return how(np.stack(list(draws)), axis=0)
 
 
 class _Measured:
-    """One task's items and their resamples.
-
-    Args:
-        records: Of all tasks.
-        task: Which.
-        routes: The order of the columns.
-        rng: What draws the resamples.
-
-    Attributes:
-        items: The items' scores.
-        scores: The task's score of all items first, then of each resample.
-        tokens: Whether it has log-probabilities.
-        perplexities: Draws of the perplexity of the right answers' tokens, of the same resamples.
-    """
+    """One task's item scores, its score and perplexity, and their resamples; columns in the order of `routes`."""
 
     items: Float[np.ndarray, "item route"]
     scores: Float[np.ndarray, "draw route"]
@@ -255,12 +245,12 @@ class _Measured:
         self.perplexities = np.full(self.scores.shape, np.nan)
         if self.tokens:
             every = np.concatenate([np.ones((1, len(wide))), counts])
-            with np.errstate(all="ignore"):  # what is no number, or beyond all numbers, is shown as such
+            with np.errstate(all="ignore"):  # NaN and infinity are reported as such
                 self.perplexities = np.exp(-(every @ logprobs) / (every @ tokens))
 
 
 def _counts(items: int, rng: np.random.Generator) -> Float[np.ndarray, "resample item"]:
-    """How often each resample has each item."""
+    """The number of times each resample contains each item."""
     return rng.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(float)
 
 
@@ -278,10 +268,7 @@ def _better_than_chance(gap: Float[np.ndarray, " draw"]) -> bool:
 
 
 def _with_scale(gap: Float[np.ndarray, " draw"], rng: np.random.Generator) -> Int[np.ndarray, " draw"]:
-    """Which draw stands for each: another resample for those in which the full model is no better than chance.
-
-    Their scores would be divided by nothing, or change sides. What is no number stays.
-    """
+    """For each draw, the draw to use: another resample if the full model is no better than chance in it; NaN stays."""
     stands = np.arange(len(gap))
     without = np.flatnonzero(gap <= 0)
     stands[without] = rng.choice(np.flatnonzero(~(gap[1:] <= 0)) + 1, size=len(without))

@@ -1,7 +1,7 @@
-"""From scores of items to the score of a task: means, correlations, and what classification is judged by.
+"""From scores of items to the score of a task: means, correlations, and metrics of classification.
 
-A metric counts each item as often as it is told to. So a bootstrap resample is a row of counts, and 1000 of them are
-computed at once for all routes, without a loop over resamples.
+A metric takes counts of the items. So a bootstrap resample is a row of counts, and 1000 of them are computed at once
+for all routes, without a loop over resamples.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _ROUNDING = 1e-12
 
 
 class Metric(ABC):
-    """How a task's score comes from its items'. An item whose score is no number makes the task's none."""
+    """The way a task's score follows from its items' scores. NaN propagates."""
 
     @abstractmethod
     def resampled(self, names: Sequence[str], scores: Scores, counts: Counts) -> Draws:
         """The task's score under each route, for each draw of items.
 
         Args:
-            names: What the items are called.
+            names: The items' names.
             scores: Their scores under each route.
-            counts: How often each draw has each item.
+            counts: The number of times each draw contains each item.
         """
 
     def __call__(self, names: Sequence[str], scores: Scores) -> Float[np.ndarray, " route"]:
         """The task's score under each route.
 
         Args:
-            names: What the items are called.
+            names: The items' names.
             scores: Their scores under each route.
         """
         return self.resampled(names, scores, np.ones((1, len(names))))[0]
@@ -48,33 +48,33 @@ class Mean(Metric):
     """The mean over items."""
 
     def resampled(self, names: Sequence[str], scores: Scores, counts: Counts) -> Draws:
-        """A product of matrices."""
+        """A matrix product."""
         return (counts / counts.sum(axis=1, keepdims=True)) @ scores
 
     def __call__(self, names: Sequence[str], scores: Scores) -> Float[np.ndarray, " route"]:
-        """As numpy has it: the same for routes with the same scores, to the last digit."""
+        """numpy's mean, which is equal to the last digit for routes with equal scores."""
         return scores.mean(axis=0)
 
 
 @dataclass(frozen=True)
 class WeightedMean(Metric):
-    """A mean in which items count differently: that of tokens, where items have different numbers of them.
+    """A mean with weights for items: over tokens, say, if items have different numbers of them.
 
     Args:
-        weights: How much each item counts, by its name.
+        weights: The items' weights, by name.
     """
 
     weights: Mapping[str, float] = field(repr=False)
 
     def resampled(self, names: Sequence[str], scores: Scores, counts: Counts) -> Draws:
-        """A product of matrices."""
+        """A matrix product."""
         weighted = counts * _values(self.weights, names)
         return (weighted / weighted.sum(axis=1, keepdims=True)) @ scores
 
 
 @dataclass(frozen=True)
 class Pearson(Metric):
-    """Pearson's correlation of the items' scores with given values. Where either is constant it is 0.
+    """Pearson's correlation of the items' scores with given values; 0 if either is constant.
 
     Args:
         targets: The given values, by the items' names.
@@ -92,7 +92,7 @@ class Pearson(Metric):
 
 @dataclass(frozen=True)
 class Matthews(Pearson):
-    """Matthews' correlation of chosen classes, 0 or 1, with the right ones: Pearson's, of two binary variables.
+    """Matthews' correlation of predicted classes, 0 or 1, with the right ones: Pearson's, of two binary variables.
 
     Args:
         targets: The right classes, by the items' names.
@@ -101,7 +101,7 @@ class Matthews(Pearson):
 
 @dataclass(frozen=True)
 class Spearman(Metric):
-    """Spearman's rank correlation of the items' scores with given values. Where either is constant it is 0.
+    """Spearman's rank correlation of the items' scores with given values; 0 if either is constant.
 
     Equal values share the mean of their ranks.
 
@@ -112,14 +112,14 @@ class Spearman(Metric):
     targets: Mapping[str, float] = field(repr=False)
 
     def resampled(self, names: Sequence[str], scores: Scores, counts: Counts) -> Draws:
-        """Route by route: the scores are sorted once, and the ranks of all draws are read off their order."""
+        """Route by route: the scores are sorted once, and the ranks of all draws follow from their order."""
         given = _ranks(_values(self.targets, names), counts)
         return np.stack([_rank_correlation(column, given, counts) for column in scores.T], axis=1)
 
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
-    """The share of chosen classes that are right.
+    """The share of predicted classes that are right.
 
     Args:
         targets: The right classes, by the items' names.
@@ -128,16 +128,16 @@ class Accuracy(Metric):
     targets: Mapping[str, float] = field(repr=False)
 
     def resampled(self, names: Sequence[str], scores: Scores, counts: Counts) -> Draws:
-        """The mean of what is right."""
+        """The mean of the right ones."""
         right = (scores == _values(self.targets, names)[:, None]).astype(float)
         return Mean().resampled(names, np.where(np.isnan(scores), np.nan, right), counts)
 
 
 @dataclass(frozen=True)
 class F1(Metric):
-    """The harmonic mean of precision and recall of class 1, where the classes are 0 and 1.
+    """The harmonic mean of precision and recall of class 1, for classes 0 and 1.
 
-    It is 0 where class 1 is neither chosen nor right.
+    It is 0 if class 1 is neither predicted nor right.
 
     Args:
         targets: The right classes, by the items' names.
@@ -146,7 +146,7 @@ class F1(Metric):
     targets: Mapping[str, float] = field(repr=False)
 
     def resampled(self, names: Sequence[str], scores: Scores, counts: Counts) -> Draws:
-        """Twice the true positives, over all that were chosen and all that are right."""
+        """Twice the true positives, over all positives, predicted and right."""
         right = _values(self.targets, names)[:, None]
         both = counts @ scores + counts @ right
         return 2 * (counts @ (scores * right)) / np.where(both == 0, 1, both)
@@ -157,7 +157,7 @@ def _values(by_name: Mapping[str, float], names: Sequence[str]) -> Float[np.ndar
 
 
 def _unit(values: Scores) -> Scores:
-    """Shifted and scaled to at most 1, which changes no correlation, so that rounding can be told from variance."""
+    """Shift and scale to at most 1, which changes no correlation, so that rounding can be told from variance."""
     spread = np.ptp(values, axis=0)
     return (values - values.mean(axis=0)) / np.where(spread == 0, 1, spread)
 
@@ -182,6 +182,6 @@ def _rank_correlation(scores: Float[np.ndarray, " item"], given: Counts, counts:
 
 
 def _correlation(covariance: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The covariance over the root of both variances; 0 where one of them is no more than rounding."""
-    constant = np.minimum(first, second) <= _ROUNDING  # where one is no number, this is not so
+    """The covariance over the root of both variances; 0 if one of them is no more than rounding."""
+    constant = np.minimum(first, second) <= _ROUNDING  # False for NaN
     return np.where(constant, 0, covariance) / np.sqrt(np.where(constant, 1, first * second))

@@ -1,7 +1,7 @@
-"""Hook sets that are draws of many, such as ten of all random orders: how far their mean is from that of all.
+"""Random draws of hook sets, such as ten of all random orders: the error of their mean as an estimate for all.
 
 Items and seeds are crossed: each item is scored under each seed. So both are resampled (A. B. Owen, "The pigeonhole
-bootstrap", Annals of Applied Statistics 1, 2007): intervals are then rather too wide than too narrow.
+bootstrap", Annals of Applied Statistics 1, 2007), which makes intervals conservative.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _NORMAL = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Hook sets that were drawn at random from many, where the question is about all of them.
+    """Hook sets drawn at random from many, for a question about all of them.
 
     Args:
-        labels: Of one or more, in the order of their seeds: the n-th of one `Drawn` is resampled together with the n-th
-            of every other that has as many.
+        labels: Their labels, at least one, in the order of their seeds: the n-th of one `Drawn` is resampled together
+            with the n-th of every other of the same length.
     """
 
     labels: tuple[str, ...]
@@ -32,17 +32,11 @@ class Drawn:
 
 
 def weights(members: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "draw member"]:
-    """What each of some hook sets counts in the mean: the same first, then as often as each resample has it.
+    """Weights of hook sets in their mean: equal first, then those of each resample.
 
-    A resample of few scatters too little, and its percentiles know nothing of Student's t. So deviations are drawn out
-    by `t / 1.96 · √(n / (n - 1))` for n members (T. C. Hesterberg, "What teachers should know about the bootstrap",
-    The American Statistician 69, 2015, section 4.3), by which weights can fall below 0. Of a single one nothing can be
-    said but what it is: its weight is always 1.
-
-    Args:
-        members: How many there are.
-        resamples: How many draws follow the first.
-        rng: What draws them.
+    A resample of few members varies too little, and its percentiles ignore Student's t. So deviations are scaled by
+    `t / 1.96 · √(n / (n - 1))` for n members (T. C. Hesterberg, "What teachers should know about the bootstrap", The
+    American Statistician 69, 2015, section 4.3), which can make weights negative. A single member always has weight 1.
     """
     same = np.full((1, members), 1 / members)
     if members == 1:
@@ -53,12 +47,9 @@ def weights(members: int, resamples: int, rng: np.random.Generator) -> Float[np.
 
 
 def student(freedom: int) -> float:
-    """The 97.5th percentile of Student's t distribution.
+    """The 97.5th percentile of Student's t distribution with 1 or more degrees of freedom.
 
-    With `t = √freedom · tan(angle)` its density is that of `cos(angle) ** (freedom - 1)`, added up here.
-
-    Args:
-        freedom: Degrees of freedom, 1 or more.
+    With `t = √freedom · tan(angle)` its density is that of `cos(angle) ** (freedom - 1)`, integrated here.
     """
     angle = np.linspace(0, np.pi / 2, 100_001)
     density = np.cos(angle) ** (freedom - 1)
@@ -68,12 +59,12 @@ def student(freedom: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Where the variance of scores comes from.
+    """Variance components of scores.
 
     Attributes:
-        items: The variance between items, whatever the seed.
-        seeds: Between seeds, whatever the item.
-        rest: What is left: that an item is hard for one seed and not for another.
+        items: The variance between items, across seeds.
+        seeds: The variance between seeds, across items.
+        rest: The residual: interaction of item and seed.
     """
 
     items: float
@@ -84,20 +75,23 @@ class Components:
         """The standard error of the mean over so many items and seeds.
 
         Args:
-            items: How many.
-            seeds: How many.
+            items: The number of items.
+            seeds: The number of seeds.
         """
         return math.sqrt(self.items / items + self.seeds / seeds + self.rest / (items * seeds))
 
 
 def components(scores: Float[np.ndarray, "item seed"]) -> Components:
-    """Variance components of a two-way crossed table without repetition, by equating mean squares with expectations.
+    """Estimate variance components of a two-way crossed table without replication.
 
-    The usual estimators of balanced data (S. R. Searle, G. Casella and C. E. McCulloch, "Variance Components", 1992,
-    chapter 4). One that comes out below 0 is 0.
+    Mean squares are equated with their expectations, as usual for balanced data (S. R. Searle, G. Casella and C. E.
+    McCulloch, "Variance Components", 1992, chapter 4). Negative estimates become 0.
 
     Args:
-        scores: Of each item under each seed. With fewer than 2 of either nothing can be told apart: all are NaN.
+        scores: Each item's score under each seed.
+
+    Returns:
+        The components; all NaN with fewer than 2 items or 2 seeds, which cannot be told apart.
     """
     items, seeds = scores.shape
     if min(items, seeds) < 2:

@@ -1,4 +1,4 @@
-"""Facts and records: what a report is drawn from."""
+"""The facts and records that reports are drawn from."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ if TYPE_CHECKING:
     from mechpaint.statistics.metrics import Metric
 
 Columns: TypeAlias = Mapping[str, type]
-"""What is in a table: each column's name, and its type, which is str, int, float or bool."""
+"""The columns of a table: from names to types, which are str, int, float or bool."""
 Record: TypeAlias = Mapping[str, Any]
-"""One row of a table: a value for each of its columns. What is missing is NaN, not None."""
+"""One row of a table: a value for each column. Missing values are NaN, not None."""
 Advance: TypeAlias = Callable[[int], None]
-"""Says that so many more ticks of work are done. A run that is to stop does so where this is called."""
+"""Reports that so many more ticks of work are done. A cancelled run stops at such a call."""
 
 
 def _mean() -> Metric:
-    from mechpaint.statistics.metrics import Mean  # numpy is not needed to say what analyses there are
+    from mechpaint.statistics.metrics import Mean  # `mechpaint list` needs no numpy
 
     return Mean()
 
 
 @dataclass(frozen=True)
 class ReportedMetric:
-    """A metric that the records of a task have in `metrics`, as those of lm-eval's tasks do.
+    """A metric in the `metrics` of a task's records, as lm-eval's tasks have them.
 
     Args:
-        name: What it is called.
-        filter: Of which filter's results; `none` where a task has no filters.
-        aggregation: What makes the task's value of its items', by a name: see `mechpaint.lmeval.aggregations`.
-        higher_is_better: Which way it goes.
+        name: Its name.
+        filter: The filter whose results it measures; `none` if the task has no filters.
+        aggregation: The name of the function from the items' values to the task's: see
+            `mechpaint.tasks.lm_eval.metrics.name_of`.
+        higher_is_better: Its direction.
     """
 
     name: str
@@ -48,14 +49,14 @@ class TaskFacts:
     """What a report needs to know of a task.
 
     Args:
-        name: As on the command line.
+        name: Its name on the command line.
         measure: What its score is, with the unit.
         chance: The score of guessing.
-        items: How many items were scored.
-        metric: How its score comes from its items'.
-        too_long: The names of items that were left out, since they are longer than the model's context.
-        reported: The metrics that are shown in tables of their own, each with a standard error.
-        too_short: The names of rows of its source that have too little text to make an item of.
+        items: The number of scored items.
+        metric: The way its score follows from its items' scores.
+        too_long: The names of items that were left out because they exceed the model's context.
+        reported: The metrics with tables of their own, each with a standard error.
+        too_short: The names of rows of its source with too little text for an item.
     """
 
     name: str
@@ -70,16 +71,16 @@ class TaskFacts:
 
 @dataclass(frozen=True)
 class Results:
-    """What a `RouteAnalysis` measured.
+    """The measurements of a `RouteAnalysis`.
 
     Args:
-        records: One row an item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`, `metrics`.
-            Tasks without log-probabilities have a `logprob` of NaN and 0 `tokens`; those without other metrics have
-            empty `metrics`.
-        routes: The route of each of the analysis's hook sets, by its label, and the full model's as `"baseline"`.
+        records: One row for each item and route: `task`, `item`, `route`, `score`, `logprob`, `tokens`, `finite`,
+            `metrics`. Tasks without log-probabilities have a `logprob` of NaN and 0 `tokens`; those without other
+            metrics have empty `metrics`.
+        routes: The route of each of the analysis's hook sets, by label, and the full model's as `"baseline"`.
         tasks: The tasks, in the order asked for.
-        model: What the model is called.
-        n_layers: How many layers it has.
+        model: The model's name.
+        n_layers: The model's number of layers.
     """
 
     records: pd.DataFrame
@@ -91,12 +92,7 @@ class Results:
 
 @dataclass(frozen=True)
 class SearchFacts:
-    """What the report of a search needs to know besides what others need.
-
-    Args:
-        held_out: For each task what it needs to know of the items that the search does not see.
-        vocabulary: From how many tokens the model chooses.
-    """
+    """What a search's report needs besides: the facts of each task's held-out items, and the vocabulary's size."""
 
     held_out: tuple[TaskFacts, ...]
     vocabulary: int
@@ -104,15 +100,15 @@ class SearchFacts:
 
 @dataclass(frozen=True)
 class SearchResults(Results):
-    """What a `SearchAnalysis` has measured on the items that it looks with, or on those that it holds out.
+    """The measurements of a `SearchAnalysis`, on the items that it searches with or on those that it holds out.
 
     Args:
-        records: As in `Results`, with one more column, `round`, before the others: in which the route was scored.
-        routes: Every route that was scored, by itself as text, and the full model's as `"baseline"`.
-        tasks: The tasks, in the order asked for, with so many items as are meant here.
-        model: What the model is called.
-        n_layers: How many layers it has.
-        vocabulary: From how many tokens the model chooses.
+        records: As in `Results`, with one more column before the others, `round`: the round that scored the route.
+        routes: Every scored route, by its notation, and the full model's as `"baseline"`.
+        tasks: The tasks, in the order asked for, with the number of these items.
+        model: The model's name.
+        n_layers: The model's number of layers.
+        vocabulary: The size of the model's vocabulary.
     """
 
     vocabulary: int
@@ -123,9 +119,9 @@ class ModelFacts:
     """What a report needs to know of a model.
 
     Args:
-        name: What it is called.
-        n_layers: How many layers it has.
-        routes: The route of each of the analysis's hook sets, by its label.
+        name: Its name.
+        n_layers: Its number of layers.
+        routes: The route of each of the analysis's hook sets, by label.
     """
 
     name: str

@@ -303,7 +303,7 @@ class PlaceTask(RowTask[AtPlaces]):
             outcome: What the model made of it.
         """
 
-    def judge(self, item: AtPlaces, outcome: Outcome) -> tuple[float, str]:
+    def evaluate(self, item: AtPlaces, outcome: Outcome) -> tuple[float, str]:
         """One item's score, and what else the task makes of the item, as JSON: by default nothing, an empty text.
 
         Args:

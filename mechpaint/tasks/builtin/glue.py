@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mechpaint.errors import TaskError
 from mechpaint.finetuning.settings import FineTuning
 from mechpaint.routes.prefix_tree import PrefixTree
+from mechpaint.scoring.items import record
 from mechpaint.tasks.task import Part, Task
 
 if TYPE_CHECKING:
@@ -134,16 +135,7 @@ class Glue(Task["Example"]):
         tick = _in_proportion(advance, trained, len(items) * len(tree.routes))
         for tuned in finetune_routes(model, data, tree.routes, self.training, tick):
             for item, predicted in zip(items, tuned.predicted, strict=True):
-                yield {
-                    "task": str(self),
-                    "item": item.name,
-                    "route": str(tuned.route),
-                    "score": predicted,
-                    "logprob": math.nan,
-                    "tokens": 0,
-                    "finite": math.isfinite(predicted),
-                    "metrics": "",
-                }
+                yield record(self, item.name, tuned.route, predicted, math.isfinite(predicted))
 
     def cost(
         self, model: TransformerBridge, parts: Sequence[Part[Example]], batch_size: int, on: Roofline | None = None

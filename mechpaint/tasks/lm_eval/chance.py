@@ -12,14 +12,14 @@ from mechpaint.statistics.metrics import F1, Matthews, Metric
 from mechpaint.tasks.lm_eval.documents import Document
 from mechpaint.tasks.lm_eval.generation import Prompt
 from mechpaint.tasks.lm_eval.metrics import Measure
-from mechpaint.tasks.lm_eval.results import judge, judge_written
+from mechpaint.tasks.lm_eval.results import metrics_of_answers, metrics_of_texts
 
 _UNLIKELY = -1e4
 _RIGHT_OR_NOT = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 """Metrics of choices that lm-eval makes by itself: whether the chosen one is right."""
 
 
-def values_where_guessed(task: Any, measure: Measure, documents: Sequence[Document], words: int) -> Mapping[str, Any]:
+def values_of_uniform(task: Any, measure: Measure, documents: Sequence[Document], words: int) -> Mapping[str, Any]:
     """The metric of each document by its name, where all tokens are equally likely.
 
     Args:
@@ -29,11 +29,12 @@ def values_where_guessed(task: Any, measure: Measure, documents: Sequence[Docume
         words: How many tokens the model knows.
     """
     return {
-        document.name: measure.value(judge(task, document, _evenly(task, document, words))) for document in documents
+        document.name: measure.value(metrics_of_answers(task, document, _evenly(task, document, words)))
+        for document in documents
     }
 
 
-def values_where_silent(task: Any, measure: Measure, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
+def values_of_silence(task: Any, measure: Measure, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
     """The metric of each document by its name, where nothing is written.
 
     Args:
@@ -41,7 +42,7 @@ def values_where_silent(task: Any, measure: Measure, prompts: Sequence[Prompt]) 
         measure: The metric.
         prompts: What is asked.
     """
-    return {prompt.name: measure.value(judge_written(task, prompt, ("",) * prompt.repeats)) for prompt in prompts}
+    return {prompt.name: measure.value(metrics_of_texts(task, prompt, ("",) * prompt.repeats)) for prompt in prompts}
 
 
 def chance_of_silence(task: Any, measure: Measure, metric: Metric, prompts: Sequence[Prompt]) -> float:
@@ -53,7 +54,7 @@ def chance_of_silence(task: Any, measure: Measure, metric: Metric, prompts: Sequ
         metric: How the task's score comes from its documents'.
         prompts: What is asked.
     """
-    values = values_where_silent(task, measure, prompts)
+    values = values_of_silence(task, measure, prompts)
     return _of(metric, prompts, [measure.reading.score(values[prompt.name]) for prompt in prompts])
 
 
@@ -74,7 +75,7 @@ def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Docu
     if isinstance(metric, Matthews):
         return 0.0
     if task.OUTPUT_TYPE != "multiple_choice":
-        guessed = values_where_guessed(task, measure, documents, words)
+        guessed = values_of_uniform(task, measure, documents, words)
         return _of(metric, documents, [measure.reading.score(guessed[document.name]) for document in documents])
     choices = [_choices(task, document) for document in documents]
     scores = [[_taken(task, measure, d, i, n) for i in range(n)] for d, n in zip(documents, choices, strict=True)]
@@ -108,4 +109,4 @@ def _taken(task: Any, measure: Measure, document: Document, taken: int, choices:
     if measure.name in _RIGHT_OR_NOT and not callable(task.config.process_results):
         return float(taken in document.right)
     answers = [(0.0 if i == taken or i >= choices else _UNLIKELY, i == taken) for i in range(len(document.requests))]
-    return measure.score(judge(task, document, cast("list[Any]", answers)))
+    return measure.score(metrics_of_answers(task, document, cast("list[Any]", answers)))

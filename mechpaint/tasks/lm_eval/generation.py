@@ -77,7 +77,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Generation:
     """What a model wrote after a prompt.
 
     Attributes:
@@ -102,13 +102,13 @@ def prompts(task: Any, encoder: Encoder, limit: int | None) -> list[Prompt]:
     """
     from lm_eval.models import utils
 
-    from mechpaint.tasks.lm_eval.harness_model import MOST_WRITTEN
+    from mechpaint.tasks.lm_eval.harness_model import MAX_GEN_TOKS
 
     with quiet():
         made: list[Prompt] = []
         for instance in instances_of(task, limit):
             text, options = instance.args
-            most = int(cast(Any, utils).normalize_gen_kwargs(options, MOST_WRITTEN)["max_gen_toks"])
+            most = int(cast(Any, utils).normalize_gen_kwargs(options, MAX_GEN_TOKS)["max_gen_toks"])
             made.append(
                 Prompt(
                     f"document {instance.doc_id}",
@@ -143,9 +143,9 @@ def parts(whole: Sequence[Part[Any]]) -> list[Part[Any]]:
     ]
 
 
-def written(
+def generate(
     model: TransformerBridge, asked: Sequence[Prompt], route: Route, batch_size: int, advance: Advance
-) -> Iterator[tuple[Prompt, Written]]:
+) -> Iterator[tuple[Prompt, Generation]]:
     """What a model writes along a route, by way of lm-eval's own code, with a key-value cache.
 
     Where a task samples, the same prompts are sampled in the same way again.
@@ -175,7 +175,7 @@ def written(
             torch.manual_seed(int(_digest(f"{batch[0].name} {route}"), 16))
             texts = [lm.generate_until(instances, disable_tqdm=True) for _ in range(batch[0].repeats)]
         for prompt, of_it, numbers in zip(batch, zip(*texts, strict=True), finite, strict=True):
-            yield prompt, Written(of_it, numbers)
+            yield prompt, Generation(of_it, numbers)
         advance(len(batch))
 
 

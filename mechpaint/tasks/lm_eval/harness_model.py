@@ -54,7 +54,7 @@ OPTIONS = (
 )
 """What lm-eval's `HFLM` can be told and this model too: it means the same."""
 _HFLM: Any = huggingface.HFLM  # lm-eval's decorator hides its type
-MOST_WRITTEN = 256
+MAX_GEN_TOKS = 256
 """How many tokens lm-eval lets be generated where a task does not say."""
 _OWN = ("pretrained", "route", "kv", "device", "dtype", "tokenizer", "trust_remote_code")
 _ONLY_SPEED = ("batch_size", "max_batch_size", "logits_cache")

@@ -168,13 +168,13 @@ class Measure:
     filter: str
     reading: Reading
 
-    def value(self, judged: Mapping[str, Mapping[str, Any]]) -> Any:
+    def value(self, values: Mapping[str, Mapping[str, Any]]) -> Any:
         """The metric of a document."""
-        return judged[self.filter][self.name]
+        return values[self.filter][self.name]
 
-    def score(self, judged: Mapping[str, Mapping[str, Any]]) -> float:
+    def score(self, values: Mapping[str, Mapping[str, Any]]) -> float:
         """A document's score."""
-        return self.reading.score(self.value(judged))
+        return self.reading.score(self.value(values))
 
 
 def measure_of(task: Any, wanted: str | None) -> Measure:

@@ -10,11 +10,11 @@ from mechpaint.tasks.lm_eval.documents import Document
 from mechpaint.tasks.lm_eval.generation import Prompt
 from mechpaint.tasks.lm_eval.registry import unlogged
 
-Judged: TypeAlias = Mapping[str, Mapping[str, Any]]
+MetricValues: TypeAlias = Mapping[str, Mapping[str, Any]]
 """For each of a task's filters, for each of its metrics, what it makes of a document: numbers, or tuples of them."""
 
 
-def judge(task: Any, document: Document, answers: Sequence[Any]) -> Judged:
+def metrics_of_answers(task: Any, document: Document, answers: Sequence[Any]) -> MetricValues:
     """What lm-eval makes of log-probabilities.
 
     Args:
@@ -23,10 +23,10 @@ def judge(task: Any, document: Document, answers: Sequence[Any]) -> Judged:
         answers: One for each request, as lm-eval's models give them: `(log-probability, whether all tokens were the
             first guess)`, or a log-probability for a text.
     """
-    return _judged(task, document, [[answer] * task.config.repeats for answer in answers])
+    return _metrics(task, document, [[answer] * task.config.repeats for answer in answers])
 
 
-def judge_written(task: Any, prompt: Prompt, texts: Sequence[str]) -> Judged:
+def metrics_of_texts(task: Any, prompt: Prompt, texts: Sequence[str]) -> MetricValues:
     """What lm-eval makes of what a model has written.
 
     Args:
@@ -34,10 +34,10 @@ def judge_written(task: Any, prompt: Prompt, texts: Sequence[str]) -> Judged:
         prompt: What was asked.
         texts: As many as it is asked times.
     """
-    return _judged(task, prompt, [list(texts)])
+    return _metrics(task, prompt, [list(texts)])
 
 
-def _judged(task: Any, document: Document | Prompt, answers: Sequence[list[Any]]) -> Judged:
+def _metrics(task: Any, document: Document | Prompt, answers: Sequence[list[Any]]) -> MetricValues:
     with unlogged():
         from lm_eval.api.instance import Instance
 
@@ -61,13 +61,13 @@ def _judged(task: Any, document: Document | Prompt, answers: Sequence[list[Any]]
         }
 
 
-def as_text(judged: Judged) -> str:
+def to_json(values: MetricValues) -> str:
     """As JSON. Tuples become lists.
 
     Args:
-        judged: What lm-eval makes of a document.
+        values: What lm-eval makes of a document.
     """
-    return json.dumps(judged, default=_plain)
+    return json.dumps(values, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -88,8 +88,8 @@ def _routes(results: Results, task: TaskFacts) -> Iterator[tuple[str, list[tuple
         if not all(texts):  # what is no number stays that way
             yield str(route), [(math.nan, math.nan)] * len(task.reported)
             continue
-        judged: list[Any] = [json.loads(text) for text in texts]
-        yield str(route), [aggregated(metric, _values(metric, judged)) for metric in task.reported]
+        values: list[Any] = [json.loads(text) for text in texts]
+        yield str(route), [aggregated(metric, _values(metric, values)) for metric in task.reported]
 
 
 def _natural(name: str) -> tuple[int, str]:
@@ -98,8 +98,8 @@ def _natural(name: str) -> tuple[int, str]:
     return (int(number[0]) if number else 0), name
 
 
-def _values(metric: ReportedMetric, judged: Sequence[Any]) -> list[Any]:
-    return [one[metric.filter][metric.name] for one in judged if metric.name in one[metric.filter]]
+def _values(metric: ReportedMetric, values: Sequence[Any]) -> list[Any]:
+    return [one[metric.filter][metric.name] for one in values if metric.name in one[metric.filter]]
 
 
 def _full(tasks: Sequence[TaskFacts], found: dict[str, dict[str, list[tuple[float, float]]]], full: str) -> Table:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from mechpaint.errors import TaskError
 from mechpaint.models.loading import require_tokenizer, stored_tokenizer
 from mechpaint.scoring.encoding import context
-from mechpaint.scoring.items import Outcome
+from mechpaint.scoring.items import Outcome, record
 from mechpaint.tasks.compatibility import require_causal
 from mechpaint.tasks.task import Part, PlaceTask, Selection
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mechpaint.tasks.lm_eval.loading import Definition
     from mechpaint.tasks.lm_eval.metrics import Measure
 
-_WRITTEN = "generate_until"
-_ASKED = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", _WRITTEN)
+_GENERATED = "generate_until"
+_ASKED = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", _GENERATED)
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class LmEval(PlaceTask["Document | Prompt"]):
         return measure_of(self.loaded, self.metric_name)
 
     @property
-    def writes(self) -> bool:
+    def generates(self) -> bool:
         """Whether it has the model write, as GSM8K does: then each route runs by itself, with a key-value cache."""
-        return self.loaded.OUTPUT_TYPE == _WRITTEN
+        return self.loaded.OUTPUT_TYPE == _GENERATED
 
     def check(self, model: TransformerBridge) -> None:
         """Refuse models that do not say what comes next, and tasks that ask for something else."""
@@ -144,7 +144,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
         encoder = Encoder(stored_tokenizer(model), context(model))
         try:
-            return (prompts if self.writes else documents)(self.loaded, encoder, limit)
+            return (prompts if self.generates else documents)(self.loaded, encoder, limit)
         except TaskError:
             raise
         except Exception as error:  # the code and templates of tasks raise whatever they like
@@ -155,7 +155,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         from mechpaint.tasks.lm_eval.generation import parts
 
         whole = super().parts(items, tree)
-        return parts(whole) if self.writes else whole
+        return parts(whole) if self.generates else whole
 
     def cost(
         self,
@@ -168,7 +168,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         from mechpaint.planning.accelerators import require_here
         from mechpaint.tasks.lm_eval.generation import cost
 
-        if not self.writes:
+        if not self.generates:
             return super().cost(model, parts, batch_size, on)
         require_here(self, on)
         return cost(model, parts, batch_size)
@@ -182,40 +182,34 @@ class LmEval(PlaceTask["Document | Prompt"]):
         advance: Advance,
     ) -> Iterator[Record]:
         """Sweeps for logits at the documents' places; where the model writes, route after route."""
-        if not self.writes:
+        if not self.generates:
             yield from super().records(model, items, tree, batch_size, advance)
             return
-        from mechpaint.tasks.lm_eval.generation import written
-        from mechpaint.tasks.lm_eval.results import as_text, judge_written
+        from mechpaint.tasks.lm_eval.generation import generate
+        from mechpaint.tasks.lm_eval.results import metrics_of_texts, to_json
 
         asked = cast("Sequence[Prompt]", items)
         for route in tree.routes:
-            for prompt, found in written(model, asked, route, batch_size, advance):
-                judged = judge_written(self.loaded, prompt, found.texts) if found.finite else None
-                yield {
-                    "task": str(self),
-                    "item": prompt.name,
-                    "route": str(route),
-                    "score": math.nan if judged is None else self.measure_used.score(judged),
-                    "logprob": math.nan,
-                    "tokens": 0,
-                    "finite": found.finite,
-                    "metrics": "" if judged is None else as_text(judged),
-                }
+            for prompt, generation in generate(model, asked, route, batch_size, advance):
+                if not generation.finite:
+                    yield record(self, prompt.name, route, math.nan, finite=False)
+                    continue
+                values = metrics_of_texts(self.loaded, prompt, generation.texts)
+                yield record(self, prompt.name, route, self.measure_used.score(values), metrics=to_json(values))
 
     def score(self, item: Document | Prompt, outcome: Outcome) -> float:
         """The main metric's."""
-        return self.judge(item, outcome)[0]
+        return self.evaluate(item, outcome)[0]
 
-    def judge(self, item: Document | Prompt, outcome: Outcome) -> tuple[float, str]:
+    def evaluate(self, item: Document | Prompt, outcome: Outcome) -> tuple[float, str]:
         """The score, and all metrics of all filters by lm-eval."""
-        from mechpaint.tasks.lm_eval.results import as_text, judge
+        from mechpaint.tasks.lm_eval.results import metrics_of_answers, to_json
 
         whole_texts = self.loaded.OUTPUT_TYPE == "loglikelihood_rolling"
         pairs = zip(outcome.logprobs, outcome.greedy, strict=True)
         answers = [logprob if whole_texts else (logprob, all(greedy)) for logprob, greedy in pairs]
-        judged = judge(self.loaded, cast("Document", item), answers)
-        return self.measure_used.score(judged), as_text(judged)
+        values = metrics_of_answers(self.loaded, cast("Document", item), answers)
+        return self.measure_used.score(values), to_json(values)
 
     def measured(self) -> str:
         """The metric's name, with the unit."""
@@ -223,7 +217,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
     def metric(self, items: Sequence[Document | Prompt]) -> Metric:
         """The metric's aggregation."""
-        return self.measure_used.reading.metric(lambda: self._guessed(items))
+        return self.measure_used.reading.metric(lambda: self._chance_values(items))
 
     def reported(self) -> tuple[ReportedMetric, ...]:
         """All metrics of all filters, the one that is its score included."""
@@ -231,12 +225,12 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
         return all_metrics(self.loaded)
 
-    def _guessed(self, items: Sequence[Document | Prompt]) -> Mapping[str, Any]:
-        from mechpaint.tasks.lm_eval.chance import values_where_guessed, values_where_silent
+    def _chance_values(self, items: Sequence[Document | Prompt]) -> Mapping[str, Any]:
+        from mechpaint.tasks.lm_eval.chance import values_of_silence, values_of_uniform
 
-        if self.writes:
-            return values_where_silent(self.loaded, self.measure_used, cast("Sequence[Prompt]", items))
-        return values_where_guessed(self.loaded, self.measure_used, cast("Sequence[Document]", items), 2)
+        if self.generates:
+            return values_of_silence(self.loaded, self.measure_used, cast("Sequence[Prompt]", items))
+        return values_of_uniform(self.loaded, self.measure_used, cast("Sequence[Document]", items), 2)
 
     def chance(self, model: TransformerBridge, items: Sequence[Document | Prompt]) -> float:
         """Of guessing at random, or always the same where that is better and all documents have the same choices.
@@ -246,7 +240,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         from mechpaint.tasks.lm_eval.chance import chance, chance_of_silence
 
         task, measure, metric = self.loaded, self.measure_used, self.metric(items)
-        if self.writes:
+        if self.generates:
             return chance_of_silence(task, measure, metric, cast("Sequence[Prompt]", items))
         return chance(task, measure, metric, cast("Sequence[Document]", items), int(model.cfg.d_vocab))
 

@@ -18,7 +18,7 @@ from mechpaint.errors import LoadError, TaskError
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.scoring.embeddings import mean_over_tokens
 from mechpaint.scoring.score import score_items
@@ -263,15 +263,15 @@ def test_what_stands_after_the_colon():
 def test_the_painters_on_an_encoder(encoder, texts, pairs, tmp_path):
     """Both tasks at once: one with perplexities, one without; counted, computed, reported."""
     tasks = (MaskedTokens(str(texts)), Similarity(str(pairs)))
-    plan = ScoredPlan.of(Painters(start_layers=(1,), seeds=1), RoutedModel(encoder, "tiny"), Settings(tasks))
+    plan = RoutePlan.of(Painters(start_layers=(1,), seeds=1), RoutedModel(encoder, "tiny"), Settings(tasks))
     forecast = plan.forecast()
     assert forecast["items"] == {str(tasks[0]): 38, str(tasks[1]): 60}
     assert forecast["minutes"] >= 0
     finished = run(plan, tmp_path, "mechpaint analyze painters")
-    assert finished.computed == 4
-    table = pd.read_parquet(finished.folder / "results.parquet")
+    assert finished.work.cells == 4
+    table = pd.read_parquet(finished.path / "results.parquet")
     assert len(table) == (38 + 60) * len(plan.tree.routes)
-    text = (finished.folder / "report.md").read_text()
+    text = (finished.path / "report.md").read_text()
     assert "1 of the items of mlm:" in text
     assert "left out: row 8." in text
     assert "too little text in 1: row 12" in finished.page.read_text()

@@ -9,7 +9,7 @@ import pytest
 from mechpaint.cli.options import KINDS
 from mechpaint.errors import TaskError
 from mechpaint.tasks import LmEval, Sources, lm_eval_tasks
-from mechpaint.tasks.lm_eval import registry as quiet
+from mechpaint.tasks.lm_eval import registry
 from tests import tiny
 from tests.mechpaint.tasks.lm_eval import made_up
 
@@ -202,7 +202,7 @@ def test_data_on_the_hub_says_how_to_give_a_file(own, monkeypatch):
 
 
 def test_lm_eval_that_is_not_installed_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(quiet.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TaskError, match=r"pip install 'mechpaint\[eval\]'"):
         LmEval("arc_easy").loaded  # noqa: B018
 

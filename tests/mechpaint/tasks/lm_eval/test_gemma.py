@@ -58,9 +58,9 @@ class Remembering(LmEval):
     def outcomes(self):
         return self.__dict__.setdefault("_outcomes", {})
 
-    def judge(self, item, outcome):
+    def evaluate(self, item, outcome):
         self.outcomes[item.number] = outcome
-        return super().judge(item, outcome)
+        return super().evaluate(item, outcome)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ from mechpaint.hooks import Skip
 from mechpaint.models.gemma import gemma_folder
 from mechpaint.routes.route import Route
 from mechpaint.tasks import LmEval
-from mechpaint.tasks.lm_eval.generation import written
+from mechpaint.tasks.lm_eval.generation import generate
 from tests.reordered import hflm
 
 DATA = Path(os.environ.get("MECHPAINT_DATA", ""))
@@ -37,7 +37,7 @@ def test_gsm8k_is_written_as_by_hugging_faces_model(route):
     task = LmEval("gsm8k", data=data, examples=examples)
     task.loaded.set_config("generation_kwargs", {"max_gen_toks": MOST}, update=True)
     items = task.select(gemma, LIMIT).items
-    found = {prompt.number: answer.texts for prompt, answer in written(gemma, items, route, LIMIT, lambda ticks: None)}
+    found = {prompt.number: answer.texts for prompt, answer in generate(gemma, items, route, LIMIT, lambda ticks: None)}
     peer = hflm(gemma_folder(), ORDERS[route], batch_size=LIMIT)
     peer.model.config.layer_types = [peer.model.config.layer_types[i] for i in ORDERS[route]]
     expected = peer.generate_until(_as_lm_eval_asks(task.loaded), disable_tqdm=True)

@@ -20,10 +20,10 @@ from mechpaint.report import Report
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.tasks import LmEval
-from mechpaint.tasks.lm_eval.generation import written
+from mechpaint.tasks.lm_eval.generation import generate
 from mechpaint.tasks.lm_eval.registry import quiet
 from tests import tiny
 from tests.mechpaint.tasks.lm_eval import made_up
@@ -73,7 +73,7 @@ def _evaluated(lm, folder):
 
 
 def _written(model, items, text, rows=ROWS, advance=lambda ticks: None):
-    found = written(model, items, Route.parse(text, 6), rows, advance)
+    found = generate(model, items, Route.parse(text, 6), rows, advance)
     return {prompt.number: answer for prompt, answer in found}
 
 
@@ -110,8 +110,8 @@ def test_a_run_scores_what_lm_eval_scores(folder, speaking, tmp_path):
     _, samples = _evaluated(hflm(folder, ORDERS["0-5"], batch_size=ROWS), _folder(tasks))
     said = [samples[i]["filtered_resps"][0] for i in range(len(QUESTIONS))]
     task = LmEval("sums", folder=_folder(tasks, answers=said))
-    plan = ScoredPlan.of(Two(), RoutedModel(speaking, "tiny"), Settings((task,), batch_size=ROWS))
-    page = run(plan, tmp_path / "runs", "").folder
+    plan = RoutePlan.of(Two(), RoutedModel(speaking, "tiny"), Settings((task,), batch_size=ROWS))
+    page = run(plan, tmp_path / "runs", "").path
     table = pd.read_parquet(page / "results.parquet").set_index("item")
     assert len(table) == 3 * len(QUESTIONS)
     for text, order in ORDERS.items():

@@ -22,7 +22,7 @@ from mechpaint.cli import lm_eval as command
 from mechpaint.errors import TaskError
 from mechpaint.hooks import Average, ReadResidual, Skip
 from mechpaint.models.loading import digest
-from mechpaint.tasks.lm_eval.harness_model import MOST_WRITTEN, MechpaintLM
+from mechpaint.tasks.lm_eval.harness_model import MAX_GEN_TOKS, MechpaintLM
 from tests import tiny
 from tests.reordered import hflm
 
@@ -242,7 +242,7 @@ def test_what_cannot_be_is_told_in_a_line(lm_eval_command, folder, tmp_path):
 
 
 def test_as_many_tokens_are_written_as_by_lm_eval(folder):
-    assert hflm(folder, ORDERS[""]).max_gen_toks == MOST_WRITTEN
+    assert hflm(folder, ORDERS[""]).max_gen_toks == MAX_GEN_TOKS
 
 
 def test_readings_are_refused(folder):

@@ -18,7 +18,7 @@ from mechpaint.report import Report
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.execute import run
 from mechpaint.runs.manifest import MANIFEST, Manifest
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.bootstrap import Scores
 from mechpaint.statistics.results import ReportedMetric
@@ -87,7 +87,7 @@ def _evaluated(folder, tasks, order):
 @pytest.fixture(scope="module")
 def plan(speaking, tasks):
     asked = tuple(LmEval(name, folder=str(tasks)) for name in made_up.NAMES)
-    return ScoredPlan.of(Two(), RoutedModel(speaking, "tiny", HookSet()), Settings(asked, batch_size=5))
+    return RoutePlan.of(Two(), RoutedModel(speaking, "tiny", HookSet()), Settings(asked, batch_size=5))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def finished(plan, tmp_path_factory):
 @pytest.fixture(scope="module")
 def records(finished, plan):
     """From task, label and document to the record."""
-    table = pd.read_parquet(finished.folder / "results.parquet")
+    table = pd.read_parquet(finished.path / "results.parquet")
     label = {str(route): name for name, route in plan.routes().items()}
     return {(row.task, label[row.route], row.item): row for row in table.itertuples()}
 
@@ -139,7 +139,7 @@ def _rows(path):
 
 
 def test_tables_have_lm_evals_values_and_standard_errors(own, finished):
-    tables = sorted((finished.folder / "tables").glob("lm-eval-*.csv"))
+    tables = sorted((finished.path / "tables").glob("lm-eval-*.csv"))
     assert len(tables) == len(made_up.NAMES)
     for name, path in zip(made_up.NAMES, tables, strict=True):
         rows = {row["hook set"]: row for row in _rows(path)}
@@ -158,7 +158,7 @@ def test_tables_have_lm_evals_values_and_standard_errors(own, finished):
 
 
 def test_the_full_models_metrics_are_in_one_table(own, finished):
-    rows = _rows(finished.folder / "tables" / "lm-eval.csv")
+    rows = _rows(finished.path / "tables" / "lm-eval.csv")
     found = {(row["task"], row["metric"]): float(row["value"]) for row in rows}
     assert found["lm_eval:endings", "perplexity"] == pytest.approx(
         own["baseline"]["results"]["endings"]["perplexity,none"], rel=1e-4
@@ -170,7 +170,7 @@ def test_the_full_models_metrics_are_in_one_table(own, finished):
 def _task_scores(plan, finished):
     from mechpaint.statistics.results import Results
 
-    table = pd.read_parquet(finished.folder / "results.parquet")
+    table = pd.read_parquet(finished.path / "results.parquet")
     return Scores(Results(table, plan.routes(), plan.facts, "tiny", tiny.N_LAYERS))
 
 
@@ -292,6 +292,6 @@ def test_what_has_no_aggregation_is_shown_as_missing():
 
 def test_what_a_report_needs_is_kept_with_the_run(finished, plan):
     """So that it can be drawn again without the model and the data."""
-    manifest = Manifest.read((finished.folder / MANIFEST).read_text(), {"two": Two})
+    manifest = Manifest.read((finished.path / MANIFEST).read_text(), {"two": Two})
     assert manifest.tasks == plan.facts
     assert [metric.name for metric in manifest.tasks[0].reported] == ["acc", "acc_norm"]
