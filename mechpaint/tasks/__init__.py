@@ -1,4 +1,4 @@
-"""What is measured: tasks that generate their items, texts, and pairs of sentences."""
+"""Tasks: items and their scores, generated, or read from texts, pairs of sentences, benchmarks and lm-eval."""
 
 from __future__ import annotations
 
@@ -50,4 +50,4 @@ __all__ = [
 ]
 
 BUILT_IN = (Facts, Induction, IndirectObject, Arithmetic, Text, MaskedTokens, Similarity, Glue, LmEval)
-"""The tasks that mechpaint brings."""
+"""The built-in tasks."""

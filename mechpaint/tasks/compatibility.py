@@ -1,4 +1,4 @@
-"""Which models a task can be asked of."""
+"""The models that tasks are for."""
 
 from __future__ import annotations
 
@@ -15,31 +15,15 @@ _FOR_OTHERS = "sts, such as --task sts:FILE, and glue"
 
 
 def require_causal(model: TransformerBridge, what: str) -> None:
-    """Refuse a model that does not say which token comes next.
-
-    Args:
-        model: The model to ask.
-        what: What needs one that does.
-
-    Raises:
-        TaskError: It reads in both directions, or has no unembedding.
-    """
+    """Refuse a model that reads in both directions, or has no unembedding."""
     if not (_causal(model) and _unembeds(model)):
-        raise TaskError(f"{what} asks which token comes next, and {_is(model)}: for it there is {_tasks(model)}")
+        raise TaskError(f"{what} asks which token comes next, and {_is(model)}; tasks for it: {_tasks(model)}")
 
 
 def require_masked(model: TransformerBridge, what: str) -> None:
-    """Refuse a model that does not say which tokens are masked.
-
-    Args:
-        model: The model to ask.
-        what: What needs one that does.
-
-    Raises:
-        TaskError: It reads in one direction only, has no unembedding, or its tokenizer no mask token.
-    """
+    """Refuse a causal model, one without an unembedding, or one whose tokenizer has no mask token."""
     if _causal(model) or not _unembeds(model):
-        raise TaskError(f"{what} asks which tokens are masked, and {_is(model)}: for it there is {_tasks(model)}")
+        raise TaskError(f"{what} asks which tokens are masked, and {_is(model)}; tasks for it: {_tasks(model)}")
     if getattr(model.tokenizer, "mask_token_id", None) is None:
         raise TaskError(f"{what} masks tokens, and this model's tokenizer has no mask token")
 

@@ -1,4 +1,4 @@
-"""Items of which nothing is known but how many there are and how long: for plans where there is no tokenizer."""
+"""Random items of a given number and length, for plans without a tokenizer."""
 
 from __future__ import annotations
 
@@ -20,16 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Described(PlaceTask[Masked]):
-    """Random tokens, scored at the last positions of each row. It stands for a task of that size.
-
-    Args:
-        count: How many items, each a row of tokens.
-        tokens: How many tokens each has.
-        scored: At how many positions each is scored.
-
-    Raises:
-        PlanError: No items, no tokens, or more positions than tokens.
-    """
+    """Random tokens, scored at the last positions of each row; it stands in for a task of that size."""
 
     name: ClassVar[str] = "described"
     measure: ClassVar[str] = "log-probability"
@@ -50,7 +41,7 @@ class Described(PlaceTask[Masked]):
         require_language_model(model, f"the task {self}")
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Masked]:
-        """So many rows."""
+        """That many rows."""
         vocabulary = range(int(model.cfg.d_vocab))
         places = tuple(range(self.tokens - self.scored, self.tokens))
         for i in range(self.count):
@@ -58,11 +49,11 @@ class Described(PlaceTask[Masked]):
             yield Masked(f"item {i}", row, places, row[-self.scored :])
 
     def fits(self, model: TransformerBridge, item: Masked) -> bool:
-        """Whether it is no longer than the model's context."""
+        """Whether it fits the model's context."""
         return within_context(model, item)
 
     def chance(self, model: TransformerBridge, items: Sequence[Masked]) -> float:
-        """Of guessing evenly: there is nothing to be known."""
+        """0: there is nothing to know."""
         return 0.0
 
     def score(self, item: Masked, outcome: Outcome) -> float:

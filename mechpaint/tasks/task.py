@@ -1,4 +1,4 @@
-"""What a task is: items of a kind of its own, how a model is asked them, and how the answers are scored."""
+"""Base classes of tasks: how items are made, how a model is asked, how its answers are scored."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ AtPlaces = TypeVar("AtPlaces", bound=Placed)
 
 @dataclass(frozen=True)
 class Selection(Generic[Asked]):
-    """The items that a task has for a model.
+    """A task's items for a model.
 
     Attributes:
         items: The items.
-        too_long: The names of those among which they were that are longer than the model's context, where the task
-            minds that. They are not asked, and never cut.
-        too_short: The names of rows of the source that have too little text to make an item of.
+        too_long: The names of items that were left out because they exceed the model's context, if the task checks
+            that. No item is truncated.
+        too_short: The names of rows of the source with too little text for an item.
     """
 
     items: tuple[Asked, ...]
@@ -65,27 +65,27 @@ class Selection(Generic[Asked]):
 
 @dataclass(frozen=True)
 class Task(ABC, Generic[Asked]):
-    """A source of items, the way a model is asked them, and how that is scored.
+    """A source of items, and the way a model is asked and scored on them.
 
-    Subclasses are frozen dataclasses whose fields are the task's settings. Made known by `registry.add_task`. Where
-    log-probabilities of tokens are what counts, subclass `PlaceTask`, `CausalTask` or `ChoiceTask`.
+    Subclasses are frozen dataclasses whose fields are the task's settings. For tasks scored by log-probabilities of
+    tokens, subclass `PlaceTask`, `CausalTask` or `ChoiceTask`.
     """
 
     name: ClassVar[str]
-    """What it is called on the command line."""
+    """Its name on the command line."""
     measure: ClassVar[str]
-    """What its score is, with the unit: it labels figures."""
+    """What its score is, with the unit, for labels of figures."""
 
     @abstractmethod
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Asked]:
-        """All items, in an order that `rng` decides.
+        """All items, in an order determined by `rng`.
 
         Args:
-            model: Whose tokens they are made of.
-            rng: What everything random comes from.
+            model: The model whose tokens they consist of.
+            rng: The only source of randomness.
 
         Raises:
-            TaskError: The source cannot be read, or the tokenizer does not split where it must.
+            TaskError: The source cannot be read, or the tokenizer does not split text where it must.
             LoadError: The task needs a tokenizer and the model has none.
         """
 
@@ -94,89 +94,89 @@ class Task(ABC, Generic[Asked]):
         """The score of guessing, or of always giving the most frequent answer.
 
         Args:
-            model: The model that was asked.
-            items: What it was asked.
+            model: The model.
+            items: Its items.
         """
 
     @abstractmethod
     def records(
         self, model: TransformerBridge, items: Sequence[Asked], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
-        """Ask every item under every route, and score the answers.
+        """Score every item under every route.
 
         Args:
-            model: The model to ask.
-            items: What to ask it.
+            model: The model.
+            items: Its items.
             tree: The routes.
-            batch_size: How many token rows may go through the model together.
-            advance: To be called with the number of items that were asked under a route, at least once a second or
-                so, with 0 where none were done.
+            batch_size: The largest number of token rows that go through the model together.
+            advance: To be called with the number of items scored under a route, at least about once a second, with 0 if
+                none are done.
 
         Yields:
             For each item and route a record: `task`, `item`, `route`, `score`, `logprob` (nats, summed over the right
-            answer's tokens), `tokens` (how many these are), `finite`, `metrics`. A task without log-probabilities, or
-            an item without a right answer, has a `logprob` of NaN and 0 `tokens`. Where the model's answer is no
-            number, `finite` is false and the score is NaN, so that it cannot be averaged unnoticed. `metrics` is what
-            else the task makes of the item, as JSON; empty where the score is all, and where that is NaN.
+                answer's tokens), `tokens` (the number of these), `finite`, `metrics`. Without log-probabilities or a
+                right answer, `logprob` is NaN and `tokens` 0. If the model's answer is not finite, `finite` is false
+                and the score is NaN, so that no mean hides it. `metrics` holds further metrics of the item as JSON; it
+                is empty if there are none, or the score is NaN.
         """
 
     @abstractmethod
     def cost(
         self, model: TransformerBridge, parts: Sequence[Part[Asked]], batch_size: int, on: Roofline | None = None
     ) -> Cost:
-        """What asking will take, by a measurement of a few seconds here and now, or on an accelerator by its rates.
+        """Estimate the cost of scoring: measured for a few seconds here, or from the rates of an accelerator.
 
         Args:
-            model: The model to ask.
-            parts: What to ask it.
-            batch_size: How many token rows may go through the model together.
-            on: Where it is to run; None for here.
+            model: The model.
+            parts: The work.
+            batch_size: The largest number of token rows that go through the model together.
+            on: The accelerator; None for this machine.
 
         Raises:
-            PlanError: The task can only be measured.
+            PlanError: The task's cost can only be measured.
         """
 
     def batch_size(self, model: TransformerBridge, items: Sequence[Asked]) -> int:
-        """How many token rows should go through a model together, where nobody says: 32, unless a task knows better.
+        """The default number of token rows that go through the model together: 32, unless a task overrides it.
 
         Args:
-            model: The model to ask.
-            items: What to ask it.
+            model: The model.
+            items: Its items.
         """
         return 32
 
     def metric(self, items: Sequence[Asked]) -> Metric:
-        """How the task's score comes from its items' scores: their mean, unless a task says otherwise.
+        """The way the task's score follows from its items' scores: their mean, unless a task overrides it.
 
         Args:
-            items: All items that are asked.
+            items: All its items.
         """
         from mechpaint.statistics.metrics import Mean
 
         return Mean()
 
     def reported(self) -> tuple[ReportedMetric, ...]:
-        """The metrics that its records have in `metrics`, shown in tables of their own: by default none."""
+        """The metrics in its records' `metrics` that get tables of their own: none by default."""
         return ()
 
     def measured(self) -> str:
-        """What its score is, with the unit: `measure`, unless that depends on its settings."""
+        """What its score is, with the unit: `measure`, unless it depends on the settings."""
         return self.measure
 
     def check(self, model: TransformerBridge) -> None:
-        """Refuse a model that the task has no use for, before items are made.
+        """Refuse a model that the task is not for, before items are made.
 
         Args:
-            model: The model to ask.
+            model: The model.
 
         Raises:
-            TaskError: It is none that can be asked. The message says which tasks are for it.
+            TaskError: The task is not for this model; the message names tasks that are.
         """
 
     def parts(self, items: Sequence[Asked], tree: PrefixTree) -> list[Part[Asked]]:
-        """How the work is cut: 32 items at a time, under all routes, which then share their work.
+        """Cut the work into parts: 32 items each, under all routes, so that these share their work.
 
-        Where more items are asked for, the first are cut as they were.
+        With more items, the first parts stay the same.
 
         Args:
             items: All items.
@@ -189,15 +189,15 @@ class Task(ABC, Generic[Asked]):
         ]
 
     def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Asked]:
-        """The first `limit` items in the order of `seed`, less those that do not fit it.
+        """The first `limit` items in the order of `seed`, less those that do not fit the model.
 
         Args:
-            model: Whose tokens they are made of.
-            limit: How many at most; None for all.
-            seed: Of their choice and order.
+            model: The model whose tokens they consist of.
+            limit: The largest number of items; None for all.
+            seed: The seed of their choice and order.
 
         Raises:
-            TaskError: There are none, the limit is not positive, or the model is none for this task.
+            TaskError: There are none, the limit is not positive, or the task is not for this model.
             LoadError: The task needs a tokenizer and the model has none.
         """
         self._check_asked(model, limit)
@@ -232,34 +232,34 @@ class Task(ABC, Generic[Asked]):
         """The items of `select`.
 
         Args:
-            model: Whose tokens they are made of.
-            limit: How many at most; None for all.
-            seed: Of their choice and order.
+            model: The model whose tokens they consist of.
+            limit: The largest number of items; None for all.
+            seed: The seed of their choice and order.
 
         Raises:
-            TaskError: There are none, the limit is not positive, or the model is none for this task.
+            TaskError: There are none, the limit is not positive, or the task is not for this model.
             LoadError: The task needs a tokenizer and the model has none.
         """
         return list(self.select(model, limit, seed).items)
 
     def fits(self, model: TransformerBridge, item: Asked) -> bool:
-        """Whether the model's context is long enough for an item: always, unless a task says otherwise.
+        """Whether an item fits the model's context: always, unless a task overrides it.
 
         Args:
-            model: The model to ask.
-            item: What to ask it.
+            model: The model.
+            item: The item.
         """
         return True
 
     @classmethod
     def from_argument(cls, argument: str | None) -> Task[Asked]:
-        """The task from what stands after the colon in `--task name:argument`.
+        """Make the task from what follows the colon in `--task name:argument`.
 
         Args:
-            argument: That text; None where there is no colon.
+            argument: That text; None without a colon.
 
         Raises:
-            TaskError: An argument that the task has no use for.
+            TaskError: The task does not take this argument.
         """
         if argument is not None:
             raise TaskError(f"the task {cls.name!r} takes no argument, got {argument!r}")
@@ -274,10 +274,10 @@ class Task(ABC, Generic[Asked]):
 
 
 class RowTask(Task[InRows]):
-    """A task whose items are rows of tokens, which sweeps take through the model, all routes at once."""
+    """A task whose items are rows of tokens, which sweeps run under all routes at once."""
 
     def batch_size(self, model: TransformerBridge, items: Sequence[InRows]) -> int:
-        """As many as pay and fit."""
+        """The largest number of rows that is worthwhile and fits in memory."""
         from mechpaint.engine.batch_size import optimal_batch_rows
 
         return optimal_batch_rows(model, (len(row) for item in items for row in item.rows()))
@@ -285,52 +285,52 @@ class RowTask(Task[InRows]):
     def cost(
         self, model: TransformerBridge, parts: Sequence[Part[InRows]], batch_size: int, on: Roofline | None = None
     ) -> Cost:
-        """That of sweeps over batches of rows."""
+        """The cost of sweeps over batches of rows."""
         from mechpaint.planning.cost import of_rows
 
         return of_rows(model, self, parts, batch_size, on)
 
 
 class PlaceTask(RowTask[AtPlaces]):
-    """A task that is scored by the log-probabilities of tokens at places in its items' rows."""
+    """A task scored by the log-probabilities of tokens at places in its items' rows."""
 
     @abstractmethod
     def score(self, item: AtPlaces, outcome: Outcome) -> float:
-        """One item's score. Only called where the outcome is finite.
+        """One item's score, for a finite outcome.
 
         Args:
-            item: What was asked.
-            outcome: What the model made of it.
+            item: The item.
+            outcome: The model's answers.
         """
 
     def evaluate(self, item: AtPlaces, outcome: Outcome) -> tuple[float, str]:
-        """One item's score, and what else the task makes of the item, as JSON: by default nothing, an empty text.
+        """One item's score, and its further metrics as JSON: by default none, an empty text.
 
         Args:
-            item: What was asked.
-            outcome: What the model made of it, which is finite.
+            item: The item.
+            outcome: The model's answers, which are finite.
         """
         return self.score(item, outcome), ""
 
     def records(
         self, model: TransformerBridge, items: Sequence[AtPlaces], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
-        """Sweeps for logits at the items' places."""
+        """Sweep for logits at the items' places."""
         from mechpaint.scoring.score import score_at_places
 
         return score_at_places(model, self, items, tree, batch_size, advance)
 
 
 class CausalTask(PlaceTask[Item]):
-    """A task of prompts and their continuations, for causal language models."""
+    """A task of prompts and continuations, for causal language models."""
 
     def check(self, model: TransformerBridge) -> None:
-        """Refuse models that do not say what comes next."""
+        """Refuse models that do not predict the next token."""
         require_causal(model, f"the task {self}")
 
 
 class ChoiceTask(CausalTask):
-    """A task whose score is accuracy: is the right choice the likeliest? Ties are not right."""
+    """A task scored by accuracy: the right choice must be the likeliest. Ties count as wrong."""
 
     measure: ClassVar[str] = "accuracy"
 
@@ -340,5 +340,5 @@ class ChoiceTask(CausalTask):
         return float(all(outcome.logprobs[item.answer] > value for value in others))
 
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
-        """Of choosing at random."""
+        """The accuracy of choosing at random."""
         return sum(1 / len(item.choices) for item in items) / len(items)

@@ -21,9 +21,9 @@ class Arithmetic(CausalTask):
     """Does the model write the sum of two numbers? Every token of the answer must be its first guess.
 
     Args:
-        shots: How many solved sums come first.
+        shots: The number of solved sums in the prompt.
         largest: The largest summand.
-        count: How many items there are.
+        count: The number of items.
     """
 
     name: ClassVar[str] = "arithmetic"
@@ -37,7 +37,7 @@ class Arithmetic(CausalTask):
             raise TaskError(f"arithmetic needs shots >= 0, largest >= 1 and count >= 1, got {self}")
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
-        """Random sums; the one that is asked is not among the examples."""
+        """Random sums; the one asked for is not among the examples."""
         for i in range(self.count):
             a, b = self._pair(rng)
             shots: list[tuple[int, int]] = []
@@ -53,10 +53,10 @@ class Arithmetic(CausalTask):
         return rng.randint(1, self.largest), rng.randint(1, self.largest)
 
     def score(self, item: Item, outcome: Outcome) -> float:
-        """1 if every token of the sum, and the end of the line, was the model's first guess."""
+        """1 if every token of the sum, and the newline after it, was the model's first guess."""
         return float(all(outcome.greedy[item.answer]))
 
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
-        """Of always giving the most frequent answer."""
+        """The score of always giving the most frequent answer."""
         answers = Counter(item.choices[item.answer] for item in items)
         return answers.most_common(1)[0][1] / len(items)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Facts(ChoiceTask):
     """Which answer completes the sentence? Capitals, symbols, opposites, plurals, …
 
-    The wrong ones are answers of the same relation.
+    The distractors are answers of the same relation.
 
     Args:
-        choices: How many answers to choose from, the right one included.
+        choices: The number of answers to choose from, the right one included.
     """
 
     name: ClassVar[str] = "facts"

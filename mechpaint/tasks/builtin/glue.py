@@ -1,4 +1,4 @@
-"""`glue`: a classification head trained along each route, as "Layers as Painters" does for GLUE."""
+"""`glue`: a classification head fine-tuned along each route, as in "Layers as Painters"."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _ROUTES_A_PART = 8
 
 @dataclass(frozen=True)
 class Glue(Task["Example"]):
-    """What can the model be taught to classify along a route? GLUE's tasks, or data of one's own.
+    """What can the model learn to classify along a route? GLUE's tasks, or data of one's own.
 
     GLUE is arXiv 1804.07461; each of its tasks is scored by its own metric. Every route is trained from the same
     weights. Items are the validation examples; an item's score is the class, or the value, that the trained model
-    gives it.
+    predicts.
 
     Args:
         benchmark: One of GLUE's tasks, such as `"rte"`; empty for data of one's own.
-        train: A file, or the name of a data set on the hub; None for GLUE's own on the hub.
-        validation: The same to validate on. Without it a data set's own validation split, or a part of the file.
-        held_out: The share of a file that is split which becomes the validation set.
+        train: A file, or a data set on the hub; None for GLUE's own on the hub.
+        validation: The same to validate on. By default a data set's own validation split, or a part of the file.
+        held_out: The share of a file that becomes the validation set if the file is split.
         split: The seed of that split.
-        training: How to train.
+        training: The settings of training.
     """
 
     name: ClassVar[str] = "glue"
@@ -58,18 +58,14 @@ class Glue(Task["Example"]):
 
     @cached_property
     def data(self) -> Labelled:
-        """The examples. They are read once.
-
-        Raises:
-            TrainingError: They cannot be read, or are not as described.
-        """
+        """The examples, read once; TrainingError if they cannot be read or are not as described."""
         from mechpaint.finetuning.datasets import labelled
 
         return labelled(self.benchmark, self.train, self.validation, self.held_out, self.split)
 
     @classmethod
     def from_argument(cls, argument: str | None) -> Glue:
-        """`glue:rte`, or `glue:rte,train=FILE,validation=FILE,learns=head,epochs=3`: a benchmark, then settings.
+        """Parse a benchmark, then settings: `glue:rte`, `glue:rte,train=FILE,validation=FILE,learns=head,epochs=3`.
 
         The settings are the fields of this class and of `FineTuning`.
         """
@@ -101,22 +97,22 @@ class Glue(Task["Example"]):
         require_classifier(model)
 
     def measured(self) -> str:
-        """The metric that the benchmark is usually known by."""
+        """The benchmark's usual metric."""
         return self.data.benchmark.metrics[0]
 
     def metric(self, items: Sequence[Example]) -> Metric:
-        """The benchmark's."""
+        """The benchmark's metric."""
         return self.data.benchmark.metric(items)
 
     def chance(self, model: TransformerBridge, items: Sequence[Example]) -> float:
-        """Of always giving the class that is most frequent in training; 0 for correlations."""
+        """The score of always giving the most frequent class of the training set; 0 for correlations."""
         import numpy as np
 
         most = Counter(example.label for example in self.data.train).most_common(1)[0][0]
         return float(self.metric(items)([item.name for item in items], np.full((len(items), 1), most))[0])
 
     def parts(self, items: Sequence[Example], tree: PrefixTree) -> list[Part[Example]]:
-        """All items along one route, or along several where the body is frozen, whose work they share."""
+        """All items along one route, or, with a frozen body, along several, which share their work."""
         size = _ROUTES_A_PART if self.training.learns == "head" else 1
         groups = [tree.routes[i : i + size] for i in range(0, len(tree.routes), size)]
         return [
@@ -127,7 +123,7 @@ class Glue(Task["Example"]):
     def records(
         self, model: TransformerBridge, items: Sequence[Example], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
-        """Train along each route, then ask."""
+        """Train along each route, then predict."""
         from mechpaint.finetuning.classification import finetune_routes
 
         data = dataclasses.replace(self.data, validation=tuple(items))
@@ -140,7 +136,7 @@ class Glue(Task["Example"]):
     def cost(
         self, model: TransformerBridge, parts: Sequence[Part[Example]], batch_size: int, on: Roofline | None = None
     ) -> Cost:
-        """Of an update, timed once and scaled up."""
+        """The cost of an update, timed once and scaled up."""
         from mechpaint.finetuning.cost import of_training
         from mechpaint.planning.accelerators import require_here
 
@@ -149,7 +145,7 @@ class Glue(Task["Example"]):
         return of_training(model, data, [part.tree for part in parts], self.training)
 
     def settings(self) -> dict[str, object]:
-        """Its fields, and a digest of the training examples: a file may have changed."""
+        """Its fields, and a digest of the training examples, since a file may change."""
         digest = hashlib.sha256(repr(self.data.train).encode()).hexdigest()[:16]
         return {**super().settings(), "examples": digest}
 
@@ -179,7 +175,7 @@ def _value(key: str, value: str, kinds: dict[str, type]) -> Any:
 
 
 def _in_proportion(advance: Advance, work: int, ticks: int) -> Callable[[int], None]:
-    """Advances by so many ticks in the course of some work."""
+    """A callback for work that advances by `ticks` in total, in proportion to the work done."""
     done = 0
 
     def tick(more: int) -> None:

@@ -1,4 +1,4 @@
-"""`induction`: random tokens, then the same again."""
+"""`induction`: random tokens, repeated."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Induction(CausalTask):
-    """How well does the model go on with a sequence of random tokens that it has seen once before?
+    """Does the model continue a sequence of random tokens that it has seen once before?
 
-    Needs no tokenizer. The first token of the repetition cannot be foreseen, so the last `scored` are asked for.
+    Needs no tokenizer. The first token of the repetition cannot be predicted, so the last `scored` are scored.
 
     Args:
-        length: How many random tokens are repeated.
-        scored: How many tokens at the end of the repetition are scored.
-        count: How many items there are.
+        length: The number of random tokens that are repeated.
+        scored: The number of tokens at the end of the repetition that are scored.
+        count: The number of items.
     """
 
     name: ClassVar[str] = "induction"
@@ -38,7 +38,7 @@ class Induction(CausalTask):
             raise TaskError(f"induction needs 1 <= scored < length and count >= 1, got {self}")
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
-        """Items of tokens drawn evenly from the vocabulary, special tokens left out, none twice."""
+        """Items of distinct tokens drawn uniformly from the vocabulary without special tokens."""
         special = set(model.tokenizer.all_special_ids) if model.tokenizer is not None else set[int]()
         vocabulary = int(model.cfg.d_vocab)
         for i in range(self.count):
@@ -52,5 +52,5 @@ class Induction(CausalTask):
         return sum(outcome.greedy[0]) / len(outcome.greedy[0])
 
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
-        """Of naming one of the sequence's tokens at random."""
+        """The score of naming one of the sequence's tokens at random."""
         return 1 / self.length

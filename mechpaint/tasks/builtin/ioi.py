@@ -30,10 +30,10 @@ _TEMPLATES = (
 
 @dataclass(frozen=True)
 class IndirectObject(ChoiceTask):
-    """Two people are named, one gives something to … the other. Chance is 1/2.
+    """Two people are named, and one gives something to … the other. Chance is 1/2.
 
     Args:
-        count: How many items there are.
+        count: The number of items.
     """
 
     name: ClassVar[str] = "ioi"

@@ -27,12 +27,12 @@ _FEWEST = 4
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """A text some of whose tokens are masked.
+    """A text with some of its tokens masked.
 
     Args:
-        name: What it is called in the results; unique within its task.
-        tokens: Token ids, special tokens included, the mask at each of `positions`.
-        positions: Which are masked, at least one.
+        name: Its name in the results; unique within its task.
+        tokens: Token ids, special tokens included, with the mask at each of `positions`.
+        positions: The masked positions, at least one.
         targets: The tokens that stood there.
     """
 
@@ -50,7 +50,7 @@ class Masked:
 
     @property
     def answer(self) -> int:
-        """The first of its answers, which is the only one."""
+        """0: it has one answer."""
         return 0
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
@@ -58,7 +58,7 @@ class Masked:
         return (self.tokens,)
 
     def places(self) -> tuple[tuple[Place, ...], ...]:
-        """The masked positions themselves."""
+        """The masked positions."""
         return (tuple(Place(0, at, token) for at, token in zip(self.positions, self.targets, strict=True)),)
 
 
@@ -66,17 +66,17 @@ class Masked:
 class MaskedTokens(PlaceTask[Masked]):
     """Which tokens are masked? The share that is the first guess of an encoder with a masked-language-model head.
 
-    Each row of the source is an item; rows of fewer than four tokens, and those longer than the model's context, are
-    left out and counted. The mask stands at every chosen place, and all of an item's places are asked at
-    once. Special and unknown tokens are never chosen.
+    Each row of the source is an item; rows of fewer than four tokens, and those that exceed the model's context, are
+    left out and counted. A mask stands at every chosen place, and all of an item's places are predicted at once.
+    Special and unknown tokens are never chosen.
 
     Args:
-        source: A file (of a text each line is a row) or a data set on the hub, as `read_rows` takes it; of
-            long ones the first two million characters. By default the paragraphs of the English reference text that
-            comes with Python (`pydoc_data.topics`).
+        source: A file (of a text each line is a row) or a data set on the hub, as `read_rows` takes it; of long ones
+            the first two million characters. By default the paragraphs of the English reference text that comes with
+            Python (`pydoc_data.topics`).
         column: The column with the text; by default `text`, or the first one with strings. On the command line
             `mlm:SOURCE#COLUMN`.
-        share: What share of an item's tokens is masked, at least one.
+        share: The share of an item's tokens that is masked, at least one token.
     """
 
     name: ClassVar[str] = "mlm"
@@ -96,12 +96,12 @@ class MaskedTokens(PlaceTask[Masked]):
         return cls(source or None, column or None)
 
     def check(self, model: TransformerBridge) -> None:
-        """Refuse models that do not say which tokens are masked."""
+        """Refuse models that do not predict masked tokens."""
         require_tokenizer(model, "the task mlm")
         require_masked(model, "the task mlm")
 
     def fits(self, model: TransformerBridge, item: Masked) -> bool:
-        """Whether it is no longer than the model's context."""
+        """Whether it fits the model's context."""
         return within_context(model, item)
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Masked]:
@@ -151,13 +151,13 @@ class MaskedTokens(PlaceTask[Masked]):
         return sum(outcome.greedy[0]) / len(outcome.greedy[0])
 
     def metric(self, items: Sequence[Masked]) -> Metric:
-        """The mean over tokens: longer items have more."""
+        """The mean over tokens, since items have different numbers of them."""
         from mechpaint.statistics.metrics import WeightedMean
 
         return WeightedMean({item.name: float(len(item.targets)) for item in items})
 
     def chance(self, model: TransformerBridge, items: Sequence[Masked]) -> float:
-        """Of always naming the most frequent of the masked tokens."""
+        """The score of always naming the most frequent of the masked tokens."""
         counts = Counter(token for item in items for token in item.targets)
         return counts.most_common(1)[0][1] / counts.total()
 

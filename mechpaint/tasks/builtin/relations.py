@@ -1,10 +1,10 @@
-"""The facts that the task `facts` asks for: a sentence for each relation, and its pairs."""
+"""The relations of the task `facts`: a sentence for each, and its pairs."""
 
 from __future__ import annotations
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """`"a:b c:d"` as a dictionary; underscores stand for spaces."""
+    """Parse `"a:b c:d"`; underscores stand for spaces."""
     split = (pair.replace("_", " ").split(":") for pair in text.split())
     return {subject: answer for subject, answer in split}  # noqa: C416
 

@@ -1,4 +1,4 @@
-"""`sts`: do sentences that mean alike lie near each other? Semantic textual similarity (Cer et al. 2017)."""
+"""`sts`: do sentences of similar meaning have similar embeddings? Semantic textual similarity (Cer et al. 2017)."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ _GIVEN = ("score", "label", "similarity")
 
 @dataclass(frozen=True)
 class Similarity(RowTask[Pair]):
-    """Do sentences that mean alike lie near each other? Spearman's correlation of cosines with given similarities.
+    """Do sentences of similar meaning have similar embeddings? Spearman's correlation of cosines with ratings.
 
     A sentence's embedding is the mean of the final residual stream over its tokens, special ones included and padding
     not. For BERT that is its last hidden state. An item's score is the cosine of its two embeddings.
 
     Args:
-        source: A file or a data set on the hub, as `read_rows` takes it, with the columns `sentence1`,
-            `sentence2`, and `score`, `label` or `similarity`, as in STS-B; of long ones the first two million
-            characters.
+        source: A file or a data set on the hub, as `read_rows` takes it, with the columns `sentence1`, `sentence2`, and
+            `score`, `label` or `similarity`, as in STS-B; of long ones the first two million characters.
     """
 
     name: ClassVar[str] = "sts"
@@ -52,7 +51,7 @@ class Similarity(RowTask[Pair]):
         return cls(argument)
 
     def fits(self, model: TransformerBridge, item: Pair) -> bool:
-        """Whether neither text is longer than the model's context."""
+        """Whether both texts fit the model's context."""
         return within_context(model, item)
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Pair]:
@@ -86,13 +85,13 @@ class Similarity(RowTask[Pair]):
     def records(
         self, model: TransformerBridge, items: Sequence[Pair], tree: PrefixTree, batch_size: int, advance: Advance
     ) -> Iterator[Record]:
-        """Sweeps for final residual streams, whose means are compared."""
+        """Sweep for final residual streams, and compare their means."""
         from mechpaint.scoring.embeddings import score_pairs
 
         return score_pairs(model, str(self), items, tree, batch_size, advance)
 
     def metric(self, items: Sequence[Pair]) -> Metric:
-        """Spearman's correlation with the given similarities."""
+        """Spearman's correlation with the rated similarities."""
         from mechpaint.statistics.metrics import Spearman
 
         return Spearman({item.name: item.similarity for item in items})

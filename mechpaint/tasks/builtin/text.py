@@ -1,4 +1,4 @@
-"""`text`: how well does the model foresee a text? Perplexity."""
+"""`text`: how well does the model predict a text? Perplexity."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Text(CausalTask):
     """The log-probability of a text's own tokens, given those before them.
 
     Args:
-        source: A file or a data set on the hub, as `read_rows` takes it, with the text in the column `text`
-            or the first one with strings; of long ones the first two million characters. By default the English
-            reference text that comes with Python (`pydoc_data.topics`).
-        window: How many tokens an item has.
-        scored: How many at its end are scored.
+        source: A file or a data set on the hub, as `read_rows` takes it, with the text in the column `text` or the
+            first one with strings; of long ones the first two million characters. By default the English reference text
+            that comes with Python (`pydoc_data.topics`).
+        window: The number of tokens of an item.
+        scored: The number of tokens at its end that are scored.
     """
 
     name: ClassVar[str] = "text"
@@ -45,10 +45,10 @@ class Text(CausalTask):
         return cls(argument)
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
-        """Windows of the text that do not overlap, in random order."""
-        found = list(windows(model, read_text(self.source), self.window, f"the task {self}").items())
-        rng.shuffle(found)
-        for first, window in found:
+        """Windows of the text without overlap, in random order."""
+        rows = list(windows(model, read_text(self.source), self.window, f"the task {self}").items())
+        rng.shuffle(rows)
+        for first, window in rows:
             yield Item(f"token {first}", window[: -self.scored], (window[-self.scored :],))
 
     def score(self, item: Item, outcome: Outcome) -> float:
@@ -56,7 +56,7 @@ class Text(CausalTask):
         return outcome.logprobs[0] / len(item.choices[0])
 
     def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
-        """Of guessing evenly over the vocabulary."""
+        """The score of a uniform distribution over the vocabulary."""
         return -math.log(int(model.cfg.d_vocab))
 
     def __str__(self) -> str:

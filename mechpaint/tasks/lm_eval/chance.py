@@ -1,4 +1,4 @@
-"""What a task's score is where the model guesses."""
+"""The score of guessing in a task of lm-eval."""
 
 from __future__ import annotations
 
@@ -20,14 +20,7 @@ _RIGHT_OR_NOT = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 
 
 def values_of_uniform(task: Any, measure: Measure, documents: Sequence[Document], words: int) -> Mapping[str, Any]:
-    """The metric of each document by its name, where all tokens are equally likely.
-
-    Args:
-        task: lm-eval's task.
-        measure: The metric.
-        documents: What is asked.
-        words: How many tokens the model knows.
-    """
+    """Each document's metric by its name, if all tokens are equally likely."""
     return {
         document.name: measure.value(metrics_of_answers(task, document, _evenly(task, document, words)))
         for document in documents
@@ -35,42 +28,21 @@ def values_of_uniform(task: Any, measure: Measure, documents: Sequence[Document]
 
 
 def values_of_silence(task: Any, measure: Measure, prompts: Sequence[Prompt]) -> Mapping[str, Any]:
-    """The metric of each document by its name, where nothing is written.
-
-    Args:
-        task: lm-eval's task.
-        measure: The metric.
-        prompts: What is asked.
-    """
+    """Each document's metric by its name, if nothing is generated."""
     return {prompt.name: measure.value(metrics_of_texts(task, prompt, ("",) * prompt.repeats)) for prompt in prompts}
 
 
 def chance_of_silence(task: Any, measure: Measure, metric: Metric, prompts: Sequence[Prompt]) -> float:
-    """The score of writing nothing.
-
-    Args:
-        task: lm-eval's task.
-        measure: The metric that the task is scored by.
-        metric: How the task's score comes from its documents'.
-        prompts: What is asked.
-    """
+    """The score of generating nothing."""
     values = values_of_silence(task, measure, prompts)
     return _of(metric, prompts, [measure.reading.score(values[prompt.name]) for prompt in prompts])
 
 
 def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Document], words: int) -> float:
-    """The score of guessing.
+    """The score of a random choice, or of always the same one if that is better and all documents share it.
 
-    Of choices one is taken at random. Where all documents have the same choices, such as yes and no, it is what always
-    taking one of them gives, if that is better: the paper's scale begins with random or majority guessing. Where there
-    is nothing to choose from, all tokens are equally likely.
-
-    Args:
-        task: lm-eval's task.
-        measure: The metric that the task is scored by.
-        metric: How the task's score comes from its documents'.
-        documents: What is asked.
-        words: How many tokens the model knows.
+    So the scale begins, as the paper's, with random or majority guessing. Without choices, all tokens are equally
+    likely.
     """
     if isinstance(metric, Matthews):
         return 0.0
@@ -95,7 +67,7 @@ def _evenly(task: Any, document: Document, words: int) -> list[Any]:
 
 
 def _choices(task: Any, document: Document) -> int:
-    """How many choices it has: for mutual information lm-eval asks each a second time, without the question."""
+    """The number of choices: for mutual information lm-eval asks each a second time, without the question."""
     return len(document.requests) // (2 if "acc_mutual_info" in task.aggregation() else 1)
 
 
@@ -105,7 +77,7 @@ def _alike(documents: Sequence[Document]) -> bool:
 
 
 def _taken(task: Any, measure: Measure, document: Document, taken: int, choices: int) -> float:
-    """A document's score where one of its choices is taken for certain."""
+    """A document's score if one of its choices is certain."""
     if measure.name in _RIGHT_OR_NOT and not callable(task.config.process_results):
         return float(taken in document.right)
     answers = [(0.0 if i == taken or i >= choices else _UNLIKELY, i == taken) for i in range(len(document.requests))]

@@ -1,4 +1,4 @@
-"""What is asked: the requests of one of a task's documents."""
+"""The requests of a task's documents."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a task of lm-eval.
+    """A document of a task of lm-eval, and its requests.
 
     Args:
-        name: What it is called in the results; unique within its task.
-        number: Its place among the documents that the task asks, from 0.
-        fields: The document as lm-eval has it, which makes metrics of answers.
-        requests: What is asked of the model, at least one.
-        right: Which of the requests are for a right answer. None for tasks that have no such thing.
+        name: Its name in the results; unique within its task.
+        number: Its index among the task's documents.
+        fields: lm-eval's document, which its metrics need.
+        requests: Its requests, at least one.
+        right: The indices of the requests for right answers; none if the task has no right answers.
     """
 
     name: str
@@ -36,20 +36,20 @@ class Document:
 
     @property
     def answer(self) -> int | None:
-        """The first right answer."""
+        """The index of the first right answer."""
         return self.right[0] if self.right else None
 
     @property
     def longest(self) -> int:
-        """How many positions the longest of its rows takes."""
+        """The number of positions of its longest row."""
         return max(map(len, self.rows()))
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
-        """What has to go through the model to foresee all windows."""
+        """The rows that predict all windows."""
         return rows_for((window.before, window.after) for request in self.requests for window in request.windows)
 
     def places(self) -> tuple[tuple[Place, ...], ...]:
-        """For each request the positions that foresee its tokens."""
+        """For each request, the positions that predict its tokens."""
         rows = self.rows()
         return tuple(
             tuple(place for window in request.windows for place in places_in(rows, window.before, window.after))
@@ -58,16 +58,7 @@ class Document:
 
 
 def documents(task: Any, encoder: Encoder, limit: int | None) -> list[Document]:
-    """The first documents of a task, in its own order.
-
-    Args:
-        task: lm-eval's task.
-        encoder: Makes requests out of texts.
-        limit: How many; None for all.
-
-    Raises:
-        TaskError: Documents have nothing to foresee, or no right answer: how many, and which.
-    """
+    """The first documents of a task, in its order; TaskError if some have nothing to predict, or no right answer."""
     with quiet():
         asked: dict[int, list[Any]] = defaultdict(list)
         for instance in instances_of(task, limit):
@@ -99,7 +90,7 @@ def _all_asked(document: Document) -> bool:
 
 
 def _right(task: Any, fields: Any, requests: int) -> tuple[int, ...]:
-    """As lm-eval's `process_results` finds the right choices; the only request where there is but one."""
+    """The right choices, as lm-eval's `process_results` finds them; the only request if there is one."""
     if requests == 1:
         return (0,)
     if task.OUTPUT_TYPE != "multiple_choice":
@@ -107,8 +98,8 @@ def _right(task: Any, fields: Any, requests: int) -> tuple[int, ...]:
     choices = task.doc_to_choice(fields)
     gold = task.doc_to_text(fields) if task.multiple_input else task.doc_to_target(fields)
     every: list[Any] = cast("list[Any]", gold) if isinstance(gold, list) else [gold]
-    found = [choices.index(one) if isinstance(one, str) and one in choices else one for one in every]
-    return tuple(int(one) for one in found if isinstance(one, int) and 0 <= one < len(choices))
+    indices = [choices.index(one) if isinstance(one, str) and one in choices else one for one in every]
+    return tuple(int(one) for one in indices if isinstance(one, int) and 0 <= one < len(choices))
 
 
 def _refuse(task: Any, what: str, wrong: list[Document]) -> None:
@@ -122,40 +113,26 @@ def _refuse(task: Any, what: str, wrong: list[Document]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Tokens that are to be foreseen.
-
-    Args:
-        before: What comes before them, at least one token.
-        after: They themselves, at least one.
-    """
+    """Tokens to predict, `after`, given at least one token `before`."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
 
     @property
     def length(self) -> int:
-        """How many positions it takes: the last token is never read."""
+        """The number of positions it takes: the last token is never read."""
         return len(self.before) + len(self.after) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one number is asked for: the summed log-probability of its windows' tokens.
-
-    Args:
-        windows: One for a continuation, one or more for a text. None where there is nothing to foresee.
-    """
+    """Windows whose tokens' summed log-probability answers it: one for a continuation, one or more for a text."""
 
     windows: tuple[Window, ...]
 
 
 class Encoder:
-    """Makes requests out of texts.
-
-    Args:
-        tokenizer: The model's, as Hugging Face has it.
-        context: How many positions the model has: longer texts are read in windows.
-    """
+    """Makes requests of texts with the model's Hugging Face tokenizer; several windows if they exceed the context."""
 
     def __init__(self, tokenizer: Any, context: int) -> None:
         self._tokenizer = tokenizer
@@ -166,14 +143,10 @@ class Encoder:
         self._encode: Callable[[str], tuple[int, ...]] = lru_cache(maxsize=64)(self.ids)
 
     def continuation(self, before: str, after: str) -> Request:
-        """A continuation's tokens are those of both texts together, less those of what comes before.
+        """Encode a continuation as the tokens of both texts together, less those of `before`.
 
-        Spaces at the end of what comes before go to the continuation. Where nothing comes before, a beginning-of-text
-        token does, or an end-of-text token if there is no other.
-
-        Args:
-            before: What comes before.
-            after: The continuation.
+        Trailing spaces of `before` go to the continuation. An empty `before` becomes a beginning-of-text token, or an
+        end-of-text token if the tokenizer has no other.
         """
         if not before:
             ids = tuple(self._tokenizer.encode(after, add_special_tokens=False))
@@ -187,11 +160,7 @@ class Encoder:
         return Request((Window(start, ids),) if start and ids else ())
 
     def text(self, text: str) -> Request:
-        """A whole text, in windows as long as the model's context that foresee each of its tokens once.
-
-        Args:
-            text: The text.
-        """
+        """Encode a text, in windows as long as the model's context that predict each of its tokens once."""
         from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
         ids = list(self.ids(text))
@@ -202,11 +171,7 @@ class Encoder:
         return Request(tuple(Window(tuple(before), tuple(after)) for before, after in pairs))
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """A text's tokens, with special tokens as the tokenizer has them, unless the text begins with one.
-
-        Args:
-            text: The text.
-        """
+        """Encode a text with the tokenizer's special tokens, unless it begins with one."""
         if text.startswith(self._prefix_text):
             return tuple(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
         return tuple(self._tokenizer.encode(text, verbose=False))

@@ -1,4 +1,4 @@
-"""Tasks of lm-eval that have the model write: prompts, and what it writes along each route."""
+"""Tasks of lm-eval that generate: prompts, and the texts generated along each route."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _TIMED = 4
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One document of a task that has the model write.
+    """A document of a task that has the model generate.
 
     Args:
-        name: What it is called in the results; unique within its task.
-        number: Its place among the documents that the task asks, from 0.
-        fields: The document as lm-eval has it, which makes metrics of what was written.
+        name: Its name in the results; unique within its task.
+        number: Its index among the task's documents.
+        fields: lm-eval's document, which its metrics need.
         text: The prompt.
         tokens: Its token ids, at least one.
         options: lm-eval's `generation_kwargs` for it, as JSON: where to stop, whether to sample.
-        most: How many tokens are written at most.
-        repeats: How many times it is asked.
+        most: The largest number of tokens that are generated.
+        repeats: The number of texts that are generated.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Prompt:
 
     @property
     def longest(self) -> int:
-        """How many positions prompt and answer take at most."""
+        """The largest number of positions that prompt and answer take."""
         return len(self.tokens) + self.most
 
     @property
@@ -72,34 +72,20 @@ class Prompt:
         return (self.tokens,)
 
     def places(self) -> tuple[tuple[Place, ...], ...]:
-        """None: what is written is scored, not how likely it was."""
+        """Empty: the text is scored, not its log-probability."""
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a model wrote after a prompt.
-
-    Attributes:
-        texts: As many as the prompt is asked times, each up to where it stops.
-        finite: Whether every step's logits were numbers: routes can make activations overflow.
-    """
+    """The texts generated after a prompt, one for each repeat; and whether all logits were finite."""
 
     texts: tuple[str, ...]
     finite: bool
 
 
 def prompts(task: Any, encoder: Encoder, limit: int | None) -> list[Prompt]:
-    """The first prompts of a task, in its own order.
-
-    Args:
-        task: lm-eval's task.
-        encoder: Makes token ids out of texts.
-        limit: How many; None for all.
-
-    Raises:
-        TaskError: A prompt is empty, or nothing may be written after it.
-    """
+    """The first prompts of a task, in its order; TaskError if a prompt is empty, or no tokens may be generated."""
     from lm_eval.models import utils
 
     from mechpaint.tasks.lm_eval.harness_model import MAX_GEN_TOKS
@@ -131,11 +117,7 @@ def prompts(task: Any, encoder: Encoder, limit: int | None) -> list[Prompt]:
 
 
 def parts(whole: Sequence[Part[Any]]) -> list[Part[Any]]:
-    """Parts of the work cut further, a route each: what is written differs from the first token on.
-
-    Args:
-        whole: Some items each, under all routes.
-    """
+    """Cut parts further, one for each route: generated texts differ from the first token on."""
     return [
         Part(f"{_digest(str(route))}-{part.name}", f"{part.label}, along {route}", part.items, PrefixTree([route]))
         for part in whole
@@ -146,19 +128,10 @@ def parts(whole: Sequence[Part[Any]]) -> list[Part[Any]]:
 def generate(
     model: TransformerBridge, asked: Sequence[Prompt], route: Route, batch_size: int, advance: Advance
 ) -> Iterator[tuple[Prompt, Generation]]:
-    """What a model writes along a route, by way of lm-eval's own code, with a key-value cache.
+    """Generate along a route with lm-eval's own code and a key-value cache, in batches of similar length.
 
-    Where a task samples, the same prompts are sampled in the same way again.
-
-    Args:
-        model: The model to ask.
-        asked: The prompts.
-        route: The route.
-        batch_size: How many prompts go through the model together.
-        advance: Called with 0 after each token of a batch, and with the number of its prompts when it is written.
-
-    Yields:
-        For each prompt what was written; those of like length together.
+    `advance` is called with 0 after each token of a batch, and with the number of its prompts at its end. Sampling is
+    seeded, so that it repeats.
     """
     from lm_eval.api.instance import Instance
 
@@ -180,13 +153,7 @@ def generate(
 
 
 def cost(model: TransformerBridge, work: Sequence[Part[Any]], batch_size: int) -> Cost:
-    """What writing takes if nothing stops early: the longest batch is timed for a few tokens, and scaled up.
-
-    Args:
-        model: The model to ask.
-        work: Prompts, and a route each.
-        batch_size: How many prompts go through the model together.
-    """
+    """The cost if nothing stops early: the longest batch is timed for a few tokens, and scaled up."""
     batches = [(part.tree.routes[0], batch) for part in work for batch in _batches(part.items, batch_size)]
     route, longest = max(batches, key=lambda pair: _tokens(pair[1]))
     reading = timed(lambda: _generate(model, route, longest, 1)) / _tokens(longest)
@@ -207,13 +174,13 @@ def cost(model: TransformerBridge, work: Sequence[Part[Any]], batch_size: int) -
 
 
 def _batches(asked: Sequence[Prompt], batch_size: int) -> list[list[Prompt]]:
-    """As `HFLM` makes them: the longest first, and together what is generated in the same way."""
+    """Batch prompts as `HFLM` does: the longest first, and only those with the same options together."""
     ordered = sorted(asked, key=lambda prompt: (-len(prompt.tokens), prompt.text))
-    found: list[list[Prompt]] = []
+    batches: list[list[Prompt]] = []
     for options in dict.fromkeys((prompt.options, prompt.repeats) for prompt in ordered):
         alike = [prompt for prompt in ordered if (prompt.options, prompt.repeats) == options]
-        found += [alike[i : i + batch_size] for i in range(0, len(alike), batch_size)]
-    return found
+        batches += [alike[i : i + batch_size] for i in range(0, len(alike), batch_size)]
+    return batches
 
 
 def _tokens(batch: Sequence[Prompt]) -> int:
@@ -230,11 +197,7 @@ def _generate(model: TransformerBridge, route: Route, batch: Sequence[Prompt], c
 
 @contextmanager
 def _watched(model: TransformerBridge, prompts: int, advance: Advance) -> Generator[list[bool]]:
-    """Within this context every forward pass moves the progress, and its last logits are looked at.
-
-    Yields:
-        For each prompt whether they were numbers.
-    """
+    """Advance the progress with every forward pass; yield, for each prompt, whether its logits were never NaN."""
     finite = [True] * prompts
 
     def look(module: Any, args: Any, output: Any) -> None:

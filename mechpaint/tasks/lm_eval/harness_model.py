@@ -1,7 +1,7 @@
 """A model along a route, for EleutherAI's lm-evaluation-harness: what `--model mechpaint` means.
 
-Needs the extra `eval`. lm-eval 0.4 knows the models of its own package and those that somebody puts into its registry;
-it looks for none in other packages. So the command `mechpaint-lm-eval` puts this one there, and then is `lm_eval`.
+Needs the extra `eval`. lm-eval 0.4 knows the models of its own package and those in its registry, and discovers none in
+other packages. So the command `mechpaint-lm-eval` registers this one, and then runs `lm_eval`.
 """
 
 from __future__ import annotations
@@ -62,31 +62,30 @@ _OWNER = "mechpaint"
 
 
 class MechpaintLM(_HFLM):
-    """A causal language model along a route, as lm-eval asks it.
+    """A causal language model along a route, for lm-eval.
 
     It is lm-eval's own `HFLM` around a model of `mechpaint.load`: requests, batches, padding, chat templates, stop
-    texts, and what is too long are dealt with as there. The forward passes, and the generation with its key-value
-    cache, follow the route. The model is attached while it is asked, and free in between.
+    texts and truncation work as there. The forward passes, and the generation with its key-value cache, follow the
+    route. The model is attached only while it runs.
 
     Args:
         pretrained: Anything that `mechpaint.load` takes: a preset, a folder, a name on the hub, a model in memory.
-        route: Along which layers: a route's notation, `"0-3 13-4 14-17"`, or hook sets in their text form,
-            `"average(4, 13) + loop(4, 13, times=3)"`; from Python also a `Route` or a `HookSet`. By default the model's
-            own order.
-        kv: How keys and values are kept while generating: `"exact"` or `"averaged"`, as in `attach`.
-        device: As in `load`. lm-eval's command line says `cuda:0` where nobody chose; without CUDA that is the fastest
+        route: The route: its notation, `"0-3 13-4 14-17"`, or hook sets in their text form, `"average(4, 13) + loop(4,
+            13, times=3)"`; from Python also a `Route` or a `HookSet`. By default the model's own order.
+        kv: How keys and values are cached while generating: `"exact"` or `"averaged"`, as in `attach`.
+        device: As in `load`. lm-eval's command line passes `cuda:0` by default; without CUDA that means the fastest
             device there is.
         dtype: As in `load`.
-        tokenizer: To use instead of the model's own.
+        tokenizer: Used instead of the model's own.
         trust_remote_code: Whether code that comes with the model may run.
         options: Those of `OPTIONS`, as in `HFLM`.
 
     Raises:
-        TaskError: There is no such argument, or the route is none.
+        TaskError: There is no such argument, the hook sets also read or intervene, or the model does not predict the
+            next token.
         RouteError: The route cannot be read, or names layers that the model does not have; `kv` is not known.
         HookSetError: There is no such hook set.
-        LoadError: There is no such model, it has no tokenizer, or it is none of Hugging Face's.
-        TaskError: The model does not say which token comes next.
+        LoadError: There is no such model, it has no tokenizer, or it is not a Hugging Face model.
         CannotReroute: This model's layers cannot be rerouted.
     """
 
@@ -121,11 +120,11 @@ class MechpaintLM(_HFLM):
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> MechpaintLM:
-        """The model of `pretrained=gemma-3-270m,route=skip(4, 7)`: commas within brackets or quotes separate nothing.
+        """Make the model of `pretrained=gemma-3-270m,route=skip(4, 7)`; commas in brackets or quotes do not separate.
 
         Args:
-            arg_string: Arguments as `key=value`, with commas between them.
-            additional_config: More, such as the device; what is None is left out.
+            arg_string: Arguments as `key=value`, separated by commas.
+            additional_config: More arguments, such as the device; None values are ignored.
         """
         return cls.create_from_arg_obj(key_val_to_dict(arg_string), additional_config)
 
@@ -133,12 +132,12 @@ class MechpaintLM(_HFLM):
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> MechpaintLM:
-        """The model of the arguments by name.
+        """Make the model of arguments by name.
 
         Args:
             arg_dict: The arguments.
-            additional_config: What was said elsewhere, such as the device; what is None is left out, and what is among
-                the arguments too.
+            additional_config: Further arguments, such as the device; `arg_dict` takes precedence, and None values are
+                ignored.
 
         Raises:
             TaskError: There is no such argument, or no `pretrained`.
@@ -150,7 +149,7 @@ class MechpaintLM(_HFLM):
         return cls(**{**chosen, **arg_dict})
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes of the model into the `config` of its results: the route, and what was computed with."""
+        """The model's facts in the `config` of lm-eval's results: the route, and what it was computed with."""
         return {
             "model_num_parameters": sum(parameter.numel() for parameter in self.bridge.original_model.parameters()),
             "model_dtype": str(self.bridge.cfg.dtype),
@@ -165,11 +164,10 @@ class MechpaintLM(_HFLM):
     def set_cache_hook(self, cache_hook: CacheHook) -> None:
         """Take a cache of answers, `lm_eval --use_cache`, if it is empty or this model's along this route.
 
-        lm-eval knows answers by their requests alone, so what one model or route has answered would be taken for the
-        answers of another.
+        lm-eval's cache knows answers by their requests alone, and would mix up those of different models or routes.
 
         Args:
-            cache_hook: With the cache.
+            cache_hook: The hook with the cache.
 
         Raises:
             TaskError: It holds answers of another model, of another route, or under other settings.
@@ -209,7 +207,7 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
 
 
 def _as_hook_set(route: str | int | HookSet, hook_sets: Mapping[str, type[HookSet]]) -> HookSet | str:
-    """Hook sets, or a route's notation: names are hook sets, numbers are layers."""
+    """Parse hook sets, or return a route's notation: names are hook sets, numbers are layers."""
     text = "" if isinstance(route, HookSet) else str(route).strip()  # lm-eval makes a number of '5'
     if text and not text[0].isalpha():
         return text
@@ -230,7 +228,7 @@ def _route(wanted: str | Route | HookSet, n_layers: int) -> Route:
 
 
 def _device(asked: str | None) -> str | None:
-    """lm-eval's command line says `cuda:0` where nobody chose, on any machine."""
+    """Ignore `cuda:0`, which lm-eval's command line passes by default on any machine, if there is no CUDA."""
     return None if asked == "cuda:0" and not torch.cuda.is_available() else asked
 
 
@@ -243,7 +241,7 @@ def _require_fit(model: TransformerBridge) -> None:
 
 
 def _claim(kept: MutableMapping[str, Any], mine: str) -> None:
-    """Write down whose answers a cache holds, or refuse it."""
+    """Record whose answers a cache holds, or refuse it."""
     owner = kept.get(_OWNER)
     if owner == mine:
         return

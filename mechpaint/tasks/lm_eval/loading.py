@@ -1,4 +1,4 @@
-"""lm-eval's own task, from the hub or from local files, ready to be asked."""
+"""lm-eval's own task, from the hub or from local files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SEED = 1234
 
 @dataclass(frozen=True)
 class Definition:
-    """Where a task is from.
+    """The sources of a task: its name in lm-eval, a folder of YAML files, and files instead of its data set.
 
     Args:
-        name: What lm-eval calls it.
-        folder: A folder of YAML files of one's own, where it may be defined.
-        data: A file with the documents that are asked, instead of its data set.
-        examples: A file with those for few-shot prompts.
-        num_fewshot: How many examples come before each question; None for what the task says.
+        name: Its name in lm-eval.
+        folder: A folder of YAML files that may define it.
+        data: A file with its documents, instead of its data set.
+        examples: A file with documents for few-shot prompts.
+        num_fewshot: The number of examples before each question; None for the task's own.
     """
 
     name: str
@@ -41,14 +41,10 @@ class Definition:
 
 
 def load_task(definition: Definition) -> Task:
-    """lm-eval's task, with its documents.
+    """Load lm-eval's task with its documents.
 
-    Args:
-        definition: Where it is from.
-
-    Raises:
-        TaskError: There is no such task, it is a group, its data cannot be read or has other columns, or it asks what
-            mechpaint does not: pictures, sounds, or running code that a model writes.
+    TaskError if there is no such task, it is a group, its data cannot be read or lack columns, or it needs pictures,
+    sounds, or to run code that a model generated.
     """
     manager: Any = manager_of(definition.name, definition.folder)
     name = definition.name
@@ -73,7 +69,7 @@ def load_task(definition: Definition) -> Task:
 
 
 def _prepare(task: Any, num_fewshot: int | None) -> None:
-    """As `lm_eval.simple_evaluate` does it: a task that says 0 examples stays at 0."""
+    """Set the number of examples as `lm_eval.simple_evaluate` does: a task that sets 0 stays at 0."""
     said = task.get_config("num_fewshot")
     if num_fewshot is not None and said != 0:
         task.set_config(key="num_fewshot", value=num_fewshot)
@@ -82,12 +78,7 @@ def _prepare(task: Any, num_fewshot: int | None) -> None:
 
 
 def instances_of(task: Any, limit: int | None) -> list[Any]:
-    """What lm-eval asks, `lm_eval.api.instance.Instance`: with the same examples for few-shot prompts every time.
-
-    Args:
-        task: lm-eval's task.
-        limit: Of how many documents; None for all.
-    """
+    """lm-eval's requests, `lm_eval.api.instance.Instance`, with the same few-shot examples every time."""
     task.set_fewshot_seed(seed=SEED)
     task.build_all_requests(limit=limit, rank=0, world_size=1)
     return list(task.instances)
@@ -101,12 +92,7 @@ def _check(task: Any, name: str) -> None:
 
 
 def why(error: Exception, definition: Definition) -> str:
-    """What is wrong with a task, in words.
-
-    Args:
-        error: What lm-eval raised.
-        definition: The task.
-    """
+    """Describe an error that lm-eval raised for a task."""
     column = _missing_column(error)
     if column is not None and definition.data is not None:
         try:
@@ -130,25 +116,21 @@ def _missing_column(error: Exception) -> str | None:
     """The name that a template or a function of a task did not find."""
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
-    found = re.match(r"'([^']+)' is undefined", str(error))
-    return found[1] if found else None
+    match = re.match(r"'([^']+)' is undefined", str(error))
+    return match[1] if match else None
 
 
 def configuration(task: Any) -> dict[str, Any]:
-    """What defines a task, as JSON takes it: functions by their source, and no path of a file.
-
-    Args:
-        task: lm-eval's task.
-    """
+    """The configuration that defines a task, as JSON-compatible values: functions as source, without paths of files."""
     with quiet():
-        dumped: dict[str, Any] = json.loads(json.dumps(task.dump_config(), default=_told))
+        dumped: dict[str, Any] = json.loads(json.dumps(task.dump_config(), default=_source))
     dumped.pop("dataset_kwargs", None)
     dumped.get("metadata", {}).pop("config_source", None)
     return dumped
 
 
-def _told(value: Any) -> str:
-    """A function by its source, other things by their type: a representation may hold an address in memory."""
+def _source(value: Any) -> str:
+    """A function's source, or another value's type: a representation may contain a memory address."""
     try:
         return inspect.getsource(value)
     except (TypeError, OSError):

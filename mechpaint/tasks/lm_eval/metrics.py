@@ -1,4 +1,4 @@
-"""From one of lm-eval's metrics to a task's score, which is higher where the model is better."""
+"""From one of lm-eval's metrics to a task's score, for which higher is better."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNITS = {"word_perplexity": "word", "byte_perplexity": "byte"}
 
 
 class Reading(ABC):
-    """How documents' values of a metric become their scores, and these a task's."""
+    """The way documents' values of a metric become their scores, and these the task's."""
 
     @abstractmethod
     def score(self, value: Any) -> float:
@@ -28,25 +28,16 @@ class Reading(ABC):
 
     @abstractmethod
     def metric(self, values: Values) -> Metric:
-        """How the task's score comes from its documents'.
-
-        Args:
-            values: To be called for the metric's value of each document by its name, for any answer: of these only what
-                does not depend on the answer is used.
-        """
+        """The task's metric; `values` gives each document's value for any answer, to take what no answer changes."""
 
     @abstractmethod
     def measured(self, name: str) -> str:
-        """What the score is, with the unit, for a metric of a name."""
+        """What the score is, with the unit, for a metric of that name."""
 
 
 @dataclass(frozen=True)
 class Average(Reading):
-    """The mean; minus it where lower is better.
-
-    Args:
-        sign: 1 or -1.
-    """
+    """The mean, times a sign: -1 if lower is better."""
 
     sign: int
 
@@ -64,7 +55,7 @@ class Average(Reading):
 
 
 class LogProbability(Reading):
-    """Of `perplexity` the logarithm, and minus it: perplexities of models that guess are off every scale."""
+    """Minus the logarithm of `perplexity`: perplexities of models that guess are off every scale."""
 
     def score(self, value: Any) -> float:
         """The log-probability."""
@@ -81,11 +72,7 @@ class LogProbability(Reading):
 
 @dataclass(frozen=True)
 class PerUnit(Reading):
-    """The same for perplexities of words and bytes, of which documents have different numbers.
-
-    Args:
-        bits: Whether it is in bits: lm-eval's `bits_per_byte` is a logarithm already.
-    """
+    """The same for perplexities of words and bytes, of which documents have different numbers; or in bits."""
 
     bits: bool
 
@@ -124,24 +111,16 @@ class Brier(Reading):
 
 @dataclass(frozen=True)
 class OfTwoClasses(Reading):
-    """F1 and Matthews' correlation, where the classes are 0 and 1.
-
-    Args:
-        kind: Which of both.
-    """
+    """F1 or Matthews' correlation, for classes 0 and 1."""
 
     kind: type[F1] | type[Matthews]
 
     def score(self, value: Any) -> float:
-        """The chosen class."""
+        """The predicted class."""
         return float(value[1])
 
     def metric(self, values: Values) -> Metric:
-        """The metric, which knows the right classes.
-
-        Raises:
-            TaskError: There are others than 0 and 1.
-        """
+        """The metric with the right classes; TaskError if there are others than 0 and 1."""
         right = {name: float(gold) for name, (gold, _) in values().items()}
         if not set(right.values()) <= {0.0, 1.0}:
             raise TaskError(
@@ -156,13 +135,7 @@ class OfTwoClasses(Reading):
 
 @dataclass(frozen=True)
 class Measure:
-    """The metric of a task that is its score.
-
-    Args:
-        name: What lm-eval calls it.
-        filter: Of which filter's results; a task without filters has one, `none`.
-        reading: How it becomes a score.
-    """
+    """The metric that scores a task: its name and filter in lm-eval (`none` without filters), and its reading."""
 
     name: str
     filter: str
@@ -178,15 +151,7 @@ class Measure:
 
 
 def measure_of(task: Any, wanted: str | None) -> Measure:
-    """The metric that a task is scored by: `acc_norm` where it has that, else `acc`, else the first that can be.
-
-    Args:
-        task: lm-eval's task.
-        wanted: Another one's name; None for these.
-
-    Raises:
-        TaskError: The task has no such metric, or its aggregation makes no score out of documents' scores.
-    """
+    """The metric that scores a task: the wanted one, or `acc_norm`, else `acc`, else the first that makes a score."""
     metrics = list(task.aggregation())
     if wanted is not None and wanted not in metrics:
         raise TaskError(f"lm_eval:{task.task_name} has no metric {wanted!r}; it has: {', '.join(metrics)}")
@@ -204,21 +169,13 @@ def measure_of(task: Any, wanted: str | None) -> Measure:
 
 
 def filters_of(task: Any) -> list[str]:
-    """The names of a task's filters, in order.
-
-    Args:
-        task: lm-eval's task.
-    """
+    """The names of a task's filters, in order."""
     listed = task.config.filter_list
     return [one["name"] for one in listed] if listed else ["none"]
 
 
 def all_metrics(task: Any) -> tuple[ReportedMetric, ...]:
-    """All metrics of a task, for each of its filters.
-
-    Args:
-        task: lm-eval's task.
-    """
+    """All metrics of a task, for each of its filters."""
     better = task.higher_is_better()
     return tuple(
         ReportedMetric(name, key, name_of(aggregation), better.get(name) is not False)
@@ -233,7 +190,7 @@ def _reading(task: Any, name: str) -> Reading | None:
 
 
 def _readings(sign: int) -> dict[str, Reading]:
-    """By the name of lm-eval's aggregation."""
+    """Readings by the name of lm-eval's aggregation."""
     return {
         "mean": Average(sign),
         "perplexity": LogProbability(),
@@ -250,13 +207,9 @@ _OWN = "lm_eval."
 
 
 def name_of(aggregation: Aggregation) -> str:
-    """The name that lm-eval has registered a function by; or `MODULE:NAME` where one of its tasks brings it.
+    """The name that lm-eval registered an aggregation by, or `MODULE:NAME` if one of its tasks defines it.
 
-    Args:
-        aggregation: One of those of `task.aggregation()`.
-
-    Returns:
-        Empty for all others, such as a function of a user's own file: a run folder names no code that is not lm-eval's.
+    Empty for all others, such as a function in a user's file: a run folder names no code outside lm-eval.
     """
     from lm_eval.api.registry import AGGREGATION_REGISTRY
 
@@ -268,16 +221,12 @@ def name_of(aggregation: Aggregation) -> str:
 
 
 def aggregation_of(name: str) -> Aggregation | None:
-    """The function of a name that `name_of` gave; None where it is empty, or lm-eval no longer has it.
-
-    Args:
-        name: Its name.
-    """
+    """The function of a name from `name_of`; None if the name is empty, or lm-eval no longer has it."""
     from lm_eval.api.registry import AGGREGATION_REGISTRY
 
     if name in AGGREGATION_REGISTRY:
-        found: Any = AGGREGATION_REGISTRY[name]
-        return found
+        registered: Any = AGGREGATION_REGISTRY[name]
+        return registered
     module, _, function = name.rpartition(":")
     if not module.startswith(_OWN):
         return None

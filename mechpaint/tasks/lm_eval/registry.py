@@ -1,7 +1,7 @@
-"""Which of lm-eval's tasks a name stands for, and the YAML files that define them.
+"""The tasks of lm-eval that a name stands for, and the YAML files that define them.
 
-lm-eval itself reads all of its some 14,000 YAML files to know its tasks, which takes half a minute. Here only the
-folders are read that can define what is asked for.
+lm-eval itself reads all of its some 14,000 YAML files, which takes half a minute. Here only the folders are read that
+can define what is asked for.
 """
 
 from __future__ import annotations
@@ -29,15 +29,7 @@ _NEAR = 5
 
 
 def manager_of(name: str, folder: str | None = None) -> TaskManager:
-    """lm-eval's task manager, knowing a task, or a group or tag and all tasks in it.
-
-    Args:
-        name: What lm-eval calls it.
-        folder: A folder of YAML files of one's own. What they define goes before what lm-eval has.
-
-    Raises:
-        TaskError: There is nothing of that name, a YAML file in the folder has an error, or lm-eval is not installed.
-    """
+    """lm-eval's task manager, loaded with a task, or with a group or tag and all its tasks, first from `folder`."""
     require_lm_eval()
     own = [_checked(folder)] if folder is not None else []
     with quiet():
@@ -48,8 +40,8 @@ def manager_of(name: str, folder: str | None = None) -> TaskManager:
         manager = TaskManager(include_path=[*own], include_defaults=False)
         while unknown := _unknown(manager, name) - asked:
             asked |= unknown
-            found = [place for one in sorted(unknown) for place in _folders(one)]
-            read += [place for place in dict.fromkeys(found) if place not in read]
+            folders = [place for one in sorted(unknown) for place in _folders(one)]
+            read += [place for place in dict.fromkeys(folders) if place not in read]
             manager = TaskManager(include_path=[*read, *own], include_defaults=False)
     if name not in manager.all_tasks:
         raise TaskError(_no_such(name, manager.all_tasks, folder))
@@ -57,15 +49,7 @@ def manager_of(name: str, folder: str | None = None) -> TaskManager:
 
 
 def members(name: str, folder: str | None = None) -> tuple[str, ...]:
-    """The tasks that a name stands for: itself, or those of a group or tag, and of the groups in it.
-
-    Args:
-        name: What lm-eval calls it.
-        folder: A folder of YAML files of one's own.
-
-    Raises:
-        TaskError: There is nothing of that name, or a group sets for its tasks what they do not set themselves.
-    """
+    """The tasks that a name stands for: itself, or those of a group or tag, and of the groups in it."""
     manager = manager_of(name, folder)
     return tuple(dict.fromkeys(_leaves(manager, name)))
 
@@ -84,16 +68,12 @@ def _leaves(manager: Any, name: str) -> Iterator[str]:
 
 
 def _children(manager: Any, group: str) -> list[str]:
-    """The names in a group.
-
-    Raises:
-        TaskError: It has tasks that are defined inside of it, or sets what they do not set themselves.
-    """
-    found: list[str] = []
+    """The names in a group; TaskError if it defines or changes tasks itself."""
+    names: list[str] = []
     children: list[str | dict[str, Any]] = manager.task_index[group].cfg.get("task") or []
     for child in children:
         if isinstance(child, str):
-            found.append(child)
+            names.append(child)
             continue
         name = child.get("group") or child.get("task")
         others = sorted(set(child) - {"task", "group"})
@@ -102,12 +82,12 @@ def _children(manager: Any, group: str) -> list[str]:
                 f"the group {group!r} of lm-eval defines or changes tasks by itself ({name}: "
                 f"{', '.join(others) or 'a list of tasks'}): ask for its tasks one by one"
             )
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _unknown(manager: Any, name: str) -> set[str]:
-    """Names that have to be known before `name` is, and are not."""
+    """The names that the manager needs for `name`, and does not know."""
     if name not in manager.all_tasks:
         return {name}
     if name in manager.all_groups:
@@ -118,15 +98,15 @@ def _unknown(manager: Any, name: str) -> set[str]:
 
 
 def _folders(name: str) -> list[Path]:
-    """lm-eval's folders with files that may define a task, group or tag: by a file's name, or by what files say."""
+    """lm-eval's folders whose files may define a task, group or tag, by their names or contents."""
     files = sorted(_root().glob("**/*"))
     mention = re.compile(rb"(?m)^\s*(?:-|task\s*:|group\s*:|tag\s*:).*(?<![\w-])%b(?![\w-])" % re.escape(name.encode()))
     named = [path for path in files if path.suffix == ".yaml" and path.stem in (name, f"_{name}")]
     defining = re.compile(rb"(?m)^(?:task|group)\s*:\s*[\"']?%b[\"']?\s*(?:#.*)?$" % re.escape(name.encode()))
     sure = [path for path in named if defining.search(path.read_bytes())]
     texts = [path for path in files if "yaml" in path.name and path.is_file()]
-    found = sure or [path for path in texts if mention.search(path.read_bytes())]
-    return list(dict.fromkeys(path.parent for path in found))
+    defining_files = sure or [path for path in texts if mention.search(path.read_bytes())]
+    return list(dict.fromkeys(path.parent for path in defining_files))
 
 
 def _root() -> Path:
@@ -136,7 +116,7 @@ def _root() -> Path:
 
 
 def _no_such(name: str, known: Sequence[str], folder: str | None) -> str:
-    """What to say where there is nothing of a name: names that are like it."""
+    """The error message for an unknown name, with similar names."""
     stems = {path.stem.lstrip("_") for path in _root().glob("**/*.yaml")}
     near = difflib.get_close_matches(name, sorted({*known, *stems}), n=_NEAR, cutoff=0.6)
     where = "lm-eval has no task, group or tag" if folder is None else f"neither lm-eval nor {folder!r} has a task"
@@ -145,7 +125,7 @@ def _no_such(name: str, known: Sequence[str], folder: str | None) -> str:
 
 
 class _AnyTag(yaml.SafeLoader):
-    """Reads YAML with tags such as !function, without doing what they say."""
+    """Reads YAML with tags such as !function, without acting on them."""
 
 
 def _ignored(loader: Any, suffix: str, node: Any) -> str:
@@ -156,11 +136,7 @@ _AnyTag.add_multi_constructor("!", _ignored)
 
 
 def _checked(folder: str) -> Path:
-    """The folder, of whose YAML files each can be read. lm-eval passes over those that cannot.
-
-    Raises:
-        TaskError: There is no such folder, or a file has an error: which, in which line.
-    """
+    """The folder, once each of its YAML files can be read: lm-eval skips those that cannot."""
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise TaskError(f"--task-path: there is no folder {folder!r}")
@@ -188,28 +164,21 @@ _LOGGERS = ("lm_eval", "datasets", "huggingface_hub")
 
 
 def require_lm_eval() -> None:
-    """Refuse where lm-eval is not installed.
-
-    Raises:
-        TaskError: It is not.
-    """
+    """Refuse to go on without lm-eval."""
     if importlib.util.find_spec("lm_eval") is None:
         raise TaskError("the task lm_eval needs lm-eval, which is not installed: pip install 'mechpaint[eval]'")
 
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Nothing that lm-eval and its libraries print, log or warn of is seen inside. Errors are raised as ever.
-
-    Not while a progress bar of mechpaint's own is shown: it would miss what is drawn meanwhile.
-    """
+    """Silence what lm-eval and its libraries print, log and warn; it would hide mechpaint's progress bar too."""
     with unlogged(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 @contextmanager
 def unlogged() -> Generator[None]:
-    """Nothing that lm-eval and its libraries log or warn of is seen inside."""
+    """Silence what lm-eval and its libraries log and warn."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:

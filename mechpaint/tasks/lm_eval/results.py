@@ -15,25 +15,15 @@ MetricValues: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 def metrics_of_answers(task: Any, document: Document, answers: Sequence[Any]) -> MetricValues:
-    """What lm-eval makes of log-probabilities.
+    """lm-eval's metrics of log-probabilities, one answer for each request.
 
-    Args:
-        task: lm-eval's task.
-        document: What was asked.
-        answers: One for each request, as lm-eval's models give them: `(log-probability, whether all tokens were the
-            first guess)`, or a log-probability for a text.
+    An answer is `(log-probability, whether all tokens had the highest logit)`, or a log-probability for a whole text.
     """
     return _metrics(task, document, [[answer] * task.config.repeats for answer in answers])
 
 
 def metrics_of_texts(task: Any, prompt: Prompt, texts: Sequence[str]) -> MetricValues:
-    """What lm-eval makes of what a model has written.
-
-    Args:
-        task: lm-eval's task.
-        prompt: What was asked.
-        texts: As many as it is asked times.
-    """
+    """lm-eval's metrics of generated texts."""
     return _metrics(task, prompt, [list(texts)])
 
 
@@ -62,16 +52,12 @@ def _metrics(task: Any, document: Document | Prompt, answers: Sequence[list[Any]
 
 
 def to_json(values: MetricValues) -> str:
-    """As JSON. Tuples become lists.
-
-    Args:
-        values: What lm-eval makes of a document.
-    """
+    """As JSON; tuples become lists."""
     return json.dumps(values, default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    """A number or list instead of numpy's."""
+    """Turn numpy's numbers and arrays into numbers and lists."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"expected numbers, texts and lists of them, got {value!r}")

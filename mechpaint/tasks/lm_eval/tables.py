@@ -1,4 +1,4 @@
-"""All of lm-eval's metrics of all routes, aggregated by lm-eval, with its standard errors, as tables of a report."""
+"""Tables of all of lm-eval's metrics of all routes, aggregated by lm-eval, with its standard errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from mechpaint.report import Table
 from mechpaint.statistics.bootstrap import RESAMPLES
@@ -18,40 +18,29 @@ from mechpaint.tasks.lm_eval.registry import quiet, require_lm_eval
 
 _DIGITS = 6
 _SERIAL = "DISABLE_MULTIPROC"
+Values: TypeAlias = dict[str, list[tuple[float, float]]]
+"""For each route, the value and the standard error of each metric."""
 
 
 def lm_eval_tables(results: Results) -> list[Table]:
-    """A table of the full model, then one of all routes for each task of lm-eval; none where there is no such task.
-
-    Args:
-        results: What was measured.
-
-    Raises:
-        TaskError: There are such tasks, and lm-eval is not installed.
-    """
+    """A table of the full model, then one of all routes for each task of lm-eval; none without such tasks."""
     tasks = [task for task in results.tasks if task.reported]
     if not tasks:
         return []
     require_lm_eval()
-    found = {task.name: dict(_routes(results, task)) for task in tasks}
+    values = {task.name: dict(_routes(results, task)) for task in tasks}
     full = str(results.routes["baseline"])
     return [
-        _full(tasks, found, full),
-        *(_each(i, task, found[task.name], results) for i, task in enumerate(tasks, start=1)),
+        _full(tasks, values, full),
+        *(_each(i, task, values[task.name], results) for i, task in enumerate(tasks, start=1)),
     ]
 
 
 def aggregated(metric: ReportedMetric, values: Sequence[Any]) -> tuple[float, float]:
     """A metric's value by lm-eval's aggregation, and its standard error by lm-eval's `stderr_for_metric`.
 
-    Where that takes bootstrap resamples it takes 1000 of them.
-
-    Args:
-        metric: The metric.
-        values: Its value for each document, at least one, in the task's order: that decides the resamples.
-
-    Returns:
-        NaN for the standard error where lm-eval has none, and for both where the aggregation is no longer there.
+    Its bootstrap takes 1000 resamples, which depend on the order of `values`, the task's. The standard error is NaN if
+    lm-eval has none, and both are if it no longer has the aggregation.
     """
     from lm_eval.api.metrics import stderr_for_metric
 
@@ -66,7 +55,7 @@ def aggregated(metric: ReportedMetric, values: Sequence[Any]) -> tuple[float, fl
 
 @contextmanager
 def _one_process() -> Generator[None]:
-    """lm-eval resamples in as many processes as there are processors, unless this is in the environment."""
+    """Set the variable that keeps lm-eval from resampling in as many processes as there are processors."""
     before = os.environ.get(_SERIAL)
     os.environ[_SERIAL] = "1"
     try:
@@ -79,34 +68,34 @@ def _one_process() -> Generator[None]:
 
 
 def _routes(results: Results, task: TaskFacts) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """For each route, by its text, the task's metrics in order."""
+    """Each route's notation, and its values of the task's metrics, in order."""
     records: Any = results.records
     of_task = records[records["task"] == task.name]
     for route, rows in of_task.groupby("route", sort=False):
         ordered = sorted(zip(rows["item"], rows["metrics"], strict=True), key=lambda row: _natural(row[0]))
         texts = [text for _, text in ordered]
-        if not all(texts):  # what is no number stays that way
+        if not all(texts):  # NaN propagates
             yield str(route), [(math.nan, math.nan)] * len(task.reported)
             continue
-        values: list[Any] = [json.loads(text) for text in texts]
-        yield str(route), [aggregated(metric, _values(metric, values)) for metric in task.reported]
+        documents: list[Any] = [json.loads(text) for text in texts]
+        yield str(route), [aggregated(metric, _values(metric, documents)) for metric in task.reported]
 
 
 def _natural(name: str) -> tuple[int, str]:
-    """Names in the order of the number that they end with."""
+    """A key that sorts names by the number at their end."""
     number = re.search(r"\d+$", name)
     return (int(number[0]) if number else 0), name
 
 
-def _values(metric: ReportedMetric, values: Sequence[Any]) -> list[Any]:
-    return [one[metric.filter][metric.name] for one in values if metric.name in one[metric.filter]]
+def _values(metric: ReportedMetric, documents: Sequence[Any]) -> list[Any]:
+    return [one[metric.filter][metric.name] for one in documents if metric.name in one[metric.filter]]
 
 
-def _full(tasks: Sequence[TaskFacts], found: dict[str, dict[str, list[tuple[float, float]]]], full: str) -> Table:
+def _full(tasks: Sequence[TaskFacts], values: dict[str, Values], full: str) -> Table:
     rows = [
         (task.name, metric.name, metric.filter, _number(value), _number(error), _way(metric), str(task.items))
         for task in tasks
-        for metric, (value, error) in zip(task.reported, found[task.name][full], strict=True)
+        for metric, (value, error) in zip(task.reported, values[task.name][full], strict=True)
     ]
     return Table(
         "lm-eval",
@@ -117,10 +106,10 @@ def _full(tasks: Sequence[TaskFacts], found: dict[str, dict[str, list[tuple[floa
     )
 
 
-def _each(place: int, task: TaskFacts, found: dict[str, list[tuple[float, float]]], results: Results) -> Table:
+def _each(place: int, task: TaskFacts, values: Values, results: Results) -> Table:
     heads = [_head(metric) for metric in task.reported]
     rows = [
-        (label, str(route), *(_number(number) for pair in found[str(route)] for number in pair))
+        (label, str(route), *(_number(number) for pair in values[str(route)] for number in pair))
         for label, route in results.routes.items()
     ]
     return Table(

@@ -38,17 +38,17 @@ class LmEval(PlaceTask["Document | Prompt"]):
     """A task of lm-eval: ARC, HellaSwag, LAMBADA, WinoGrande and thousands more. `pip install 'mechpaint[eval]'`.
 
     Requests, filters, metrics, aggregations and standard errors are lm-eval's. Documents come in its order, the first
-    `limit` of them, so that `--limit` means what it means there; `seed` changes nothing. A document that is longer than
-    the model's context is left out and named, where lm-eval cuts its beginning.
+    `limit` of them, as with `--limit` there; `seed` has no effect. A document that exceeds the model's context is left
+    out and named, where lm-eval truncates its beginning.
 
     Args:
-        task: What lm-eval calls it.
+        task: Its name in lm-eval.
         metric_name: The metric that is its score; by default `acc_norm`, `acc`, or the first. The others are reported
             too.
-        folder: A folder of YAML files of one's own, which may define it.
-        data: A JSON, JSON lines, CSV or Parquet file with its documents, instead of the data set on the hub.
-        examples: One of the same kind with those for few-shot prompts; by default they are others of `data`.
-        num_fewshot: How many examples come before each question; None for what the task says.
+        folder: A folder of YAML files that may define it.
+        data: A file with its documents, instead of the data set on the hub: any that `read_rows` takes.
+        examples: A file of the same kind with documents for few-shot prompts; by default they are others of `data`.
+        num_fewshot: The number of examples before each question; None for the task's own.
     """
 
     name: ClassVar[str] = "lm_eval"
@@ -66,7 +66,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
     @classmethod
     def from_argument(cls, argument: str | None) -> LmEval:
-        """`lm_eval:TASK` or `lm_eval:TASK/METRIC`."""
+        """Parse `lm_eval:TASK` or `lm_eval:TASK/METRIC`."""
         task, _, metric = (argument or "").partition("/")
         if not task:
             raise TaskError(
@@ -76,18 +76,14 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
     @cached_property
     def definition(self) -> Definition:
-        """Where the task is from."""
+        """The sources of the task."""
         from mechpaint.tasks.lm_eval.loading import Definition
 
         return Definition(self.task, self.folder, self.data, self.examples, self.num_fewshot)
 
     @cached_property
     def loaded(self) -> Any:
-        """lm-eval's task, `lm_eval.api.task.Task`. It is read once.
-
-        Raises:
-            TaskError: There is none, or it cannot be read.
-        """
+        """lm-eval's task, `lm_eval.api.task.Task`, loaded once; TaskError if there is none, or it cannot be read."""
         from mechpaint.tasks.lm_eval.loading import load_task
 
         return load_task(self.definition)
@@ -101,11 +97,11 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
     @property
     def generates(self) -> bool:
-        """Whether it has the model write, as GSM8K does: then each route runs by itself, with a key-value cache."""
+        """Whether it has the model generate, as GSM8K does: then each route runs by itself, with a key-value cache."""
         return self.loaded.OUTPUT_TYPE == _GENERATED
 
     def check(self, model: TransformerBridge) -> None:
-        """Refuse models that do not say what comes next, and tasks that ask for something else."""
+        """Refuse models that do not predict the next token, and tasks with other kinds of requests."""
         require_causal(model, f"the task {self}")
         require_tokenizer(model, f"the task {self}")
         if self.loaded.OUTPUT_TYPE not in _ASKED:
@@ -116,15 +112,15 @@ class LmEval(PlaceTask["Document | Prompt"]):
         yield from self._documents(model, None)
 
     def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Document | Prompt]:
-        """The first `limit` documents, less those that are longer than the model's context.
+        """The first `limit` documents, less those that exceed the model's context.
 
         Args:
-            model: Whose tokens they are made of.
-            limit: How many at most; None for all.
-            seed: Changes nothing: lm-eval takes documents in order.
+            model: The model whose tokens they consist of.
+            limit: The largest number of documents; None for all.
+            seed: Has no effect: lm-eval takes documents in order.
 
         Raises:
-            TaskError: As the other tasks; or documents have an empty answer, or no right one.
+            TaskError: As for other tasks; or documents have an empty answer, or no right one.
         """
         self._check_asked(model, limit)
         made = self._documents(model, limit)
@@ -134,7 +130,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         return Selection(fitting, tuple(document.name for document in made if not self.fits(model, document)))
 
     def fits(self, model: TransformerBridge, item: Document | Prompt) -> bool:
-        """Whether it is no longer than the model's context, with all that may be written."""
+        """Whether it fits the model's context, with the longest answer."""
         return item.longest <= context(model)
 
     def _documents(self, model: TransformerBridge, limit: int | None) -> Sequence[Document | Prompt]:
@@ -151,7 +147,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
             raise TaskError(f"cannot ask {self}: {why(error, self.definition)}") from error
 
     def parts(self, items: Sequence[Document | Prompt], tree: PrefixTree) -> list[Part[Document | Prompt]]:
-        """As other tasks; where the model writes, by route too."""
+        """As other tasks; if the model generates, by route too."""
         from mechpaint.tasks.lm_eval.generation import parts
 
         whole = super().parts(items, tree)
@@ -164,7 +160,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         batch_size: int,
         on: Roofline | None = None,
     ) -> Cost:
-        """That of sweeps; where the model writes, of writing."""
+        """The cost of sweeps, or of generation."""
         from mechpaint.planning.accelerators import require_here
         from mechpaint.tasks.lm_eval.generation import cost
 
@@ -181,7 +177,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         batch_size: int,
         advance: Advance,
     ) -> Iterator[Record]:
-        """Sweeps for logits at the documents' places; where the model writes, route after route."""
+        """Sweep for logits at the documents' places, or generate along route after route."""
         if not self.generates:
             yield from super().records(model, items, tree, batch_size, advance)
             return
@@ -198,11 +194,11 @@ class LmEval(PlaceTask["Document | Prompt"]):
                 yield record(self, prompt.name, route, self.measure_used.score(values), metrics=to_json(values))
 
     def score(self, item: Document | Prompt, outcome: Outcome) -> float:
-        """The main metric's."""
+        """The main metric's score."""
         return self.evaluate(item, outcome)[0]
 
     def evaluate(self, item: Document | Prompt, outcome: Outcome) -> tuple[float, str]:
-        """The score, and all metrics of all filters by lm-eval."""
+        """The score, and lm-eval's metrics of all filters."""
         from mechpaint.tasks.lm_eval.results import metrics_of_answers, to_json
 
         whole_texts = self.loaded.OUTPUT_TYPE == "loglikelihood_rolling"
@@ -220,7 +216,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         return self.measure_used.reading.metric(lambda: self._chance_values(items))
 
     def reported(self) -> tuple[ReportedMetric, ...]:
-        """All metrics of all filters, the one that is its score included."""
+        """All metrics of all filters, its score included."""
         from mechpaint.tasks.lm_eval.metrics import all_metrics
 
         return all_metrics(self.loaded)
@@ -233,9 +229,9 @@ class LmEval(PlaceTask["Document | Prompt"]):
         return values_of_uniform(self.loaded, self.measure_used, cast("Sequence[Document]", items), 2)
 
     def chance(self, model: TransformerBridge, items: Sequence[Document | Prompt]) -> float:
-        """Of guessing at random, or always the same where that is better and all documents have the same choices.
+        """The score of guessing at random, or of always the same choice if that is better and all documents share it.
 
-        Where the model writes, of writing nothing.
+        If the model generates, the score of an empty text.
         """
         from mechpaint.tasks.lm_eval.chance import chance, chance_of_silence
 
@@ -245,7 +241,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         return chance(task, measure, metric, cast("Sequence[Document]", items), int(model.cfg.d_vocab))
 
     def settings(self) -> dict[str, object]:
-        """lm-eval's own configuration of the task, and its version. The files are not named: the items tell."""
+        """lm-eval's configuration of the task, and its version; not the files' names, since items have their content."""
         import lm_eval
 
         from mechpaint.tasks.lm_eval.loading import configuration
@@ -260,13 +256,13 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where tasks of lm-eval are read from, instead of lm-eval itself and the hub.
+    """Sources of lm-eval's tasks, instead of lm-eval itself and the hub.
 
     Args:
-        folder: A folder of YAML files of one's own, which may define tasks, groups and tags.
-        data: For each task with a file of its own that file, as in `LmEval`.
-        examples: For each task with a file for few-shot prompts that file.
-        num_fewshot: How many examples come before each question; None for what each task says.
+        folder: A folder of YAML files that may define tasks, groups and tags.
+        data: Files with documents by the names of their tasks, as in `LmEval`.
+        examples: Files with documents for few-shot prompts by the names of their tasks.
+        num_fewshot: The number of examples before each question; None for each task's own.
     """
 
     folder: str | None = None
@@ -276,7 +272,7 @@ class Sources:
 
     @classmethod
     def of_options(cls, folder: str | None, files: Sequence[str], num_fewshot: int | None) -> Sources:
-        """From what is given on the command line.
+        """Parse the options of the command line.
 
         Args:
             folder: `--task-path`.
@@ -300,13 +296,13 @@ class Sources:
         return cls(folder, data, examples, num_fewshot)
 
     def check_used(self, tasks: Sequence[object]) -> None:
-        """Refuse what no task uses: a name is misspelt, or a task is missing.
+        """Refuse sources that no task uses: a name is misspelt, or a task is missing.
 
         Args:
             tasks: All tasks that are asked for.
 
         Raises:
-            TaskError: Something is given that none of them uses.
+            TaskError: One of the sources is unused.
         """
         names = [task.task for task in tasks if isinstance(task, LmEval)]
         unused = [name for name in (*self.data, *self.examples) if name not in names]
@@ -324,7 +320,7 @@ def lm_eval_tasks(name: str, sources: Sources | None = None) -> tuple[LmEval, ..
     """The tasks that a name of lm-eval stands for: one, or all of a group or tag.
 
     Args:
-        name: Of a task, a group such as `mmlu` or a tag such as `ai2_arc`; after a slash a metric, as in
+        name: The name of a task, a group such as `mmlu` or a tag such as `ai2_arc`; after a slash a metric, as in
             `arc_easy/acc`.
         sources: Where they are read from.
 

@@ -202,11 +202,11 @@ def test_what_is_no_number_is_marked(pairs):
 def test_models_that_a_task_is_not_for_are_refused_with_what_is(encoder, bare, speaking, texts, pairs):
     masked = MaskedTokens(str(texts))
     for task, model, words in (
-        (Facts(), encoder, "the task facts asks which token comes next, and BertForMaskedLM reads in both directions: "
-                           "for it there is mlm, such as --task mlm:FILE, sts"),
-        (Text(), bare, "BertModel has no unembedding: for it there is sts, such as --task sts:FILE"),
+        (Facts(), encoder, "the task facts asks which token comes next, and BertForMaskedLM reads in both directions; "
+                           "tasks for it: mlm, such as --task mlm:FILE, sts"),
+        (Text(), bare, "BertModel has no unembedding; tasks for it: sts, such as --task sts:FILE"),
         (masked, bare, "the task mlm asks which tokens are masked, and BertModel has no unembedding: .* sts"),
-        (masked, speaking, "LlamaForCausalLM is a causal model: for it there is facts, ioi, induction"),
+        (masked, speaking, "LlamaForCausalLM is a causal model; tasks for it: facts, ioi, induction"),
         (masked, mp.load(tiny.module("bert"), tokenizer=_tokenizer(mask=False)), "tokenizer has no mask token"),
     ):  # fmt: skip
         with pytest.raises(TaskError, match=words):
@@ -220,7 +220,7 @@ def test_models_that_a_task_is_not_for_are_refused_with_what_is(encoder, bare, s
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: MaskedTokens(), r"knows \d+% of the characters of mlm: give it text of the kind"),
+        (lambda path: MaskedTokens(), r"knows \d+% of the characters of mlm: expected text of the kind"),
         (lambda path: MaskedTokens(str(path), share=1.0), "share of the tokens between 0 and 1, got 1.0"),
         (lambda path: MaskedTokens(str(path), column="none"), "the column 'none' of .* does not hold text; it has: a"),
         (lambda path: MaskedTokens(str(path)), r"mlm:.* has no items: all 1 are longer than the model's 64 tokens"),
