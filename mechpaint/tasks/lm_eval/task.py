@@ -241,7 +241,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         return chance(task, measure, metric, cast("Sequence[Document]", items), int(model.cfg.d_vocab))
 
     def settings(self) -> dict[str, object]:
-        """lm-eval's configuration of the task, and its version; not the files' names, since items have their content."""
+        """lm-eval's configuration of the task, and its version, but no names of files: the items say enough."""
         import lm_eval
 
         from mechpaint.tasks.lm_eval.loading import configuration
