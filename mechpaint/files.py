@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there."""
+"""Atomic writes: files and folders that are either whole or not there."""
 
 from __future__ import annotations
 
@@ -13,17 +13,13 @@ from pathlib import Path
 from mechpaint.errors import CannotWrite
 
 _SCRATCH = ".unfinished-"
-"""How temporary names begin; the rest of each is free when it is taken, by whichever process."""
-_SECONDS_LEFT_ALONE = 3600
+"""The prefix of temporary names, which are unique across processes."""
+_MIN_AGE = 3600  # seconds: a younger file may belong to a process that is writing it
 
 
 @contextmanager
 def written(path: Path) -> Generator[Path]:
-    """A temporary name to write to, which becomes `path` when the block ends without an exception.
-
-    Raises:
-        CannotWrite: The disk is full, or the place cannot be written. Nothing is left behind.
-    """
+    """A temporary file that becomes `path` when the block succeeds; on CannotWrite nothing is left."""
     scratch: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,14 +40,7 @@ def written(path: Path) -> Generator[Path]:
 
 @contextmanager
 def written_folder(path: Path) -> Generator[Path]:
-    """A temporary folder to write to, which becomes `path` when the block ends without an exception.
-
-    Args:
-        path: A name that is free, or that of an empty folder.
-
-    Raises:
-        CannotWrite: The disk is full, or the place cannot be written. Nothing is left behind.
-    """
+    """A temporary folder that becomes `path`, which is free or an empty folder; on CannotWrite nothing is left."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as outer:
@@ -70,22 +59,16 @@ def written_folder(path: Path) -> Generator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with written(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files in a folder, and in those in it, that nobody has written to for an hour.
-
-    A process that is killed leaves one. Younger ones may be another process's that is writing now.
-
-    Args:
-        folder: Where; it need not be there.
-    """
+    """Remove the temporary files that killed processes left in a folder and its subfolders."""
     for scratch in folder.rglob(f"{_SCRATCH}*"):
-        with suppress(OSError):  # another process has removed it, or it is not ours to remove
-            if scratch.is_file() and time.time() - scratch.stat().st_mtime > _SECONDS_LEFT_ALONE:
+        with suppress(OSError):  # removed by another process, or not ours to remove
+            if scratch.is_file() and time.time() - scratch.stat().st_mtime > _MIN_AGE:
                 scratch.unlink()
 
 

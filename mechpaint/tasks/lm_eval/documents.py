@@ -73,9 +73,9 @@ def documents(task: Any, encoder: Encoder, limit: int | None) -> list[Document]:
             )
             for number, instances in asked.items()
         ]
-    _refuse(task, "nothing to foresee: an empty answer, or an empty text", [d for d in made if not _all_asked(d)])
+    _refuse(task, "nothing to predict: an empty answer, or an empty text", [d for d in made if not _all_asked(d)])
     if task.OUTPUT_TYPE == "multiple_choice" and not callable(task.config.process_results):
-        _refuse(task, "a right answer that is none of its choices", [d for d in made if not d.right])
+        _refuse(task, "a right answer that is none of their choices", [d for d in made if not d.right])
     return made
 
 
@@ -107,7 +107,7 @@ def _refuse(task: Any, what: str, wrong: list[Document]) -> None:
         names = ", ".join(str(document.number) for document in wrong[:_NAMED])
         more = ", …" if len(wrong) > _NAMED else ""
         raise TaskError(
-            f"{len(wrong)} documents of lm_eval:{task.task_name} have {what}. Their places, from 0: {names}{more}"
+            f"{len(wrong)} documents of lm_eval:{task.task_name} have {what}. Their indices, from 0: {names}{more}"
         )
 
 

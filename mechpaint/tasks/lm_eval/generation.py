@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mechpaint.statistics.results import Advance
 
 _TIMED = 4
-"""How many tokens are generated to see how long one takes."""
+"""The number of tokens that are generated to time one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ def prompts(task: Any, encoder: Encoder, limit: int | None) -> list[Prompt]:
     wrong = [str(prompt.number) for prompt in made if not prompt.tokens or prompt.most < 1]
     if wrong:
         raise TaskError(
-            f"{len(wrong)} documents of lm_eval:{task.task_name} have an empty prompt, or let nothing be written. "
-            f"Their places, from 0: {', '.join(wrong[:10])}"
+            f"{len(wrong)} documents of lm_eval:{task.task_name} have an empty prompt, or allow no generated tokens. "
+            f"Their indices, from 0: {', '.join(wrong[:10])}"
         )
     return made
 
@@ -138,7 +138,7 @@ def generate(
     from mechpaint.tasks.lm_eval.harness_model import MechpaintLM
 
     with quiet():
-        lm = MechpaintLM(model, route, batch_size=batch_size, max_length=context(model))  # so that nothing is cut
+        lm = MechpaintLM(model, route, batch_size=batch_size, max_length=context(model))  # nothing is truncated
     for batch in _batches(asked, batch_size):
         instances = [
             Instance("generate_until", prompt.fields, (prompt.text, json.loads(prompt.options)), i)

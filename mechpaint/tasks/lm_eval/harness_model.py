@@ -52,10 +52,10 @@ OPTIONS = (
     "enable_thinking",
     "chat_template_args",
 )
-"""What lm-eval's `HFLM` can be told and this model too: it means the same."""
+"""The options of lm-eval's `HFLM` that this model takes too, with the same meaning."""
 _HFLM: Any = huggingface.HFLM  # lm-eval's decorator hides its type
 MAX_GEN_TOKS = 256
-"""How many tokens lm-eval lets be generated where a task does not say."""
+"""lm-eval's default limit of generated tokens."""
 _OWN = ("pretrained", "route", "kv", "device", "dtype", "tokenizer", "trust_remote_code")
 _ONLY_SPEED = ("batch_size", "max_batch_size", "logits_cache")
 _OWNER = "mechpaint"
@@ -90,7 +90,7 @@ class MechpaintLM(_HFLM):
     """
 
     hook_sets: ClassVar[Mapping[str, type[HookSet]]] = {one.text_name(): one for one in BUILT_IN}
-    """What a route may name, by text name."""
+    """The hook sets that a route may name, by text name."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class MechpaintLM(_HFLM):
         self._layout = layout(kv, self.route)
         self._options = {name: str(value) for name, value in sorted(options.items()) if name not in _ONLY_SPEED}
         self._name = pretrained if isinstance(pretrained, str | Path) else type(pretrained).__name__
-        own: Any = copy.deepcopy(stored_tokenizer(self.bridge))  # HFLM gives it a padding token
+        own: Any = copy.deepcopy(stored_tokenizer(self.bridge))  # HFLM adds a padding token
         super().__init__(pretrained=self.bridge.original_model, tokenizer=own, **options)
 
     @classmethod
@@ -202,7 +202,7 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     if unknown:
         raise TaskError(
             f"the model mechpaint has no argument {unknown[0]!r}; it has: {', '.join((*_OWN, *OPTIONS))}. "
-            "A route that has commas outside of brackets stands in quotes"
+            "Quote a route that has commas outside brackets"
         )
 
 
@@ -214,7 +214,7 @@ def _as_hook_set(route: str | int | HookSet, hook_sets: Mapping[str, type[HookSe
     if not isinstance(route, HookSet):
         route = parse_hook_set(text, hook_sets)
     if not route.only_reroutes():
-        raise TaskError(f"lm-eval asks along a route: expected hook sets that reroute, and {route} also reads or hooks")
+        raise TaskError(f"lm-eval needs hook sets that only reroute; {route} also reads or hooks")
     return route
 
 
@@ -237,7 +237,7 @@ def _require_fit(model: TransformerBridge) -> None:
     require_tokenizer(model, "lm-eval")
     whole = model.original_model
     if not hasattr(whole, "generate"):
-        raise LoadError(f"lm-eval asks models of Hugging Face's, and a {type(whole).__name__} is none")
+        raise LoadError(f"lm-eval needs a Hugging Face model, got a {type(whole).__name__}")
 
 
 def _claim(kept: MutableMapping[str, Any], mine: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lm_eval.api.task import Task
 
 SEED = 1234
-"""What lm-eval draws the examples of few-shot prompts with, unless it is told otherwise."""
+"""lm-eval's default seed for few-shot examples."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def instances_of(task: Any, limit: int | None) -> list[Any]:
 
 def _check(task: Any, name: str) -> None:
     if getattr(task, "MULTIMODAL", False):
-        raise TaskError(f"lm_eval:{name} has pictures or sounds, which the models here do not take")
+        raise TaskError(f"lm_eval:{name} needs pictures or sounds, which mechpaint does not support")
     if getattr(task, "UNSAFE_CODE", False):
         raise TaskError(f"lm_eval:{name} runs code that the model writes, which mechpaint never does")
 

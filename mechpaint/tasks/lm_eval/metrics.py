@@ -123,9 +123,7 @@ class OfTwoClasses(Reading):
         """The metric with the right classes; TaskError if there are others than 0 and 1."""
         right = {name: float(gold) for name, (gold, _) in values().items()}
         if not set(right.values()) <= {0.0, 1.0}:
-            raise TaskError(
-                "expected classes 0 and 1, since that is what F1 and Matthews' correlation are made for here"
-            )
+            raise TaskError("F1 and Matthews' correlation need classes 0 and 1, and this task has others")
         return self.kind(right)
 
     def measured(self, name: str) -> str:

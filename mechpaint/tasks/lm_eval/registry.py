@@ -64,7 +64,7 @@ def _leaves(manager: Any, name: str) -> Iterator[str]:
         for child in _children(manager, name):
             yield from _leaves(manager, child)
     else:
-        raise TaskError(f"a group of lm-eval names the task {name!r}, and there is none")
+        raise TaskError(f"a group of lm-eval contains the task {name!r}, which does not exist")
 
 
 def _children(manager: Any, group: str) -> list[str]:

@@ -146,7 +146,7 @@ def test_columns_that_some_rows_lack_are_named_and_counted(own):
 
 def test_empty_answers_are_named_and_counted(own, speaking):
     rows = [GOOD, {**GOOD, "answer": ""}, GOOD, {**GOOD, "answer": ""}]
-    with pytest.raises(TaskError, match=r"2 documents of lm_eval:answers have nothing to foresee.*from 0: 1, 3"):
+    with pytest.raises(TaskError, match=r"2 documents of lm_eval:answers have nothing to predict.*from 0: 1, 3"):
         _task(own, rows).items(speaking)
 
 

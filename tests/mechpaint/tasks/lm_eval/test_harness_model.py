@@ -233,7 +233,7 @@ def test_what_cannot_be_is_told_in_a_line(lm_eval_command, folder, tmp_path):
         f"pretrained={folder},dtype=int3": "there is no dtype 'int3'",
         f"pretrained={tmp_path / 'nothing'}": "cannot load the model",
         "route=0-3": "expected a model",
-        "pretrained=toy-induction": "lm-eval asks models of Hugging Face's",
+        "pretrained=toy-induction": "lm-eval needs a Hugging Face model",
     }.items():
         status, shown = lm_eval_command("--model_args", arguments, task="choices")
         assert status == 2, shown.err
