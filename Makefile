@@ -44,7 +44,7 @@ $(PEERS)/ready: pyproject.toml constraints.txt tests/benchmarks/peers/requiremen
 
 # The documentation, to be opened from disk: build/site/index.html. The tests build it too.
 docs: setup
-	$(BIN)/python -m mkdocs build
+	$(BIN)/python -m zensical build --clean --strict
 
 check: setup
 	$(BIN)/ruff check .

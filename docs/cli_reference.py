@@ -1,21 +1,40 @@
-"""A MkDocs hook: the page of the command line is written from the commands themselves, so it cannot fall behind."""
+"""A Markdown extension that writes the page of the command line from the commands themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from markdown import Extension, Markdown
+from markdown.preprocessors import Preprocessor
 from typer.main import get_command
 
 from mechpaint.cli.app import commands
 from mechpaint.plugins import built_in
 
-PAGE = "reference/cli.md"
+MARK = "<!-- commands -->"
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Add every command to the page of the command line."""
-    return f"{markdown}\n{reference()}" if page.file.src_uri == PAGE else markdown
+class Commands(Preprocessor):
+    """Write every command in the place of the mark."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        """The lines of a page, with the commands among them."""
+        at = lines.index(MARK) if MARK in lines else len(lines)
+        return [*lines[:at], *(reference().splitlines() if MARK in lines else ()), *lines[at + 1 :]]
+
+
+class CliReference(Extension):
+    """The extension."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        """Before HTML is taken out of the text, which would take the mark."""
+        md.preprocessors.register(Commands(md), "commands", 100)
+
+
+def makeExtension(**settings: Any) -> CliReference:
+    """Called by Markdown."""
+    return CliReference(**settings)
 
 
 def reference() -> str:

@@ -47,7 +47,7 @@ class Loops(RouteAnalysis):
         return range(1, (self.iterations or max(1, n_layers - 4)) + 1)
 
     def starts(self, n_layers: int) -> list[int]:
-        """The start layers that leave a group, those with the smallest first.
+        """The start layers that leave a group in a model of `n_layers`, those with the smallest group first.
 
         Raises:
             AnalysisError: There are none.

@@ -7,15 +7,23 @@ if (location.protocol === "file:") {
       frame.hidden = true
       document.body.append(frame)
       this.inside = frame.contentWindow
-      this.inside.postMessage = data => this.dispatchEvent(new MessageEvent("message", { data }))
+      this.inside.postMessage = data => setTimeout(() => {
+        const message = new MessageEvent("message", { data: structuredClone(data) })
+        this.onmessage?.(message)
+        this.dispatchEvent(message)
+      })
       const script = this.inside.document.createElement("script")
       script.src = url
       this.started = new Promise(done => script.addEventListener("load", done))
       this.inside.document.body.append(script)
     }
 
+    terminate() {
+      this.inside.frameElement?.remove()
+    }
+
     postMessage(data) {
-      this.started.then(() => this.inside.dispatchEvent(new MessageEvent("message", { data })))
+      this.started.then(() => this.inside.dispatchEvent(new MessageEvent("message", { data: structuredClone(data) })))
     }
   }
 }

@@ -3,9 +3,9 @@
     mechpaint …      for real, through the command line itself. Analyses that take minutes get `--dry-run`, which loads
                      the model, makes the plan and stops. In the default run a tiny model with as many layers stands in
                      for Gemma-3-270M, and tasks have four items; `-m ""` runs them on the real one too, as they are.
-    python FILE      for real, with the same layer proxy
+    python FILE      for real, with the same stand-in
     python examples/export.py NAME   the notebook is there; the notebooks' own tests execute it
-    mechpaint-lm-eval …   for real, with the same layer proxy; lm-eval's own tasks, which take long to find, are unknown
+    mechpaint-lm-eval …   for real, with the same stand-in; lm-eval's own tasks, which take long to find, are unknown
     sbatch FILE      the commands in the file, as SLURM starts them for the first of its array
     git, cd          for real, with a small repository in the place of this one
     make TARGET      `make -n`: the target and all it needs are there
@@ -74,7 +74,7 @@ def _name(path: Path) -> str:
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory):
     """A tiny model with a tokenizer and as many layers as Gemma-3-270M."""
-    return tiny.folder(tmp_path_factory.mktemp("models") / "layer proxy", n_layers=18)
+    return tiny.folder(tmp_path_factory.mktemp("models") / "stand-in", n_layers=18)
 
 
 @dataclass

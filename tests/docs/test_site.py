@@ -44,11 +44,11 @@ def test_pages(chromium, site, name, size, colours):
 
 def test_the_search_works_from_disk(chromium, site):
     with opened(chromium, site / "index.html", DESK, "light") as page:
-        page.click("input.md-search__input")
+        page.click(".md-search__button")
         page.keyboard.type("looped parallel")
-        first = page.wait_for_selector(".md-search-result__link")
-        assert first.get_attribute("href").startswith("file:")
-        assert "looped" in page.inner_text(".md-search-result__list").lower()
+        first = page.wait_for_selector("li > a:has(mark:text('looped'))")
+        assert first.evaluate("link => link.href").startswith("file:")
+        assert "looped" in first.inner_text().lower()
 
 
 def test_no_page_names_a_host_to_load_from(site):
@@ -63,7 +63,7 @@ def test_no_page_names_a_host_to_load_from(site):
 
 
 def test_links_between_pages_lead_somewhere(site):
-    """Also in headings of the pages that analyses write; `mkdocs build --strict` sees Markdown alone."""
+    """Also in headings of the pages that analyses write; `zensical build --strict` sees Markdown alone."""
     for path in site.rglob("*.html"):
         if path.name == "404.html":
             continue
