@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mechpaint.runs.run_folder import rebuild
+from mechpaint import plugins
+from mechpaint.runs.run import Run
 
 _DRAWN = ("figures", "tables", "report.md", "report.html", "results.parquet")
 
@@ -20,8 +21,8 @@ def check_rebuilt(folder: Path, elsewhere: Path, registry=None) -> None:
     """
     shutil.copytree(folder, elsewhere, ignore=shutil.ignore_patterns(*_DRAWN))
     assert not any((elsewhere / name).exists() for name in _DRAWN)
-    done = rebuild(elsewhere, registry)
-    assert (done.folder, done.page, done.computed) == (elsewhere, elsewhere / "report.html", 0)
+    drawn = Run.open(elsewhere, registry or plugins.built_in()).draw()
+    assert (drawn.path, drawn.page, drawn.state) == (elsewhere, elsewhere / "report.html", "finished")
     assert _files(elsewhere) == _files(folder)
 
 

@@ -12,7 +12,7 @@ import mechpaint as mp
 from examples import export
 from mechpaint.analyses.induction import Induction
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.plans.model_plan import ModelPlan
 from mechpaint.runs.routed_model import RoutedModel
 from tests.browser import DESK, PHONE, Chromium, Opened, started
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _report(chromium: Chromium, folder: Path) -> None:
-    plan = MeasuredPlan.of(Induction(), RoutedModel(mp.load("toy-induction"), "toy-induction"))
+    plan = ModelPlan.of(Induction(), RoutedModel(mp.load("toy-induction"), "toy-induction"))
     page = run(plan, folder, "mechpaint analyze induction").page
     for name, (size, height, scheme) in SHOTS.items():
         with chromium.open(page, size, color_scheme=scheme) as opened:

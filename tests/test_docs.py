@@ -15,8 +15,8 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
-from mechpaint.runs.plans.model_plan import MeasuredPlan
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.model_plan import ModelPlan
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.tasks import Facts
 from tests.docs.fences import PAGES, ROOT
@@ -84,14 +84,14 @@ def shown(monkeypatch):
 
 
 def test_the_route_analysis_that_is_shown(speaking, tmp_path, shown):
-    plan = ScoredPlan.of(shown.Lesions(), RoutedModel(speaking, "tiny"), Settings((Facts(),), limit=8))
+    plan = RoutePlan.of(shown.Lesions(), RoutedModel(speaking, "tiny"), Settings((Facts(),), limit=8))
     page = run(plan, tmp_path, "mechpaint analyze lesions").page.read_text()
     assert "without 5" in page
     assert "tiny, layer by layer." in page
 
 
 def test_the_model_analysis_that_is_shown(speaking, tmp_path, shown):
-    finished = run(MeasuredPlan.of(shown.Sinks(), RoutedModel(speaking, "tiny")), tmp_path, "mechpaint analyze sinks")
+    finished = run(ModelPlan.of(shown.Sinks(), RoutedModel(speaking, "tiny")), tmp_path, "mechpaint analyze sinks")
     (table,) = finished.report.sections
     assert [row[:2] for row in table.rows] == [
         *(("all", str(layer)) for layer in range(6)),

@@ -169,7 +169,7 @@ def test_every_command_of_the_guide_works(environment, wheels, folder, tmp_path)
         if command.startswith("pip install"):
             assert (ROOT / command.split()[-1] / "pyproject.toml").exists()
             continue
-        model = f" --model {folder}" if "rotations" in command or "painters" in command else ""  # a tiny layer proxy
+        model = f" --model {folder}" if "rotations" in command or "painters" in command else ""  # a tiny stand-in
         done = environment.run("sh", "-c", f"cd {tmp_path} && PATH={environment.folder}/bin:$PATH && {command}{model}")
         assert done.returncode == 0, (command, done.stderr)
         assert done.stderr.count("warning") == 0, (command, done.stderr)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, count
-from mechpaint.circuits import routes_diagram
+from mechpaint.routes.diagram import routes_diagram
 from mechpaint.display.figures import axes, banded, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics.bootstrap import Estimate, combine, estimate

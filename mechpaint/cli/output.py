@@ -6,7 +6,6 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,24 +26,20 @@ if TYPE_CHECKING:
 
 def print_run(run: Run, shard: str | None, as_json: bool) -> None:
     """Print what a run comes to; of a shard, while other cells are missing, what is left."""
-    cells = len(run.manifest.cells)
-    missing = cells - len(run.whole)
-    if shard is None or not missing:
-        _print(run.report, {"run": str(run.path)}, run.page, as_json, str(run.work) if run.work else "report drawn")
+    if shard is None or not run.missing:
+        _print(run.report, {"run": str(run.path)}, run.page, as_json, str(run.work or "all was computed before"))
     elif as_json:
-        print(json.dumps({"run": str(run.path), "shard": shard, "cells": cells, "missing": missing}, indent=2))  # noqa: T201
+        cells = {"cells": len(run.manifest.cells), "missing": len(run.missing)}
+        print(json.dumps({"run": str(run.path), "shard": shard, **cells}, indent=2))  # noqa: T201
     else:
-        print(  # noqa: T201
-            f"shard {shard}: {run.work}\nof the run's {cells} cells {missing} are still missing: other shards, or the "
-            f"command without --shard, compute them. When all are there: mechpaint report {shlex.quote(str(run.path))}"
-        )
+        print(f"shard {shard}: {run.work}\n{run.left}")  # noqa: T201
 
 
 def print_comparison(comparison: Comparison, as_json: bool) -> None:
     """Print what a comparison comes to."""
     report = comparison.report
     words = "\n".join(map(sanitize, report.summary))
-    _print(report, {"comparison": str(comparison.folder)}, comparison.page, as_json, words)
+    _print(report, {"comparison": str(comparison.path)}, comparison.page, as_json, words)
 
 
 def print_plan(forecast: Mapping[str, Any], as_json: bool) -> None:

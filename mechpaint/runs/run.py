@@ -14,6 +14,7 @@ its own and renames what is complete into place.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -63,7 +64,7 @@ class Work:
         return f"{words}; {f'{self.reused.cells} ' if self.reused.cells else ''}reused from {runs}" if runs else words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(Summarized):
     """An analysis on disk: what `analyze` gives and `open_run` opens. It shows itself in notebooks.
 
@@ -75,12 +76,12 @@ class Run(Summarized):
     """
 
     path: Path
-    manifest: Manifest = field(repr=False)
-    registry: Registry = field(repr=False, compare=False)
+    manifest: Manifest
+    registry: Registry = field(compare=False)
     work: Work | None = None
-    again: Callable[[], Run] | None = field(default=None, repr=False, compare=False)
+    again: Callable[[], Run] | None = field(default=None, compare=False)
     """Runs the same request in this process, for `resume`."""
-    kind: type[Analysis] | None = field(default=None, repr=False, compare=False)
+    kind: type[Analysis] | None = field(default=None, compare=False)
     """The analysis's class, where it was just run; otherwise the registry has it."""
 
     @classmethod
@@ -115,6 +116,11 @@ class Run(Summarized):
     def whole(self) -> tuple[str, ...]:
         """The names of the cells that are there and whole."""
         return tuple(name for name, good in self._there.items() if good)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The names of the cells that are missing or damaged."""
+        return tuple(name for name in self.manifest.cells if name not in self.whole)
 
     @property
     def damaged(self) -> tuple[str, ...]:
@@ -164,6 +170,15 @@ class Run(Summarized):
     def figures(self) -> Mapping[str, Figure]:
         """The report's figures by name, such as `"figure-11"`. Each shows itself in notebooks."""
         return {section.name: section for section in self.report.sections if isinstance(section, Figure)}
+
+    @property
+    def left(self) -> str:
+        """What is missing, and what draws the report once it is there, in words."""
+        return (
+            f"of the run's {len(self.manifest.cells)} cells {len(self.missing)} are still missing: other shards, or "
+            "the command without --shard, compute them. When all are there: mechpaint report "
+            f"{shlex.quote(str(self.path))}"
+        )
 
     def draw(self) -> Run:
         """Write the report and `results.parquet` again, from the cells alone.
@@ -217,10 +232,13 @@ class Run(Summarized):
             f"computes them: {self.manifest.command}"
         )
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.state})"
+
     def _summary(self) -> Summary:
         facts = [("run", self.name), *((("done", str(self.work)),) if self.work else ())]
         if self.state != "finished":
-            facts.append(("state", f"{self.state}: {len(self.whole)} of {len(self.manifest.cells)} cells"))
+            facts += [("state", self.state), ("left", self.left)]
             return Summary(f"{self.manifest.analysis} of {self.manifest.model or 'its own models'}", facts, (), ())
         table = next((section for section in self.report.sections if isinstance(section, Table)), None)
         facts = [*(("", paragraph) for paragraph in self.report.summary), *facts, ("report", str(self.page))]

@@ -28,7 +28,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(finished):
-    return pd.read_parquet(finished.folder / "results.parquet")
+    return pd.read_parquet(finished.path / "results.parquet")
 
 
 def test_the_records_are_the_histories_of_trainings(table):
@@ -81,7 +81,7 @@ def test_other_conditions_are_another_run(monkeypatch):
 
 
 def test_the_page_has_the_claims_the_causal_table_and_the_figures(finished):
-    text = (finished.folder / "report.md").read_text()
+    text = (finished.path / "report.md").read_text()
     for words in (
         "W_O² must be learned first",
         "What depends on what",
@@ -97,13 +97,13 @@ def test_the_page_opens_in_a_browser(finished, chromium):
 
 
 def test_a_run_goes_on_and_ends_in_the_same_table(finished, table):
-    cells = sorted((finished.folder / "cells").iterdir())
+    cells = sorted((finished.path / "cells").iterdir())
     cells[2].unlink()
     cells[5].write_bytes(cells[5].read_bytes()[:100])
     with pytest.warns(UserWarning, match="is damaged"):
-        again = run(ExperimentPlan.of(SMALL), finished.folder.parents[1], "mechpaint analyze birth")
-    assert again.computed == 2
-    pd.testing.assert_frame_equal(pd.read_parquet(again.folder / "results.parquet"), table)
+        again = run(ExperimentPlan.of(SMALL), finished.path.parents[1], "mechpaint analyze birth")
+    assert again.work.cells == 2
+    pd.testing.assert_frame_equal(pd.read_parquet(again.path / "results.parquet"), table)
 
 
 def test_curves_tell_when_a_value_was_passed():
@@ -149,4 +149,4 @@ def test_bad_settings_are_refused(changed):
 
 @pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
-    check_rebuilt(finished.folder, tmp_path / "again")
+    check_rebuilt(finished.path, tmp_path / "again")

@@ -16,7 +16,7 @@ from mechpaint.errors import AnalysisError, RouteError
 from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.report import write_report
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.plans.model_plan import ModelPlan
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.toy.bridge import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
@@ -34,7 +34,7 @@ def toy():
 
 @pytest.fixture(scope="module")
 def plan(toy):
-    return MeasuredPlan.of(SMALL, RoutedModel(toy, "toy-induction"))
+    return ModelPlan.of(SMALL, RoutedModel(toy, "toy-induction"))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def finished(plan, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(finished):
-    return pd.read_parquet(finished.folder / "results.parquet")
+    return pd.read_parquet(finished.path / "results.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +98,14 @@ def test_the_patterns_are_those_of_the_model(toy, found):
 
 
 def test_the_page_has_figures_a_view_and_what_was_found(finished):
-    text = (finished.folder / "report.md").read_text()
+    text = (finished.path / "report.md").read_text()
     for words in ("L1H0", "without layer 0", "layer 1 twice", "Figure 2", "needs layer"):
         assert words in text
-    assert (finished.folder / "figures" / "figure-2.png").stat().st_size > 10_000
+    assert (finished.path / "figures" / "figure-2.png").stat().st_size > 10_000
     assert "CircuitsVis.render" in finished.page.read_text()
     circuit = next(section for section in finished.report.sections if section.name == "circuit")
     assert "L1H0 gives, where a token comes again" in circuit.alt
-    assert (finished.folder / "figures" / "circuit.svg").read_text() == circuit.drawing.svg
+    assert (finished.path / "figures" / "circuit.svg").read_text() == circuit.drawing.svg
 
 
 def test_the_page_opens_in_a_browser(finished, chromium):
@@ -129,9 +129,9 @@ def test_whatever_a_model_and_its_tokens_are_called_stays_text(table, plan, chro
 
 def test_any_model_can_be_asked(llama, tmp_path):
     """Without a tokenizer, with several heads, more layers, and no task of its own."""
-    plan = MeasuredPlan.of(Induction(sequences=4, period=8, heads=3), RoutedModel(llama, "tiny"))
+    plan = ModelPlan.of(Induction(sequences=4, period=8, heads=3), RoutedModel(llama, "tiny"))
     done = run(plan, tmp_path, "mechpaint analyze induction")
-    found = Findings(pd.read_parquet(done.folder / "results.parquet"), plan.facts)
+    found = Findings(pd.read_parquet(done.path / "results.parquet"), plan.facts)
     assert found.measures == ["repeated tokens"]
     assert len(found.heads()) == 24
     assert len(found.patterns()) == 3
@@ -141,20 +141,20 @@ def test_any_model_can_be_asked(llama, tmp_path):
 
 def test_it_runs_under_hooks_and_on_a_single_layer(toy, tmp_path):
     with pytest.raises(RouteError, match="the route is empty"):  # nothing is left where layer 1 is skipped as well
-        MeasuredPlan.of(SMALL, RoutedModel(toy, "toy", Skip(0, 0)))
+        ModelPlan.of(SMALL, RoutedModel(toy, "toy", Skip(0, 0)))
     chosen = Induction(sequences=8, period=12, layers=(0,))
-    hooked = MeasuredPlan.of(chosen, RoutedModel(toy, "toy", Loop(1, 1, 2)))
+    hooked = ModelPlan.of(chosen, RoutedModel(toy, "toy", Loop(1, 1, 2)))
     assert [str(route) for route in hooked.facts.routes.values()] == ["0-1 1", "1x2", "0x2 1x2"]
     run(hooked, tmp_path, "mechpaint analyze induction --layers 0")
     alone = as_bridge(SimplifiedTransformer(SimplifiedConfig(layers=1)))
-    done = run(MeasuredPlan.of(SMALL, RoutedModel(alone, "alone")), tmp_path, "mechpaint analyze induction")
-    assert "Run twice, layer 0 leaves" in (done.folder / "report.md").read_text()
+    done = run(ModelPlan.of(SMALL, RoutedModel(alone, "alone")), tmp_path, "mechpaint analyze induction")
+    assert "Run twice, layer 0 leaves" in (done.path / "report.md").read_text()
     assert "circuit" not in [section.name for section in done.report.sections]
 
 
 def test_heads_side_by_side_are_no_circuit(toy, tmp_path):
     chosen = Induction(sequences=4, period=8, layers=())
-    done = run(MeasuredPlan.of(chosen, RoutedModel(toy, "toy", Average(0, 1))), tmp_path, "mechpaint analyze induction")
+    done = run(ModelPlan.of(chosen, RoutedModel(toy, "toy", Average(0, 1))), tmp_path, "mechpaint analyze induction")
     assert "circuit" not in [section.name for section in done.report.sections]
 
 
@@ -166,10 +166,10 @@ def test_bad_settings_are_refused(changed):
 
 def test_too_long_a_period_is_said_before_anything_is_kept(toy, tmp_path):
     with pytest.raises(ValueError, match="cannot repeat 40 distinct tokens"):
-        run(MeasuredPlan.of(Induction(period=40), RoutedModel(toy, "toy")), tmp_path, "")
+        run(ModelPlan.of(Induction(period=40), RoutedModel(toy, "toy")), tmp_path, "")
     assert not list(tmp_path.rglob("*.parquet"))
 
 
 @pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
-    check_rebuilt(finished.folder, tmp_path / "again")
+    check_rebuilt(finished.path, tmp_path / "again")

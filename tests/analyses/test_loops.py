@@ -16,7 +16,7 @@ from mechpaint.report import write_report
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.bootstrap import Scores, estimate
 from mechpaint.statistics.results import Results, TaskFacts
@@ -180,8 +180,8 @@ def test_without_a_task_that_the_model_can_do_there_is_no_grid():
 def test_it_runs(speaking, tmp_path):
     analysis = Loops(iterations=2, start_layers=(1, 2))
     done = run(
-        ScoredPlan.of(analysis, RoutedModel(speaking, "tiny"), Settings((Facts(),), limit=4)), tmp_path, "mechpaint"
+        RoutePlan.of(analysis, RoutedModel(speaking, "tiny"), Settings((Facts(),), limit=4)), tmp_path, "mechpaint"
     )
-    kept = pd.read_parquet(done.folder / "results.parquet")
+    kept = pd.read_parquet(done.path / "results.parquet")
     assert set(kept["route"]) == {"0-5", "0-3 3-5", "0-1 (2-4) 5", "0-1 (2-4)x2 5"}
-    check_rebuilt(done.folder, tmp_path / "again")
+    check_rebuilt(done.path, tmp_path / "again")

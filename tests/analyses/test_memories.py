@@ -63,7 +63,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(finished):
-    return pd.read_parquet(finished.folder / "results.parquet")
+    return pd.read_parquet(finished.path / "results.parquet")
 
 
 def test_records_are_complete_and_finite(table):
@@ -248,17 +248,17 @@ def test_bottom_up_keys_get_no_gradient_in_the_limit(table):
 
 
 def test_a_run_goes_on_and_ends_in_the_same_table(finished, table):
-    cells = sorted((finished.folder / "cells").iterdir())
+    cells = sorted((finished.path / "cells").iterdir())
     cells[1].unlink()
     cells[-1].write_bytes(cells[-1].read_bytes()[:100])
     with pytest.warns(UserWarning, match="is damaged"):
-        again = run(ExperimentPlan.of(SMALL), finished.folder.parents[1], "mechpaint analyze memories")
-    assert again.computed == 2
-    pd.testing.assert_frame_equal(pd.read_parquet(again.folder / "results.parquet"), table)
+        again = run(ExperimentPlan.of(SMALL), finished.path.parents[1], "mechpaint analyze memories")
+    assert again.work.cells == 2
+    pd.testing.assert_frame_equal(pd.read_parquet(again.path / "results.parquet"), table)
 
 
 def test_the_page_names_the_first_position_and_has_every_figure(finished):
-    text = (finished.folder / "report.md").read_text()
+    text = (finished.path / "report.md").read_text()
     for words in (
         "the first position",
         "attends to itself",
@@ -363,4 +363,4 @@ def test_the_page_opens_in_a_browser(finished, chromium):
 
 @pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
-    check_rebuilt(finished.folder, tmp_path / "again")
+    check_rebuilt(finished.path, tmp_path / "again")

@@ -30,11 +30,10 @@ from mechpaint.report import Report, Table
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step
-from mechpaint.runs.compare import compare
-from mechpaint.runs.execute import run, run_shard
+from mechpaint.runs.execute import run
 from mechpaint.runs.executors import Here
 from mechpaint.runs.plans.plan import Shard
-from mechpaint.runs.plans.search_plan import SearchedPlan, SearchSettings
+from mechpaint.runs.plans.search_plan import SearchPlan, SearchSettings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.schemas import HELD_OUT, LATENCY
 from mechpaint.statistics.results import SearchResults, TaskFacts
@@ -251,12 +250,12 @@ SMALL = Quick(budget=0.67, rounds=2, population=5)
 
 def _plan(model, analysis=SMALL, task=None, limit=5, held_out=8, seed=0):
     settings = SearchSettings((task or Agree(),), limit=limit, held_out=held_out, seed=seed)
-    return SearchedPlan.of(analysis, RoutedModel(model, "tiny"), settings)
+    return SearchPlan.of(analysis, RoutedModel(model, "tiny"), settings)
 
 
 def _table(done):
     """What was measured, but for the times."""
-    table = pd.read_parquet(done.folder / "results.parquet")
+    table = pd.read_parquet(done.path / "results.parquet")
     return table[table["round"] != LATENCY].reset_index(drop=True)
 
 
@@ -329,7 +328,7 @@ def test_stopped_anywhere_it_ends_in_the_same_table(finished, llama, tmp_path, m
     assert stopped > 2
     left = 10**6
     done = run(_plan(llama), tmp_path, "mechpaint analyze pareto")
-    assert 0 < done.computed < len(_plan(llama).cells())
+    assert 0 < done.work.cells < len(_plan(llama).cells())
     pd.testing.assert_frame_equal(_table(done), _table(finished))
 
 
@@ -349,18 +348,18 @@ def test_killed_at_any_moment_of_writing_it_ends_in_the_same_table(finished, lla
         assert process.exitcode == -signal.SIGKILL
     there = len(list(tmp_path.rglob("cells/[!.]*.parquet")))
     done = run(_plan(llama), tmp_path, "mechpaint analyze pareto")
-    assert 0 < done.computed == len(_plan(llama).cells()) - there < len(_plan(llama).cells())
+    assert 0 < done.work.cells == len(_plan(llama).cells()) - there < len(_plan(llama).cells())
     pd.testing.assert_frame_equal(_table(done), _table(finished))
 
 
 def test_a_damaged_round_is_computed_again_and_no_other(finished, llama):
     before = _table(finished)
-    cell = next((finished.folder / "cells").glob("03-*.parquet"))
+    cell = next((finished.path / "cells").glob("03-*.parquet"))
     whole = cell.read_bytes()
     cell.write_bytes(whole[:-20])
     with pytest.warns(UserWarning, match="is damaged"):
-        again = run(_plan(llama), finished.folder.parents[1], "mechpaint analyze pareto")
-    assert again.computed == 1
+        again = run(_plan(llama), finished.path.parents[1], "mechpaint analyze pareto")
+    assert again.work.cells == 1
     assert cell.read_bytes() == whole
     pd.testing.assert_frame_equal(_table(again), before)
 
@@ -375,8 +374,8 @@ def test_more_rounds_take_over_those_that_there_are(finished, llama, monkeypatch
         return records(self, model, items, tree, batch_size, advance)
 
     monkeypatch.setattr(Agree, "records", counted)
-    more = run(_plan(llama, replace(SMALL, rounds=3)), finished.folder.parents[1], "mechpaint analyze pareto")
-    assert more.taken.cells == 7
+    more = run(_plan(llama, replace(SMALL, rounds=3)), finished.path.parents[1], "mechpaint analyze pareto")
+    assert more.work.reused.cells == 7
     table, before = _table(more), _table(finished)
     new = table[(table["round"] == "evolution 3") | (table["round"] == HELD_OUT)]
     assert Counter(asked) == Counter(zip(new["item"], new["route"], strict=True))
@@ -386,7 +385,7 @@ def test_more_rounds_take_over_those_that_there_are(finished, llama, monkeypatch
 
 def test_rounds_have_no_shards_and_no_workers(llama, tmp_path):
     with pytest.raises(RunError, match="follow from each other, so one process computes them in order"):
-        run_shard(_plan(llama), tmp_path, "mechpaint analyze pareto", Shard(1, 2))
+        run(_plan(llama), tmp_path, "mechpaint analyze pareto", shard=Shard(1, 2))
     with pytest.raises(RunError, match="no shards, and no workers"):
         run(_plan(llama), tmp_path, "mechpaint analyze pareto", engine=Here())
     assert not list(tmp_path.iterdir())
@@ -420,10 +419,10 @@ def test_evolution_finds_the_best_route_of_all(calls, rounds, population, how_ma
 
 
 def test_the_report_can_be_drawn_anew(finished, llama, tmp_path):
-    folder = tmp_path / "runs" / "pareto" / finished.folder.name
-    copytree(finished.folder / "cells", folder / "cells")
+    folder = tmp_path / "runs" / "pareto" / finished.path.name
+    copytree(finished.path / "cells", folder / "cells")
     drawn = run(_plan(llama, Pareto(budget=0.67, rounds=2, population=5)), tmp_path / "runs", "mechpaint")
-    assert (drawn.folder, drawn.computed) == (folder, 0)
+    assert (drawn.path, drawn.work.cells) == (folder, 0)
     assert [section.name for section in drawn.report.sections] == [
         "claims", "front", "found", "routes", "tasks", "skips", "progress", "rounds",
     ]  # fmt: skip
@@ -432,12 +431,12 @@ def test_the_report_can_be_drawn_anew(finished, llama, tmp_path):
     assert all(float(row[4]) > 0 for row in sections["found"].rows)
     assert len(sections["skips"].rows) == 5
     assert [row[0] for row in sections["rounds"].rows][:2] == ["contiguous skips", "greedy 2"]
-    check_rebuilt(drawn.folder, tmp_path / "again")
+    check_rebuilt(drawn.path, tmp_path / "again")
 
 
 def test_searches_are_not_compared(finished, tmp_path):
     with pytest.raises(RunError, match="searches cannot be compared, since each scores routes of its own"):
-        compare([finished.folder, copytree(finished.folder, tmp_path / "pareto" / "other")], tmp_path)
+        mp.compare([finished, copytree(finished.path, tmp_path / "pareto" / "other")], out=tmp_path)
 
 
 def test_what_it_cannot_search_with(llama, speaking, tmp_path):

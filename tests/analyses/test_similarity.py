@@ -26,7 +26,7 @@ from mechpaint.hooks import Average, Loop
 from mechpaint.report import write_report
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.plans.model_plan import ModelPlan
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.results import ModelFacts
 from tests import plain, tiny
@@ -51,7 +51,7 @@ def small(text):
 
 @pytest.fixture(scope="module")
 def plan(speaking, small):
-    return MeasuredPlan.of(small, RoutedModel(speaking, "tiny"))
+    return ModelPlan.of(small, RoutedModel(speaking, "tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def finished(plan, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(finished, plan, small):
-    return Findings(pd.read_parquet(finished.folder / "results.parquet"), plan.facts)
+    return Findings(pd.read_parquet(finished.path / "results.parquet"), plan.facts)
 
 
 # ---- states --------------------------------------------------------------------------------------------------------
@@ -175,9 +175,9 @@ def test_the_hook_sets_are_figure_15_s(plan):
 
 def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
     hooked = RoutedModel(speaking, "tiny", Average(1, 2) + Loop(4, 4, 2))
-    plan = MeasuredPlan.of(Similarity(text=text, windows=2, window=8, start_layers=()), hooked)
+    plan = ModelPlan.of(Similarity(text=text, windows=2, window=8, start_layers=()), hooked)
     done = run(plan, tmp_path, "mechpaint analyze similarity")
-    kept = Findings(pd.read_parquet(done.folder / "results.parquet"), plan.facts)
+    kept = Findings(pd.read_parquet(done.path / "results.parquet"), plan.facts)
     assert kept.names("full model") == ["embedding", "0", "(1-2)", "3", "4", "4", "5"]
     assert kept.matrix("full model", SIMILARITY).shape == (7, 7)
     assert kept.pair("full model", SIMILARITY, 4, 5)[0] < 1 - 1e-6  # two visits, two states
@@ -187,7 +187,7 @@ def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
 
 def test_a_single_layer(small, tmp_path):
     model = mp.load(tiny.folder(tmp_path / "model", n_layers=1))
-    plan = MeasuredPlan.of(Similarity(text=small.text, windows=2, window=8), RoutedModel(model, "few"))
+    plan = ModelPlan.of(Similarity(text=small.text, windows=2, window=8), RoutedModel(model, "few"))
     done = run(plan, tmp_path, "mechpaint analyze similarity")
     assert "figure-15" not in [section.name for section in done.report.sections]
     assert "beginning" not in dict(done.report.highlights)
@@ -210,7 +210,7 @@ def test_bad_settings_are_refused(changed):
 def test_what_does_not_fit_is_said_before_anything_is_kept(speaking, text, changed, message, tmp_path):
     analysis = Similarity(**{"text": text, "windows": 2, "window": 12, **changed})
     with pytest.raises(TaskError, match=message):
-        run(MeasuredPlan.of(analysis, RoutedModel(speaking, "tiny")), tmp_path, "")
+        run(ModelPlan.of(analysis, RoutedModel(speaking, "tiny")), tmp_path, "")
     assert not list(tmp_path.rglob("*.parquet"))
 
 
@@ -301,7 +301,7 @@ def test_figure_15_s_claims():
 
 
 def test_a_middle_of_one_layer_says_nothing_of_repeating(speaking, text):
-    plan = MeasuredPlan.of(Similarity(text=text), RoutedModel(speaking, "tiny"))
+    plan = ModelPlan.of(Similarity(text=text), RoutedModel(speaking, "tiny"))
     assert str(plan.facts.routes["middle repeat, N = 2"]) == "0-5"
 
 
@@ -401,7 +401,7 @@ def test_a_claim_of_uncertain_borders_is_undecided():
 
 
 def test_the_page_has_figures_tables_and_verdicts(finished, found):
-    text = (finished.folder / "report.md").read_text()
+    text = (finished.path / "report.md").read_text()
     for words in (
         "6 windows of 12 tokens",
         "Figure 3",
@@ -421,7 +421,7 @@ def test_the_page_has_figures_tables_and_verdicts(finished, found):
         assert mean.startswith(f"{sum(steps) / len(steps):.3f} [")
         assert 0 <= int(often.removesuffix("%")) <= 100
     for name in ("figure-3", "figure-15", "figure-15-variance", "angles"):
-        assert (finished.folder / "figures" / f"{name}.png").stat().st_size > 5_000
+        assert (finished.path / "figures" / f"{name}.png").stat().st_size > 5_000
 
 
 def test_the_page_opens_in_a_browser(finished, chromium):
@@ -459,4 +459,4 @@ def test_gemma_s_similarities_are_those_of_its_hidden_states():
 
 @pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
-    check_rebuilt(finished.folder, tmp_path / "again")
+    check_rebuilt(finished.path, tmp_path / "again")

@@ -31,7 +31,7 @@ from mechpaint.errors import WeightsError
 from mechpaint.models.encoders import minilm_folder
 from mechpaint.planning.flops import to_plan
 from mechpaint.runs.plans.plan import Cell
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.tasks import Facts, IndirectObject, Similarity, Task
 from mechpaint.tasks.synthetic import Described
@@ -89,9 +89,9 @@ def llama(folder: Path) -> Path:
     return folder
 
 
-def plan(model: Any, name: str, size: Size) -> ScoredPlan:
+def plan(model: Any, name: str, size: Size) -> RoutePlan:
     """What is foreseen and run."""
-    return ScoredPlan.of(ANALYSIS, RoutedModel(model, name), Settings((size.task,), size.limit))
+    return RoutePlan.of(ANALYSIS, RoutedModel(model, name), Settings((size.task,), size.limit))
 
 
 def computed(cells: list[Cell]) -> float:

@@ -21,7 +21,7 @@ import mechpaint as mp
 from mechpaint.runs.execute import run
 from mechpaint.runs.executors import Bar, CellRunner
 from mechpaint.runs.plans.plan import Cell
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.ray import Ray
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.run_folder import ReuseStats
@@ -31,9 +31,9 @@ from tests.mechpaint.runs.surviving import Lesions
 ITEMS = 128
 
 
-def planned() -> ScoredPlan:
+def planned() -> RoutePlan:
     """What every worker makes."""
-    return ScoredPlan.of(Lesions(), RoutedModel(mp.load("gemma-3-270m"), "gemma-3-270m"), Settings((Facts(),), ITEMS))
+    return RoutePlan.of(Lesions(), RoutedModel(mp.load("gemma-3-270m"), "gemma-3-270m"), Settings((Facts(),), ITEMS))
 
 
 @dataclass
@@ -72,14 +72,14 @@ class _Noting:
         self.bar.advance(ticks)
 
 
-def timed(plan: ScoredPlan, workers: int, threads: int) -> tuple[float, float, bytes]:
+def timed(plan: RoutePlan, workers: int, threads: int) -> tuple[float, float, bytes]:
     """Seconds of computing and of the whole, and the table's bytes."""
     engine = Timed(Ray(planned, workers, "local", threads, gpus=False))
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
         finished = run(plan, Path(out), "python -m tests.benchmarks.ray_workers", engine=engine)
         whole = time.perf_counter() - began
-        return engine.seconds, whole, (finished.folder / "results.parquet").read_bytes()
+        return engine.seconds, whole, (finished.path / "results.parquet").read_bytes()
 
 
 def main() -> None:

@@ -29,12 +29,12 @@ class Comparison(Summarized):
     """Runs that were compared.
 
     Attributes:
-        folder: Where the page is, with its figures and tables.
+        path: The folder of the page, its figures and tables.
         page: The page.
         report: What it says.
     """
 
-    folder: Path
+    path: Path
     page: Path
     report: Report
 

@@ -20,7 +20,7 @@ from mechpaint.cli import app
 from mechpaint.cli import options as kinds
 from mechpaint.cli.options import command_for
 from mechpaint.plugins import built_in
-from mechpaint.runs.run_folder import RunFolder
+from mechpaint.runs.cells import Cells
 from tests.made_up import Gaze, Walks
 
 MAIN = [sys.executable, "-c", "from mechpaint.cli import main; main()"]
@@ -183,11 +183,10 @@ def test_a_damaged_cell_is_named_on_stderr(mechpaint, made_up, tmp_path):
 
 
 def test_a_cell_that_goes_meanwhile_exits_with_1_and_says_what_to_do(mechpaint, made_up, tmp_path, monkeypatch):
-    monkeypatch.setattr(RunFolder, "write", lambda folder, cell, records: None)
+    monkeypatch.setattr(Cells, "write", lambda folder, cell, records: None)
     done = mechpaint("analyze", "walks", "--seeds", "1", "--out", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "there is no cell " in done.stderr
-    assert "Give the same command again: it computes what is missing" in done.stderr
+    assert "of its 1 cells 1 missing (00-seed-1). This computes them: mechpaint analyze walks --seeds 1" in done.stderr
 
 
 def test_a_field_without_a_default_must_be_given_and_a_made_one_is_made():
@@ -221,7 +220,7 @@ def test_what_is_taken_over_is_told_before_and_after(mechpaint, made_up, tmp_pat
     ]
     assert numbers == [2, 0, 1, 0]
     done = mechpaint("analyze", "walks", "--seeds", "2,3").stdout
-    assert "1 cells computed in 0 s; 1 taken over from walks/" in done
+    assert "1 cells computed in 0 s; 1 reused from walks/" in done
     plan = json.loads(mechpaint("analyze", "walks", "--seeds", "2,3", "--dry-run", "--json").stdout)
     assert (plan["cells there"], plan["cells that other runs hold"]) == (2, 0)
 
@@ -241,7 +240,7 @@ def test_shards_say_what_is_missing_and_the_last_draws_the_report(mechpaint, mad
     ]
     shown = json.loads(mechpaint(*given, "--shard=2/3", "--json").stdout)
     assert shown == {"run": str(run), "shard": "2/3", "cells": 4, "missing": 1}
-    assert json.loads((run / "plan.json").read_text())["command"] == "mechpaint analyze walks --out runs --json"
+    assert json.loads((run / "run.json").read_text())["command"] == "mechpaint analyze walks --out runs --json"
     early = mechpaint("report", run)
     assert early.returncode == 1
     assert "of its 4 cells 1 missing (02-seed-2)" in early.stderr

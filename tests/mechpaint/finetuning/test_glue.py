@@ -15,7 +15,7 @@ from mechpaint.finetuning import FineTuning, finetune
 from mechpaint.hooks import Skip
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.scoring.score import score_items
 from mechpaint.tasks import Glue
@@ -134,7 +134,7 @@ def test_each_route_is_a_cell(encoder, source):
     """Which gives the same at every call."""
     routed_model = RoutedModel(encoder, "tiny")
     task = Glue("sst2", source, training=FineTuning(epochs=1, batch=40))
-    plan = ScoredPlan.of(Painters(start_layers=(1,), seeds=1), routed_model, Settings((task,), limit=4))
+    plan = RoutePlan.of(Painters(start_layers=(1,), seeds=1), routed_model, Settings((task,), limit=4))
     cells = plan.cells()
     assert len(cells) == len(plan.tree.routes) == len({cell.name for cell in cells})
     assert all(cell.rows == cell.ticks == 4 for cell in cells)

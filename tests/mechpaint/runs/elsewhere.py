@@ -14,7 +14,7 @@ from mechpaint.analysis import Experiment
 from mechpaint.errors import TaskError
 from mechpaint.report import Report
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
-from mechpaint.runs.plans.route_plan import ScoredPlan
+from mechpaint.runs.plans.route_plan import RoutePlan
 from tests.mechpaint.runs.surviving import planned
 
 
@@ -25,12 +25,12 @@ class Asked:
     model: Path
     limit: int
 
-    def __call__(self) -> ScoredPlan:
+    def __call__(self) -> RoutePlan:
         return planned(self.model, self.limit)
 
 
 @dataclass(frozen=True)
-class Eventful(ScoredPlan):
+class Eventful(RoutePlan):
     """The same run, but that something happens in its third cell, after the first items."""
 
     happens: Callable[[], None] = print
@@ -57,7 +57,7 @@ class AskedEventful:
     asked: Asked
     happens: Callable[[], None]
 
-    def __call__(self) -> ScoredPlan:
+    def __call__(self) -> RoutePlan:
         plan = self.asked()
         return Eventful(**vars(plan), happens=self.happens)
 

@@ -23,9 +23,10 @@ import mechpaint.models.loading
 from mechpaint.analysis import RouteAnalysis
 from mechpaint.hooks import Skip
 from mechpaint.report import Report, Table
-from mechpaint.runs.execute import Finished, run
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.execute import run
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.run import Run
 from mechpaint.tasks import Facts, IndirectObject
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -51,12 +52,12 @@ class Lesions(RouteAnalysis):
         )
 
 
-def planned(model: Path, limit: int) -> ScoredPlan:
+def planned(model: Path, limit: int) -> RoutePlan:
     """A cell for some 32 items of each of two tasks."""
-    return ScoredPlan.of(Lesions(), RoutedModel(mp.load(model), "tiny"), Settings((Facts(), IndirectObject()), limit))
+    return RoutePlan.of(Lesions(), RoutedModel(mp.load(model), "tiny"), Settings((Facts(), IndirectObject()), limit))
 
 
-def lesions(model: Path, out: Path, limit: int) -> Finished:
+def lesions(model: Path, out: Path, limit: int) -> Run:
     """Run it."""
     return run(planned(model, limit), out, "mechpaint analyze lesions")
 

@@ -17,14 +17,14 @@ from mechpaint.hooks import Skip
 from mechpaint.plugins import Registry
 from mechpaint.report import Table
 from mechpaint.routes.route import Route
-from mechpaint.runs.compare import compare
+from mechpaint.runs.compare import compare_runs
 from mechpaint.runs.compare.differences import Scored, differences
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
-from mechpaint.runs.plans.model_plan import MeasuredPlan
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.model_plan import ModelPlan
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
-from mechpaint.runs.run_folder import kept_runs
+from mechpaint.runs.run import Run, runs_in
 from mechpaint.statistics.metrics import Spearman
 from mechpaint.statistics.results import Results, TaskFacts
 from mechpaint.tasks import Facts, IndirectObject
@@ -76,7 +76,7 @@ def other(folder):
 
 
 def _run(model, out, analysis, limit=40, tasks=(), name="tiny"):
-    plan = ScoredPlan.of(analysis, RoutedModel(model, name), Settings(tasks or (Facts(),), limit))
+    plan = RoutePlan.of(analysis, RoutedModel(model, name), Settings(tasks or (Facts(),), limit))
     return run(plan, out, f"mechpaint analyze {analysis.name} --limit {limit}")
 
 
@@ -95,9 +95,13 @@ def second(other, out):
     return _run(other, out, Layers((5, 2, 0)), limit=33, name="tinier")
 
 
+def compare(folders, out, registry, command=""):
+    return compare_runs([Run.open(folder, registry) for folder in folders], out, command)
+
+
 @pytest.fixture(scope="module")
 def compared(first, second, out, registry):
-    return compare([first.folder, second.folder], out, registry, "mechpaint compare a b")
+    return compare([first.path, second.path], out, registry, "mechpaint compare a b")
 
 
 def _section(compared, name):
@@ -105,7 +109,7 @@ def _section(compared, name):
 
 
 def _scores(finished, route, names=None):
-    table = pd.read_parquet(finished.folder / "results.parquet")
+    table = pd.read_parquet(finished.path / "results.parquet")
     found = table[(table["task"] == "facts") & (table["route"] == route)].set_index("item")["score"]
     return found if names is None else found[names]
 
@@ -159,28 +163,28 @@ def test_the_analysis_has_its_say(compared):
 
 
 def test_the_page_reads_well(chromium, compared, out):
-    assert compared.page == out / "compare" / compared.folder.name / "report.html"
+    assert compared.page == out / "compare" / compared.path.name / "report.html"
     for name in ("report.md", "figures/largest-differences.svg", "tables/differences.csv", "tables/settings.csv"):
-        assert (compared.folder / name).stat().st_size > 50
+        assert (compared.path / name).stat().st_size > 50
     assert "mechpaint compare a b" in compared.page.read_text()
     check_page(chromium, compared.page)
-    assert [found.analysis for found in kept_runs(out)] == ["layers", "layers"]
+    assert [found.manifest.analysis for found in runs_in(out, registry)] == ["layers", "layers"]
 
 
 def test_runs_are_left_as_they_are(first, second, out, registry):
-    folders = (first.folder, second.folder)
+    folders = (first.path, second.path)
     before = {path: path.read_bytes() for each in folders for path in each.rglob("*") if path.is_file()}
     again = compare(folders, out, registry)
     assert {path: path.read_bytes() for each in folders for path in each.rglob("*") if path.is_file()} == before
-    assert "compare([Path(" in again.page.read_text()
-    assert compare(folders[::-1], out, registry).folder != again.folder
+    assert "mechpaint.compare([" in again.page.read_text()
+    assert compare(folders[::-1], out, registry).path != again.path
 
 
 def test_items_of_other_content_are_not_paired(speaking, first, out, registry):
     """As with another tokenizer: the same names, other tokens."""
     fewer = _run(speaking, out, Layers((0,)), limit=30, tasks=(Facts(choices=3),))
-    found = compare([first.folder, fewer.folder], out, registry)
-    names = [f"tiny ({each.folder.name[:8]})" for each in (first, fewer)]
+    found = compare([first.path, fewer.path], out, registry)
+    names = [f"tiny ({each.path.name[:8]})" for each in (first, fewer)]
     table = _section(found, "differences")
     assert table.columns[2:4] == tuple(names)
     assert {row[-1] for row in table.rows} == {"40 and 30, not paired"}
@@ -197,11 +201,11 @@ def test_items_of_other_content_are_not_paired(speaking, first, out, registry):
 
 def test_several_runs_and_other_analyses_are_compared_with_the_first(speaking, first, second, out, registry):
     third = _run(speaking, out, Lesions(), limit=5)
-    found = compare([first.folder, second.folder, third.folder], out, registry)
+    found = compare([first.path, second.path, third.path], out, registry)
     assert len(found.report.summary) == 2
     table = _section(found, "differences")
     assert table.columns[0] == "run"
-    own = [row for row in table.rows if row[0] == f"tiny ({third.folder.name[:8]})"]
+    own = [row for row in table.rows if row[0] == f"tiny ({third.path.name[:8]})"]
     assert {row[2] for row in own} == {"baseline", "without 0", "without 1", "without 2"}
     assert {row[5] for row in own} == {"0.000 [0.000, 0.000]"}  # the same model
     assert "rows" not in [section.name for section in found.report.sections]
@@ -246,9 +250,9 @@ def test_scores_that_are_no_numbers_are_no_differences():
 def test_other_kinds_are_compared_row_by_row_without_intervals(llama, tmp_path, registry):
     one = run(ExperimentPlan(Walks(seeds=(0, 1)), 1), tmp_path, "mechpaint analyze walks")
     two = run(ExperimentPlan(Walks(seeds=(1, 2), scale=0.25), 1), tmp_path, "mechpaint analyze walks")
-    found = compare([one.folder, two.folder], tmp_path, registry)
+    found = compare([one.path, two.path], tmp_path, registry)
     table = _section(found, "differences-1")
-    tables = [pd.read_parquet(each.folder / "results.parquet") for each in (one, two)]
+    tables = [pd.read_parquet(each.path / "results.parquet") for each in (one, two)]
     ends = [t[t["label"] == "Seed 1"].set_index("step")["where"] for t in tables]
     assert len(table.rows) == 5
     for where, column, before, after, change in table.rows:
@@ -259,10 +263,10 @@ def test_other_kinds_are_compared_row_by_row_without_intervals(llama, tmp_path, 
     assert "5 values in common, 0 of them equal. Differences have no intervals" in found.report.summary[0]
     assert [row[2:] for row in _section(found, "not-in-common").rows] == [("1", "Seed 0"), ("1", "Seed 2")]
     looks = [
-        run(MeasuredPlan.of(Glances(without=layer), RoutedModel(llama, "tiny")), tmp_path, "mechpaint analyze gaze")
+        run(ModelPlan.of(Glances(without=layer), RoutedModel(llama, "tiny")), tmp_path, "mechpaint analyze gaze")
         for layer in (2, 3)
     ]
-    found = compare([look.folder for look in looks], tmp_path, registry)
+    found = compare([look.path for look in looks], tmp_path, registry)
     assert _section(found, "rows").rows == [("tiny", "44")] * 2
     assert "24 values in common, 24 of them equal" in found.report.summary[0]
 
@@ -271,26 +275,26 @@ def test_what_cannot_be_compared_is_refused(first, tmp_path, registry):
     walks = [run(ExperimentPlan(Walks(seeds=(s,)), 1), tmp_path, "mechpaint analyze walks") for s in (0, 1)]
     for runs, words in (
         ([], "expected two runs or more, each once, got: none"),
-        ([first.folder], "expected two runs or more, each once, got: layers/"),
-        ([first.folder, first.folder / ".." / first.folder.name], "each once"),
-        ([first.folder, walks[0].folder], "different analyses, unless all of them score routes on tasks; got layers/"),
-        ([each.folder for each in walks], "nothing to compare: walks/.* have no rows of numbers under the same labels"),
+        ([first.path], "expected two runs or more, each once, got: layers/"),
+        ([first.path, first.path / ".." / first.path.name], "each once"),
+        ([first.path, walks[0].path], "different analyses, unless all of them score routes on tasks; got layers/"),
+        ([each.path for each in walks], "nothing to compare: walks/.* have no rows of numbers under the same labels"),
     ):
         with pytest.raises(RunError, match=words):
             compare(runs, tmp_path, registry)
-    next((walks[1].folder / "cells").iterdir()).write_bytes(b"")
+    next((walks[1].path / "cells").iterdir()).write_bytes(b"")
     with pytest.raises(IncompleteRun, match="1 damaged"):
-        compare([each.folder for each in walks], tmp_path, registry)
+        compare([each.path for each in walks], tmp_path, registry)
     assert not (tmp_path / "compare").exists()
 
 
 def test_the_command(mechpaint, first, second, out, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        "from tests.mechpaint.test_comparing import Layers\n\n"
+        "from tests.mechpaint.runs.test_compare import Layers\n\n"
         "def register(registry):\n    registry.add_analysis(Layers)\n"
     )
-    runs = [f"layers/{first.folder.name[:9]}", second.folder]
+    runs = [f"layers/{first.path.name[:9]}", second.path]
     done = mechpaint("compare", *runs, "--out", out, "--plugin", plugin)
     assert (done.returncode, done.stderr) == (0, "")
     assert "tinier against tiny" in done.stdout
@@ -298,6 +302,6 @@ def test_the_command(mechpaint, first, second, out, tmp_path):
     told = json.loads(mechpaint("compare", *runs, "--out", out, "--plugin", plugin, "--json").stdout)
     assert len(told["differences"]) == 3
     assert told["comparison"] == str(out / "compare" / told["comparison"].rsplit("/", 1)[1])
-    refused = mechpaint("compare", second.folder, "--plugin", plugin)
+    refused = mechpaint("compare", second.path, "--plugin", plugin)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "expected two runs or more" in refused.stderr

@@ -16,21 +16,19 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from mechpaint.analyses.painters import Painters
-from mechpaint.errors import CannotWrite, DamagedCell, HookSetError, MissingCell, RouteError, TaskError
+from mechpaint.errors import CannotWrite, DamagedCell, HookSetError, IncompleteRun, MissingCell, RouteError, TaskError
 from mechpaint.files import write_text, written
 from mechpaint.hooks import Hooks, ReadAttention, Skip
 from mechpaint.planning import calibration
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.runs.cells import write_checked
+from mechpaint.runs.cells import Cells, write_checked
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 from mechpaint.runs.routed_model import RoutedModel
-from mechpaint.runs.run_folder import RunFolder
 from mechpaint.tasks import Facts, IndirectObject, Text
 
 SMALL = Painters(start_layers=(1,), seeds=2)
@@ -45,7 +43,7 @@ class Reading(Painters):
 
 def _plan(model, analysis=SMALL, name="tiny", hooks=None, **changed):
     settings = {"tasks": (Facts(), IndirectObject()), "limit": 40, **changed}
-    return ScoredPlan.of(analysis, RoutedModel(model, name, hooks or HookSet()), Settings(**settings))
+    return RoutePlan.of(analysis, RoutedModel(model, name, hooks or HookSet()), Settings(**settings))
 
 
 def _run(model, out, **changed):
@@ -53,9 +51,7 @@ def _run(model, out, **changed):
 
 
 def _table(finished):
-    return pd.read_parquet(finished.folder / "results.parquet").sort_values(
-        ["task", "item", "route"], ignore_index=True
-    )
+    return pd.read_parquet(finished.path / "results.parquet").sort_values(["task", "item", "route"], ignore_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -64,23 +60,24 @@ def finished(speaking, tmp_path_factory):
 
 
 def test_a_run_leaves_what_the_design_says(finished):
-    folder = finished.folder
+    folder = finished.path
     assert folder.parent.name == "painters"
-    for name in ("config.yaml", "env.json", "routes.json", "results.parquet", "report.html", "report.md"):
+    for name in ("run.json", "results.parquet", "report.html", "report.md"):
         assert (folder / name).stat().st_size > 0
     for suffix in ("svg", "png"):
         assert (folder / "figures" / f"figure-2.{suffix}").stat().st_size > 1000
-    assert len(list((folder / "cells").iterdir())) == finished.computed == 4
+    assert len(list((folder / "cells").iterdir())) == finished.work.cells == 4
     assert not [p for p in folder.rglob("*") if p.name.startswith(".")]
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    told = json.loads((folder / "run.json").read_text())
+    config = told["config"]
     assert config["limit"] == 40
     assert [task["task"] for task in config["tasks"]] == ["facts", "ioi"]
-    assert json.loads((folder / "env.json").read_text())["versions"]["torch"]
+    assert told["environment"]["versions"]["torch"]
 
 
 def test_results_have_one_row_an_item_and_route(finished):
     table = _table(finished)
-    routes = set(json.loads((finished.folder / "routes.json").read_text()).values())
+    routes = set(finished.manifest.routes.values())
     assert len(table) == 2 * 40 * len(routes)
     assert set(table["route"]) == routes
     assert not table.duplicated(["task", "item", "route"]).any()
@@ -89,18 +86,18 @@ def test_results_have_one_row_an_item_and_route(finished):
 
 
 def test_running_again_computes_nothing_and_changes_no_byte(speaking, finished):
-    before = {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()}
-    again = _run(speaking, finished.folder.parents[1])
-    assert again.computed == 0
-    assert again.folder == finished.folder
-    assert {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()} == before
+    before = {p: p.read_bytes() for p in finished.path.rglob("*") if p.is_file()}
+    again = _run(speaking, finished.path.parents[1])
+    assert again.work.cells == 0
+    assert again.path == finished.path
+    assert {p: p.read_bytes() for p in finished.path.rglob("*") if p.is_file()} == before
 
 
 def test_its_report_is_drawn_anew_where_no_model_can_be_read(finished, tmp_path):
     script = (
         "import sys\nfor gone in ('transformer_lens', 'transformers', 'datasets'):\n    sys.modules[gone] = None\n"
         "from pathlib import Path\nfrom tests.rebuilt import check_rebuilt\n"
-        f"check_rebuilt(Path({str(finished.folder)!r}), Path({str(tmp_path / 'again')!r}))"
+        f"check_rebuilt(Path({str(finished.path)!r}), Path({str(tmp_path / 'again')!r}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -138,9 +135,9 @@ def _without_checksum(whole):
 )
 def test_what_is_wrong_with_a_cell_is_said(speaking, finished, damage, words):
     plan = _plan(speaking)
-    folder = RunFolder(finished.folder.parents[1], "painters", plan.config(), plan.schema())
+    folder = plan.stored_cells(finished.path.parents[1])
     name, rows = plan.cells()[1].name, plan.cells()[1].rows
-    cell = finished.folder / "cells" / f"{name}.parquet"
+    cell = finished.path / "cells" / f"{name}.parquet"
     whole = cell.read_bytes()
     assert folder.has(name, rows)
     cell.write_bytes(damage(whole))
@@ -151,24 +148,24 @@ def test_what_is_wrong_with_a_cell_is_said(speaking, finished, damage, words):
 
 
 def test_missing_and_damaged_cells_are_computed_again_and_the_latter_are_named(speaking, finished):
-    before = {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()}
-    removed, *damaged = sorted((finished.folder / "cells").iterdir())
+    before = {p: p.read_bytes() for p in finished.path.rglob("*") if p.is_file()}
+    removed, *damaged = sorted((finished.path / "cells").iterdir())
     removed.unlink()
     halved, emptied, flipped = damaged
     halved.write_bytes(before[halved][: len(before[halved]) // 2])
     emptied.write_bytes(b"")
     flipped.write_bytes(before[flipped].replace(b"finite", b"finitf", 1))
     with pytest.warns(UserWarning, match="damaged") as told:
-        again = _run(speaking, finished.folder.parents[1])
+        again = _run(speaking, finished.path.parents[1])
     for cell, warning in zip(damaged, told, strict=True):
         assert str(warning.message).startswith(f"the cell {cell} is damaged: ")
         assert str(warning.message).endswith("; it is computed again")
-    assert again.computed == 4
-    assert {p: p.read_bytes() for p in finished.folder.rglob("*") if p.is_file()} == before
+    assert again.work.cells == 4
+    assert {p: p.read_bytes() for p in finished.path.rglob("*") if p.is_file()} == before
 
 
 def test_a_cell_that_cannot_be_read_is_named(speaking, finished):
-    cell = sorted((finished.folder / "cells").iterdir())[1]
+    cell = sorted((finished.path / "cells").iterdir())[1]
     whole = cell.read_bytes()
     cell.unlink()
     cell.mkdir()
@@ -176,41 +173,42 @@ def test_a_cell_that_cannot_be_read_is_named(speaking, finished):
         pytest.warns(UserWarning, match=r"cannot be read: Is a directory; it is computed again"),
         pytest.raises(CannotWrite, match="Is a directory"),
     ):
-        _run(speaking, finished.folder.parents[1])
+        _run(speaking, finished.path.parents[1])
     cell.rmdir()
     cell.write_bytes(whole)
 
 
 @pytest.mark.parametrize(("damage", "error"), [(Path.unlink, MissingCell), (lambda p: p.write_bytes(b""), DamagedCell)])
 def test_a_cell_that_goes_while_others_are_computed_is_told(speaking, tmp_path, monkeypatch, damage, error):
-    write = RunFolder.write
+    write = Cells.write
 
     def write_and_lose(self, cell, records):
         write(self, cell, records)
         if cell.startswith("01-"):
             damage(self.path / "cells" / f"{cell}.parquet")
 
-    monkeypatch.setattr(RunFolder, "write", write_and_lose)
-    with pytest.raises(error, match="01-"):
+    monkeypatch.setattr(Cells, "write", write_and_lose)
+    with pytest.raises(IncompleteRun, match="01-") as told:
         _run(speaking, tmp_path, limit=8)
+    assert isinstance(told.value.__cause__, error)
     assert not list(tmp_path.rglob("results.parquet"))
 
 
 def test_old_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(speaking, finished):
-    old, young = (finished.folder / "cells" / f".unfinished-{name}.parquet" for name in ("old", "young"))
-    theirs = finished.folder / "cells" / ".theirs"
+    old, young = (finished.path / "cells" / f".unfinished-{name}.parquet" for name in ("old", "young"))
+    theirs = finished.path / "cells" / ".theirs"
     for path in (old, young, theirs):
         path.write_bytes(b"half of a c")
     for path in (old, theirs):
         os.utime(path, (time.time() - 4000,) * 2)
-    assert _run(speaking, finished.folder.parents[1]).computed == 0
+    assert _run(speaking, finished.path.parents[1]).work.cells == 0
     assert [path.exists() for path in (old, young, theirs)] == [False, True, True]
     young.unlink()
     theirs.unlink()
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(speaking, finished, tmp_path, monkeypatch):
-    write, done = RunFolder.write, []
+    write, done = Cells.write, []
 
     def write_two(self, cell, records):
         if len(done) == 2:
@@ -218,22 +216,22 @@ def test_an_interrupted_run_goes_on_where_it_stopped(speaking, finished, tmp_pat
         done.append(cell)
         write(self, cell, records)
 
-    monkeypatch.setattr(RunFolder, "write", write_two)
+    monkeypatch.setattr(Cells, "write", write_two)
     with pytest.raises(KeyboardInterrupt):
         _run(speaking, tmp_path)
     assert not list(tmp_path.rglob("results.parquet"))
     monkeypatch.undo()
     again = _run(speaking, tmp_path)
-    assert again.computed == 2
+    assert again.work.cells == 2
     pd.testing.assert_frame_equal(_table(again), _table(finished))
 
 
 def test_other_settings_are_another_run(speaking, llama, finished):
     def fingerprint(model=speaking, **changed):
         plan = _plan(model, **changed)
-        return RunFolder(finished.folder.parents[1], "painters", plan.config(), plan.schema()).path.name
+        return plan.stored_cells(finished.path.parents[1]).path.name
 
-    same = finished.folder.name
+    same = finished.path.name
     assert fingerprint() == same
     assert fingerprint(batch_size=3) == same  # how it is batched is not what is measured
     assert fingerprint(name="another name") == same

@@ -16,12 +16,12 @@ import torch
 
 from mechpaint.errors import RunError, TaskError, WorkersLost
 from mechpaint.runs import ray as ray_engine
-from mechpaint.runs.execute import run
+from mechpaint.runs.execute import begin, run
 from mechpaint.runs.executors import CellRunner
 from mechpaint.runs.ray import Ray
 from mechpaint.runs.reuse import OtherRuns
-from mechpaint.runs.run_folder import RunFolder
 from tests.mechpaint.runs.elsewhere import Asked, AskedEventful, AskedWaiting, DieOnce, break_down, die, fail
+from tests.written import written
 
 LIMIT = 100
 CELLS = 8
@@ -57,14 +57,8 @@ def whole(folder, tmp_path_factory):
     torch.set_num_threads(1)
     finished = run(Asked(folder, LIMIT)(), tmp_path_factory.mktemp("whole"), COMMAND)
     torch.set_num_threads(threads)
-    assert finished.computed == CELLS
-    return _written(finished.folder)
-
-
-def _written(run_folder: Path) -> dict[str, bytes]:
-    """Every file of a run, but for what is of the machine."""
-    files = [path for path in run_folder.rglob("*") if path.is_file() and path.name != "env.json"]
-    return {path.relative_to(run_folder).as_posix(): path.read_bytes() for path in files}
+    assert finished.work.cells == CELLS
+    return written(finished.path)
 
 
 def _cells(out: Path) -> set[str]:
@@ -87,8 +81,8 @@ class Seen:
 
 def _begun(plan, out):
     """A run that is begun, and the bar that its engine is given."""
-    folder = RunFolder.of(plan, out)
-    folder.begin(plan.manifest(), COMMAND, plan.cells())
+    folder = plan.stored_cells(out)
+    begin(plan, folder, plan.cells(), COMMAND, None)
     return CellRunner(folder, OtherRuns(folder.path, plan.schema(), plan.cells())), plan.cells()
 
 
@@ -97,10 +91,10 @@ def _begun(plan, out):
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_leave_the_same_files(asked, tmp_path, whole):
     finished = run(asked(), tmp_path, COMMAND, executor=Ray(asked, workers=2, threads=1))
-    assert finished.computed == CELLS
-    assert _written(finished.folder) == whole
+    assert finished.work.cells == CELLS
+    assert written(finished.path) == whole
     again = run(asked(), tmp_path, COMMAND, executor=Ray(asked, workers=2, threads=1))
-    assert again.computed == 0
+    assert again.work.cells == 0
 
 
 @with_ray
@@ -112,8 +106,8 @@ def test_a_worker_that_is_killed_in_a_cell_is_replaced(asked, tmp_path, whole, w
     eventful = AskedEventful(asked, DieOnce(mark))
     finished = run(asked(), tmp_path / "runs", COMMAND, executor=Ray(eventful, workers, threads=1))
     assert mark.exists()
-    assert finished.computed == CELLS
-    assert _written(finished.folder) == whole
+    assert finished.work.cells == CELLS
+    assert written(finished.path) == whole
 
 
 @with_ray
@@ -157,7 +151,7 @@ def test_a_cell_that_ends_every_worker_is_named_and_the_others_are_kept(asked, t
     assert THIRD not in done
     assert done
     finished = run(asked(), tmp_path, COMMAND)
-    assert finished.computed == CELLS - len(done)
+    assert finished.work.cells == CELLS - len(done)
 
 
 @with_ray

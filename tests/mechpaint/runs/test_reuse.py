@@ -17,12 +17,13 @@ from mechpaint.hooks import Skip
 from mechpaint.report import Report, Table
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs import fingerprint as versions
+from mechpaint.runs.cells import Cells
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
-from mechpaint.runs.plans.model_plan import MeasuredPlan
-from mechpaint.runs.plans.route_plan import ScoredPlan, Settings
+from mechpaint.runs.plans.model_plan import ModelPlan
+from mechpaint.runs.plans.route_plan import RoutePlan, Settings
+from mechpaint.runs.reuse import ReuseStats
 from mechpaint.runs.routed_model import RoutedModel
-from mechpaint.runs.run_folder import ReuseStats, RunFolder
 from mechpaint.tasks import Facts, IndirectObject, task
 from tests import tiny
 from tests.made_up import Gaze, Walks
@@ -76,12 +77,12 @@ def asked(monkeypatch):
 
 def _run(model, out, left_out=(0, 1), limit=4, tasks=None, analysis=Layers, hooks=None):
     routed_model = RoutedModel(model, "tiny", hooks or HookSet())
-    plan = ScoredPlan.of(analysis(left_out), routed_model, Settings(tasks or (Facts(),), limit))
+    plan = RoutePlan.of(analysis(left_out), routed_model, Settings(tasks or (Facts(),), limit))
     return run(plan, out, "mechpaint analyze layers")
 
 
 def _table(finished):
-    return pd.read_parquet(finished.folder / "results.parquet")
+    return pd.read_parquet(finished.path / "results.parquet")
 
 
 def _names(model, limit):
@@ -103,9 +104,11 @@ def test_more_routes_compute_just_theirs(speaking, tmp_path, asked):
     asked.clear()
     more = _run(speaking, tmp_path, left_out=(1, 4, 0))
     assert asked == [("facts", _names(speaking, 4), ["0-3 5"])]
-    assert (more.computed, more.taken) == (1, ReuseStats(0, 1, (f"layers/{first.folder.name}",)))
+    assert (more.work.cells, more.work.reused) == (1, ReuseStats(0, 1, (f"layers/{first.path.name}",)))
     assert _check(more, first, fresh=_run(speaking, tmp_path / "fresh", left_out=(1, 4, 0))) == 4 * 3
-    assert f"1 cells computed in {more.seconds:.0f} s, of 1 only what is new; taken over from layers/" in more.done
+    assert f"1 cells computed in {more.work.seconds:.0f} s, of 1 only what is new; reused from layers/" in str(
+        more.work
+    )
 
 
 def test_more_items_compute_just_theirs(speaking, tmp_path, asked):
@@ -114,13 +117,13 @@ def test_more_items_compute_just_theirs(speaking, tmp_path, asked):
     more = _run(speaking, tmp_path, limit=11)
     names, routes = _names(speaking, 11), ["0-5", "1-5", "0 2-5"]
     assert asked == [("facts", names[9:], routes)]
-    assert (more.computed, more.taken.cells, more.taken.in_part) == (1, 1, 1)
+    assert (more.work.cells, more.work.reused.cells, more.work.reused.in_part) == (1, 1, 1)
     assert _check(more, first, fresh=_run(speaking, tmp_path / "fresh", limit=11)) == 9 * 3
     asked.clear()
     fewer = _run(speaking, tmp_path, limit=5)
     assert asked == []
-    assert (fewer.computed, fewer.taken.cells) == (0, 1)
-    assert "1 cells taken over from layers/" in fewer.done
+    assert (fewer.work.cells, fewer.work.reused.cells) == (0, 1)
+    assert "1 cells reused from layers/" in str(fewer.work)
 
 
 def test_more_of_both_compute_what_each_lacks(speaking, tmp_path, asked):
@@ -136,13 +139,13 @@ def test_more_of_both_compute_what_each_lacks(speaking, tmp_path, asked):
     ]
     fresh = _run(speaking, tmp_path / "fresh", left_out=(0, 1, 2), limit=8)
     assert _check(more, items, routes, fresh=fresh) == 3 * 3 + 3 * 2
-    assert len(more.taken.runs) == 2
+    assert len(more.work.reused.runs) == 2
 
 
 def test_another_analysis_other_hooks_and_other_tasks_share_what_is_the_same(speaking, tmp_path, asked):
     _run(speaking, tmp_path)
     asked.clear()
-    assert _run(speaking, tmp_path, analysis=OtherRuns).taken.runs[0].startswith("layers/")
+    assert _run(speaking, tmp_path, analysis=OtherRuns).work.reused.runs[0].startswith("layers/")
     assert asked == []
     _run(speaking, tmp_path, left_out=(3,), hooks=Skip(0, 0))
     assert asked == [("facts", _names(speaking, 4), ["1-2 4-5"])]  # 1-5, its full model, was there
@@ -175,11 +178,11 @@ def test_other_weights_precision_or_versions_are_not_taken_over(speaking, folder
         next(other.original_model.parameters())[5, 5] += 1
     for model in (other, mp.load(folder, dtype="bfloat16")):
         asked.clear()
-        assert _run(model, tmp_path).taken == ReuseStats()
+        assert _run(model, tmp_path).work.reused == ReuseStats()
         assert len(asked) == 1
     asked.clear()
     monkeypatch.setattr(versions, "version", lambda name: "0.0" if name == "torch" else "1.0")
-    assert _run(speaking, tmp_path).taken == ReuseStats()
+    assert _run(speaking, tmp_path).work.reused == ReuseStats()
     assert len(asked) == 1
 
 
@@ -196,41 +199,41 @@ def _not_renamed(cell):
 
 
 def _of_nothing(cell):
-    (cell.parents[1] / "contents.json").write_text('{"cells": 3')
+    (cell.parents[1] / "run.json").write_text('{"cells": 3')
 
 
 def _of_before(cell):
-    (cell.parents[1] / "contents.json").unlink()
+    (cell.parents[1] / "run.json").unlink()
 
 
 @pytest.mark.parametrize("harm", [_emptied, _a_byte_less, _not_renamed, _of_nothing, _of_before])
 def test_what_is_not_whole_is_ignored_and_left_as_it_is(speaking, tmp_path, asked, harm):
     first = _run(speaking, tmp_path, limit=9)
-    harm(first.folder / "cells" / "00-00000-00008.parquet")
-    before = {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
+    harm(first.path / "cells" / "00-00000-00008.parquet")
+    before = {path: path.read_bytes() for path in first.path.rglob("*") if path.is_file()}
     asked.clear()
     _run(speaking, tmp_path, limit=10)
     whole_cells = 0 if harm in (_of_nothing, _of_before) else 1
     assert sum(len(items) for _, items, _ in asked) == 10 - whole_cells
-    assert {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in first.path.rglob("*") if path.is_file()} == before
 
 
 def test_a_run_needs_no_other_once_it_has_taken_over(speaking, tmp_path, asked):
     first = _run(speaking, tmp_path)
     more = _run(speaking, tmp_path, left_out=(0, 1, 2))
-    before = {path: path.read_bytes() for path in more.folder.rglob("*") if path.is_file()}
-    first.folder.rename(tmp_path / "elsewhere")
+    before = {path: path.read_bytes() for path in more.path.rglob("*") if path.is_file()}
+    first.path.rename(tmp_path / "elsewhere")
     asked.clear()
-    assert _run(speaking, tmp_path, left_out=(0, 1, 2)).done == "all was computed before"
+    assert str(_run(speaking, tmp_path, left_out=(0, 1, 2)).work) == "all was computed before"
     assert asked == []
-    assert {path: path.read_bytes() for path in more.folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in more.path.rglob("*") if path.is_file()} == before
 
 
 def test_stopped_while_it_takes_over_it_ends_the_same(speaking, tmp_path, monkeypatch):
     for out in (tmp_path / "a", tmp_path / "b"):
         _run(speaking, out, limit=10)
     whole = _run(speaking, tmp_path / "a", left_out=(0, 1, 5), limit=10)
-    write = RunFolder.write
+    write = Cells.write
 
     def write_one(self, cell, records):
         if cell.startswith("00-00008"):
@@ -238,13 +241,13 @@ def test_stopped_while_it_takes_over_it_ends_the_same(speaking, tmp_path, monkey
         write(self, cell, records)
 
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(RunFolder, "write", write_one)
+        interrupted.setattr(Cells, "write", write_one)
         with pytest.raises(KeyboardInterrupt):
             _run(speaking, tmp_path / "b", left_out=(0, 1, 5), limit=10)
     again = _run(speaking, tmp_path / "b", left_out=(0, 1, 5), limit=10)
-    assert again.computed == 1
+    assert again.work.cells == 1
     for name in ("results.parquet", "report.html", "cells/00-00008-00010.parquet"):
-        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 
 def test_a_task_that_gives_no_record_of_an_item_is_refused(speaking, tmp_path, monkeypatch):
@@ -273,13 +276,13 @@ def test_trials_are_taken_over_where_settings_only_choose(tmp_path):
     first = walk(seeds=(0, 1))
     more = walk(seeds=(2, 1, 0))
     assert Counted.done == ["Seed 2"]
-    assert (more.computed, more.taken) == (1, ReuseStats(2, 0, (f"walks/{first.folder.name}",)))
-    assert "1 cells computed in 0 s; 2 taken over from walks/" in more.done
+    assert (more.work.cells, more.work.reused) == (1, ReuseStats(2, 0, (f"walks/{first.path.name}",)))
+    assert "1 cells computed in 0 s; 2 reused from walks/" in str(more.work)
     for old, new in (("00-seed-0", "02-seed-0"), ("01-seed-1", "01-seed-1")):
-        cells = [run.folder / "cells" / f"{name}.parquet" for run, name in ((first, old), (more, new))]
+        cells = [run.path / "cells" / f"{name}.parquet" for run, name in ((first, old), (more, new))]
         assert cells[0].read_bytes() == cells[1].read_bytes()
     assert list(_table(more)["label"].unique()) == ["Seed 2", "Seed 1", "Seed 0"]
-    assert walk(seeds=(0, 1), steps=6).taken == ReuseStats()
+    assert walk(seeds=(0, 1), steps=6).work.reused == ReuseStats()
     assert sorted(Counted.done) == ["Seed 0", "Seed 1"]
 
 
@@ -298,13 +301,13 @@ class Glances(Gaze):
 def test_hook_sets_are_taken_over_where_settings_only_choose(llama, tmp_path):
     def gaze(hooks=None, model=llama, **settings):
         Glances.done.clear()
-        plan = MeasuredPlan.of(Glances(**settings), RoutedModel(model, "tiny", hooks or HookSet()))
+        plan = ModelPlan.of(Glances(**settings), RoutedModel(model, "tiny", hooks or HookSet()))
         return run(plan, tmp_path, "mechpaint analyze gaze")
 
     first = gaze()
     more = gaze(without=3)
     assert Glances.done == ["without 3"]
-    assert (more.computed, more.taken) == (1, ReuseStats(1, 0, (f"gaze/{first.folder.name}",)))
+    assert (more.work.cells, more.work.reused) == (1, ReuseStats(1, 0, (f"gaze/{first.path.name}",)))
     found, before = (table[table["label"] == "all layers"] for table in (_table(more), _table(first)))
     pd.testing.assert_frame_equal(found, before)
     for changed in ({"rows": 3}, {"hooks": Skip(0, 0)}, {"model": tiny.bridge("gpt2")}):

@@ -10,22 +10,18 @@ from hypothesis import strategies as st
 
 from mechpaint.errors import RunError
 from mechpaint.plugins import Registry
-from mechpaint.runs.execute import remaining, run, run_shard
+from mechpaint.runs.execute import remaining, run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.plans.plan import Shard
-from mechpaint.runs.run_folder import Finished, Unfinished, rebuild
+from mechpaint.runs.run import Run
 from tests.made_up import Walks
+from tests.written import written
 
 COMMAND = "mechpaint analyze walks"
 
 
 def _plan():
     return ExperimentPlan(Walks(seeds=(0, 1, 2, 3, 4)), 1)
-
-
-def _written(run_folder):
-    files = [path for path in run_folder.rglob("*") if path.is_file() and path.name != "env.json"]
-    return {path.relative_to(run_folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _cells(run_folder):
@@ -59,52 +55,49 @@ def test_a_shard_beyond_the_others_is_refused(text):
 
 def test_shards_one_after_the_other_leave_what_one_process_leaves(tmp_path):
     whole = run(_plan(), tmp_path / "whole", COMMAND)
-    out, cells = tmp_path / "shared", _cells(whole.folder)
-    second = run_shard(_plan(), out, COMMAND, Shard(2, 3))
-    assert isinstance(second, Unfinished)
-    assert (second.computed, second.cells, second.missing) == (2, 5, 3)
-    assert _cells(second.folder) == cells[1::3]
-    assert not (second.folder / "report.html").exists()
+    out, cells = tmp_path / "shared", _cells(whole.path)
+    second = run(_plan(), out, COMMAND, shard=Shard(2, 3))
+    assert (second.state, second.work.cells) == ("unfinished", 2)
+    assert (len(second.manifest.cells), len(second.missing)) == (5, 3)
+    assert _cells(second.path) == cells[1::3]
+    assert not (second.path / "report.html").exists()
     assert second.left == (
         "of the run's 5 cells 3 are still missing: other shards, or the command without --shard, compute them. When "
-        f"all are there: mechpaint report {second.folder}"
+        f"all are there: mechpaint report {second.path}"
     )
-    third = run_shard(_plan(), out, COMMAND, Shard(3, 3))
-    assert isinstance(third, Unfinished)
-    assert (third.computed, third.missing) == (1, 2)
+    third = run(_plan(), out, COMMAND, shard=Shard(3, 3))
+    assert (third.state, third.work.cells, len(third.missing)) == ("unfinished", 1, 2)
     assert remaining(_plan(), out, Shard(1, 3)) == {
         "cells": 2,
         "cells there": 0,
         "cells that other runs hold": 0,
         "cells that they hold in part": 0,
     }
-    first = run_shard(_plan(), out, COMMAND, Shard(1, 3))
-    assert isinstance(first, Finished)
-    assert first.computed == 2
-    assert _written(first.folder) == _written(whole.folder)
+    first = run(_plan(), out, COMMAND, shard=Shard(1, 3))
+    assert (first.state, first.work.cells) == ("finished", 2)
+    assert written(first.path) == written(whole.path)
 
 
 def test_a_shard_computes_its_damaged_cells_and_counts_those_of_others(tmp_path):
     finished = run(_plan(), tmp_path, COMMAND)
-    before = _written(finished.folder)
-    for path in sorted((finished.folder / "cells").iterdir())[:2]:
+    before = written(finished.path)
+    for path in sorted((finished.path / "cells").iterdir())[:2]:
         path.write_bytes(b"")
     with pytest.warns(UserWarning, match=r"00-seed-0\.parquet is damaged.*; it is computed again") as told:
-        first = run_shard(_plan(), tmp_path, COMMAND, Shard(1, 2))
+        first = run(_plan(), tmp_path, COMMAND, shard=Shard(1, 2))
     assert len(told) == 1
-    assert isinstance(first, Unfinished)
-    assert (first.computed, first.missing) == (1, 1)
+    assert (first.state, first.work.cells, len(first.missing)) == ("damaged", 1, 1)
     run(_plan(), tmp_path, COMMAND, warn=lambda message: None)
-    assert _written(finished.folder) == before
+    assert written(finished.path) == before
 
 
 def test_the_report_is_drawn_by_whoever_asks_where_no_shard_has(tmp_path):
     whole = run(_plan(), tmp_path / "whole", COMMAND)
-    one = run_shard(_plan(), tmp_path / "shared", COMMAND, Shard(1, 2))
-    cells = whole.folder / "cells"
-    for name in _cells(whole.folder)[1::2]:  # as another shard does that is killed before it draws
-        shutil.copy(cells / f"{name}.parquet", one.folder / "cells")
+    one = run(_plan(), tmp_path / "shared", COMMAND, shard=Shard(1, 2))
+    cells = whole.path / "cells"
+    for name in _cells(whole.path)[1::2]:  # as another shard does that is killed before it draws
+        shutil.copy(cells / f"{name}.parquet", one.path / "cells")
     registry = Registry()
     registry.add_analysis(Walks)
-    rebuild(one.folder, registry)
-    assert _written(one.folder) == _written(whole.folder)
+    Run.open(one.path, registry).draw()
+    assert written(one.path) == written(whole.path)

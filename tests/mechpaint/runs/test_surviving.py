@@ -22,14 +22,16 @@ import torch
 from mechpaint.analysis import Experiment
 from mechpaint.errors import CannotWrite
 from mechpaint.report import Report
-from mechpaint.runs.execute import run, run_shard
+from mechpaint.runs.execute import run
+from mechpaint.runs.executors import CellRunner
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.plans.plan import Shard
 from tests.mechpaint.runs.surviving import PROCESSES, DieWriting, lesions, planned, started
+from tests.written import written
 
 LIMIT = 40
 CELLS = 4
-FILES_BEFORE = 6
+FILES_BEFORE = 1
 MOMENTS_OF_A_FILE = 7
 """Its temporary name is looked for, made, opened to write, opened to sync, made readable, renamed, and gone."""
 
@@ -38,15 +40,8 @@ MOMENTS_OF_A_FILE = 7
 def whole(folder, tmp_path_factory):
     """A run that nothing happened to."""
     finished = lesions(folder, tmp_path_factory.mktemp("whole"), LIMIT)
-    assert finished.computed == CELLS
-    return _written(finished.folder)
-
-
-def _written(run_folder: Path) -> dict[str, bytes]:
-    """Every file of a run, but for what killed processes have left, and what is of the machine."""
-    files = [path for path in run_folder.rglob("*") if path.is_file() and not path.name.startswith(".unfinished-")]
-    assert all(path.stat().st_size for path in files)
-    return {path.relative_to(run_folder).as_posix(): path.read_bytes() for path in files if path.name != "env.json"}
+    assert finished.work.cells == CELLS
+    return written(finished.path)
 
 
 def _cells(out: Path) -> dict[str, bytes]:
@@ -72,14 +67,14 @@ def test_killed_while_it_writes_it_goes_on_and_ends_the_same(folder, tmp_path, w
     assert left  # a file was being written
     done = len(_cells(tmp_path))
     finished = lesions(folder, tmp_path, LIMIT)
-    assert 0 < finished.computed == CELLS - done
-    assert _written(finished.folder) == whole
+    assert 0 < finished.work.cells == CELLS - done
+    assert written(finished.path) == whole
 
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_it_goes_on_and_ends_the_same(folder, tmp_path):
     items = 200
-    whole = _written(lesions(folder, tmp_path / "whole", items).folder)
+    whole = written(lesions(folder, tmp_path / "whole", items).path)
     rng, killed, partly = random.Random(0), 0, set()
     while killed < 20:
         about = PROCESSES.Event()
@@ -92,10 +87,10 @@ def test_killed_at_twenty_random_moments_it_goes_on_and_ends_the_same(folder, tm
         killed += process.exitcode == -signal.SIGKILL
         partly.add(len(_cells(tmp_path / "killed")))
         if list((tmp_path / "killed").rglob("report.html")):  # there is nothing left to do: begin anew
-            assert _written(next((tmp_path / "killed").glob("lesions/*"))) == whole
+            assert written(next((tmp_path / "killed").glob("lesions/*"))) == whole
             shutil.rmtree(tmp_path / "killed")
     assert len(partly) > 3  # it was killed early and late
-    assert _written(lesions(folder, tmp_path / "killed", items).folder) == whole
+    assert written(lesions(folder, tmp_path / "killed", items).path) == whole
 
 
 def test_two_processes_in_one_folder_do_not_harm_each_other(folder, tmp_path, whole):
@@ -106,15 +101,15 @@ def test_two_processes_in_one_folder_do_not_harm_each_other(folder, tmp_path, wh
     assert [process.exitcode for process in processes] == [0, 0]
     (run_folder,) = tmp_path.glob("lesions/*")
     assert not _left(tmp_path)
-    assert _written(run_folder) == whole
-    assert lesions(folder, tmp_path, LIMIT).computed == 0
+    assert written(run_folder) == whole
+    assert lesions(folder, tmp_path, LIMIT).work.cells == 0
 
 
 def _shard(model: Path, out: Path, shard: Shard, together: Barrier) -> None:
     torch.set_num_threads(1)
     plan = planned(model, LIMIT)
     together.wait()
-    run_shard(plan, out, "mechpaint analyze lesions", shard)
+    run(plan, out, "mechpaint analyze lesions", shard=shard)
 
 
 def test_two_shards_at_the_same_moment_leave_the_same(folder, tmp_path, whole):
@@ -127,7 +122,7 @@ def test_two_shards_at_the_same_moment_leave_the_same(folder, tmp_path, whole):
     assert [process.exitcode for process in shards] == [0, 0]
     (run_folder,) = tmp_path.glob("lesions/*")
     assert not _left(tmp_path)
-    assert _written(run_folder) == whole
+    assert written(run_folder) == whole
 
 
 @dataclass(frozen=True)
@@ -145,7 +140,7 @@ class Overtaken(Experiment):
     def measure(self, label, advance):
         if self.out:
             inner = run(ExperimentPlan(self, 1), self.out.pop(), "mechpaint analyze overtaken")
-            assert inner.computed == 2
+            assert inner.work.cells == 2
             return [{"by": 1}]
         return [{"by": 2}]
 
@@ -156,7 +151,7 @@ class Overtaken(Experiment):
 def test_who_is_slower_takes_the_cells_of_who_was_first(tmp_path):
     Overtaken.out.append(tmp_path)
     outer = run(ExperimentPlan(Overtaken(), 1), tmp_path, "mechpaint analyze overtaken")
-    assert (outer.computed, outer.report.summary) == (0, ["[2, 2]"])
+    assert (outer.work.cells, outer.report.summary) == (0, ["[2, 2]"])
 
 
 @contextmanager
@@ -172,13 +167,18 @@ def _no_file_of_more_than(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_where_there_is_no_space_it_says_so_and_goes_on_when_there_is(folder, tmp_path, whole):
+def test_where_there_is_no_space_it_says_so_and_goes_on_when_there_is(folder, tmp_path, whole, monkeypatch):
     sizes = sorted(len(data) for name, data in whole.items() if name.startswith("cells/"))
-    with (
-        pytest.raises(CannotWrite, match=r"cells/.*\.parquet: no space left; .* What was done before is kept"),
-        _no_file_of_more_than(sizes[-1] - 1),
-    ):
+    compute = CellRunner.do
+
+    def limited(self, cell, advance):
+        with _no_file_of_more_than(sizes[-1] - 1):
+            return compute(self, cell, advance)
+
+    monkeypatch.setattr(CellRunner, "do", limited)
+    with pytest.raises(CannotWrite, match=r"cells/.*\.parquet: no space left; .* What was done before is kept"):
         lesions(folder, tmp_path, LIMIT)
+    monkeypatch.undo()
     _goes_on(folder, tmp_path, whole)
 
 
@@ -212,5 +212,5 @@ def _goes_on(folder: Path, out: Path, whole: dict[str, bytes]) -> None:
     done = _cells(out)
     assert all(data == whole[f"cells/{name}"] for name, data in done.items())
     finished = lesions(folder, out, LIMIT)
-    assert 0 < finished.computed == CELLS - len(done)
-    assert _written(finished.folder) == whole
+    assert 0 < finished.work.cells == CELLS - len(done)
+    assert written(finished.path) == whole

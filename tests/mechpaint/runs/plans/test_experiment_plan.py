@@ -19,9 +19,9 @@ from rich.progress import Progress
 from mechpaint.analysis import Experiment
 from mechpaint.report import Report
 from mechpaint.runs import execute as running
+from mechpaint.runs.cells import Cells
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
-from mechpaint.runs.run_folder import RunFolder
 from tests.made_up import Walks
 
 
@@ -30,7 +30,7 @@ def _run(analysis, out, processors=2):
 
 
 def _table(finished):
-    return pd.read_parquet(finished.folder / "results.parquet")
+    return pd.read_parquet(finished.path / "results.parquet")
 
 
 def _cells(out):
@@ -48,15 +48,16 @@ def test_records_are_those_of_the_trials_in_order(finished):
     expected = [record for label in Walks().trials() for record in Walks().measure(label, lambda ticks: None)]
     assert table["where"].tolist() == [record["where"] for record in expected]
     assert table["label"].unique().tolist() == ["Seed 0", "Seed 1", "Seed 2", "Seed 3"]
-    assert _cells(finished.folder) == [f"{i:02d}-seed-{i}.parquet" for i in range(4)]
-    assert not (finished.folder / "routes.json").exists()
+    assert _cells(finished.path) == [f"{i:02d}-seed-{i}.parquet" for i in range(4)]
+    assert finished.manifest.routes == {}
 
 
 def test_how_many_run_at_once_changes_nothing(finished, tmp_path):
     one = _run(Walks(), tmp_path, processors=1)
-    assert one.folder.name == finished.folder.name
-    names = ["results.parquet", "config.yaml", "tables/ends.csv", *(f"cells/{name}" for name in _cells(one.folder))]
-    assert {n: (one.folder / n).read_bytes() for n in names} == {n: (finished.folder / n).read_bytes() for n in names}
+    assert one.path.name == finished.path.name
+    names = ["results.parquet", "tables/ends.csv", *(f"cells/{name}" for name in _cells(one.path))]
+    assert one.manifest.config == finished.manifest.config
+    assert {n: (one.path / n).read_bytes() for n in names} == {n: (finished.path / n).read_bytes() for n in names}
 
 
 def test_each_trial_has_one_thread_of_torch_and_the_caller_keeps_his(tmp_path):
@@ -72,16 +73,16 @@ def test_each_trial_has_one_thread_of_torch_and_the_caller_keeps_his(tmp_path):
 def test_as_many_trials_as_processors_unless_the_experiment_allows_fewer(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
     assert ExperimentPlan.of(Walks()).concurrency() == 3
-    monkeypatch.setattr(Walks, "at_once", 2)
+    monkeypatch.setattr(Walks, "concurrency", 2)
     assert ExperimentPlan.of(Walks()).concurrency() == 2
-    monkeypatch.setattr(Walks, "at_once", 9)
+    monkeypatch.setattr(Walks, "concurrency", 9)
     assert ExperimentPlan.of(Walks()).concurrency() == 3
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "flipped"])
 def test_a_missing_or_damaged_cell_is_computed_again(finished, damage):
     before = _table(finished)
-    cell = finished.folder / "cells" / "02-seed-2.parquet"
+    cell = finished.path / "cells" / "02-seed-2.parquet"
     whole = cell.read_bytes()
     if damage == "missing":
         cell.unlink()
@@ -90,11 +91,11 @@ def test_a_missing_or_damaged_cell_is_computed_again(finished, damage):
         cell.write_bytes({"truncated": whole[:-100], "empty": b"", "flipped": flipped}[damage])
     named = pytest.warns(UserWarning, match=rf"the cell {re.escape(str(cell))} .*; it is computed again")
     with nullcontext() if damage == "missing" else named:
-        again = _run(Walks(), finished.folder.parents[1])
-    assert again.computed == 1
+        again = _run(Walks(), finished.path.parents[1])
+    assert again.work.cells == 1
     assert cell.read_bytes() == whole
     pd.testing.assert_frame_equal(_table(again), before)
-    assert _run(Walks(), finished.folder.parents[1]).computed == 0
+    assert _run(Walks(), finished.path.parents[1]).work.cells == 0
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,13 @@ def _for_ever(advance):
 @pytest.fixture
 def kept(monkeypatch):
     """Set when a cell has been written."""
-    event, write = threading.Event(), RunFolder.write
+    event, write = threading.Event(), Cells.write
 
     def tell(self, cell, records):
         write(self, cell, records)
         event.set()
 
-    monkeypatch.setattr(RunFolder, "write", tell)
+    monkeypatch.setattr(Cells, "write", tell)
     return event
 
 
@@ -198,7 +199,7 @@ def test_ctrl_c_stops_all_trials_promptly_and_keeps_what_is_done(tmp_path, monke
 
     monkeypatch.setattr(Scripted, "script", dict.fromkeys(script, _at_once))
     again = _run(Scripted(), tmp_path)
-    assert again.computed == 3
+    assert again.work.cells == 3
     assert _table(again)["value"].tolist() == [5, 5, 6, 5]
 
 
@@ -219,7 +220,7 @@ def test_trials_run_at_the_same_time(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Scripted, "script", {"a": lambda advance: together.wait(), "bc": lambda advance: together.wait()}
     )
-    assert _run(Scripted(), tmp_path).computed == 2
+    assert _run(Scripted(), tmp_path).work.cells == 2
 
 
 def test_the_progress_bar_shows_the_latest_trial_and_ends_full(tmp_path, monkeypatch):
@@ -266,8 +267,8 @@ def test_a_forecast_counts_the_ticks():
 def test_other_settings_are_another_run(finished):
     def fingerprint(analysis, processors=2):
         plan = ExperimentPlan(analysis, processors)
-        return RunFolder(finished.folder.parents[1], "walks", plan.config(), plan.schema()).path.name
+        return plan.stored_cells(finished.path.parents[1]).path.name
 
-    assert fingerprint(Walks(), processors=1) == finished.folder.name
-    assert fingerprint(Walks(scale=0.6)) != finished.folder.name
+    assert fingerprint(Walks(), processors=1) == finished.path.name
+    assert fingerprint(Walks(scale=0.6)) != finished.path.name
     assert fingerprint(Walks(scale=0.6)) != fingerprint(Walks(scale=0.7))

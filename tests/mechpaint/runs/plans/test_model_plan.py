@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-import yaml
 
 from mechpaint.errors import HookSetError, RouteError
 from mechpaint.hooks import Hooks, ReadAttention, Reverse, Skip
@@ -20,15 +18,14 @@ from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
 from mechpaint.runs.cells import write_checked
 from mechpaint.runs.execute import run
-from mechpaint.runs.plans.model_plan import MeasuredPlan
+from mechpaint.runs.plans.model_plan import ModelPlan
 from mechpaint.runs.routed_model import RoutedModel
-from mechpaint.runs.run_folder import RunFolder
 from tests import tiny
 from tests.made_up import Gaze
 
 
 def _plan(model, analysis=None, **routed_model):
-    return MeasuredPlan.of(analysis or Gaze(), RoutedModel(model, "tiny", **routed_model))
+    return ModelPlan.of(analysis or Gaze(), RoutedModel(model, "tiny", **routed_model))
 
 
 def _run(model, out, analysis=None, **routed_model):
@@ -36,7 +33,7 @@ def _run(model, out, analysis=None, **routed_model):
 
 
 def _table(finished):
-    return pd.read_parquet(finished.folder / "results.parquet")
+    return pd.read_parquet(finished.path / "results.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -60,23 +57,23 @@ def test_records_are_what_the_model_itself_shows(finished):
 
 
 def test_a_run_leaves_a_cell_a_hook_set_and_its_routes(finished):
-    assert finished.computed == 2
-    assert sorted(p.name for p in (finished.folder / "cells").iterdir()) == [
+    assert finished.work.cells == 2
+    assert sorted(p.name for p in (finished.path / "cells").iterdir()) == [
         "00-all-layers.parquet",
         "01-without-2.parquet",
     ]
-    assert json.loads((finished.folder / "routes.json").read_text()) == {"all layers": "0-5", "without 2": "0-1 3-5"}
-    config = yaml.safe_load((finished.folder / "config.yaml").read_text())
+    assert finished.manifest.routes == {"all layers": "0-5", "without 2": "0-1 3-5"}
+    config = finished.manifest.config
     assert (config["analysis"], config["rows"], config["without"], config["hooks"]) == ("gaze", 2, 2, "")
     page = finished.page.read_text()
     assert "Gaze of tiny, 6 layers" in page
-    assert finished.folder.name in page
+    assert finished.path.name in page
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "nonsense", "flipped", "other columns"])
 def test_a_missing_or_damaged_cell_is_computed_again(llama, finished, damage):
     before = _table(finished)
-    cell = finished.folder / "cells" / "01-without-2.parquet"
+    cell = finished.path / "cells" / "01-without-2.parquet"
     whole = cell.read_bytes()
     if damage == "missing":
         cell.unlink()
@@ -90,8 +87,8 @@ def test_a_missing_or_damaged_cell_is_computed_again(llama, finished, damage):
         )
     named = pytest.warns(UserWarning, match=rf"the cell {re.escape(str(cell))} .*; it is computed again")
     with nullcontext() if damage == "missing" else named:
-        again = _run(llama, finished.folder.parents[1])
-    assert again.computed == 1
+        again = _run(llama, finished.path.parents[1])
+    assert again.work.cells == 1
     assert cell.read_bytes() == whole
     pd.testing.assert_frame_equal(_table(again), before)
 
@@ -109,23 +106,23 @@ def test_an_interrupted_run_goes_on_where_it_stopped(llama, finished, tmp_path, 
         _run(llama, tmp_path)
     monkeypatch.undo()
     again = _run(llama, tmp_path)
-    assert again.computed == 1
+    assert again.work.cells == 1
     pd.testing.assert_frame_equal(_table(again), _table(finished))
 
 
 def test_another_model_setting_or_hook_set_is_another_run(llama, speaking, finished):
     def fingerprint(plan):
-        return RunFolder(finished.folder.parents[1], "gaze", plan.config(), plan.schema()).path.name
+        return plan.stored_cells(finished.path.parents[1]).path.name
 
-    assert fingerprint(_plan(llama)) == finished.folder.name
+    assert fingerprint(_plan(llama)) == finished.path.name
     others = [_plan(llama, Gaze(rows=3)), _plan(llama, hooks=Skip(0, 0)), _plan(speaking)]
-    assert len({finished.folder.name, *map(fingerprint, others)}) == 4
+    assert len({finished.path.name, *map(fingerprint, others)}) == 4
 
 
 def test_hooks_follow_each_of_the_analysis_s_own(llama, tmp_path):
     finished = _run(llama, tmp_path, hooks=Reverse(3, 5))
     routes = {"all layers": "0-2 5-3", "without 2": "0-1 5-3"}
-    assert json.loads((finished.folder / "routes.json").read_text()) == routes
+    assert finished.manifest.routes == routes
     assert list(_table(finished)[lambda t: t["label"] == "all layers"]["layer"].unique()) == [0, 1, 2, 5, 4, 3]
 
 
@@ -145,7 +142,7 @@ class _One(Gaze):
 
 
 @pytest.mark.parametrize(
-    ("hook_set", "subject", "error", "words"),
+    ("hook_set", "routed_model", "error", "words"),
     [
         (Skip(0, 9), {}, RouteError, "layers 0 to 5"),
         (Skip(1, 1) + ReadAttention([1]), {}, HookSetError, "layer 1, which never runs"),
@@ -188,8 +185,8 @@ def test_records_that_are_not_as_announced_are_refused(llama, tmp_path, monkeypa
 def test_any_label_has_a_file_and_a_cell_may_be_without_records(llama, tmp_path, monkeypatch):
     monkeypatch.setattr(_One, "records", [])
     finished = _run(llama, tmp_path, _One())
-    assert [p.name for p in (finished.folder / "cells").iterdir()] == ["00-it-s-a-label.parquet"]
-    assert _run(llama, tmp_path, _One()).computed == 0
+    assert [p.name for p in (finished.path / "cells").iterdir()] == ["00-it-s-a-label.parquet"]
+    assert _run(llama, tmp_path, _One()).work.cells == 0
 
 
 @pytest.mark.parametrize("columns", [{"label": str}, {"matrix": list}])

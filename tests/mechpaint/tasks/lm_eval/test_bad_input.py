@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
-from mechpaint.cli.options import KINDS
 from mechpaint.errors import TaskError
+from mechpaint.runs.kinds import KINDS
 from mechpaint.tasks import LmEval, Sources, lm_eval_tasks
 from mechpaint.tasks.lm_eval import registry
 from tests import tiny
@@ -273,4 +274,6 @@ def test_the_command_says_what_is_wrong(mechpaint, own, tmp_path):
 def test_every_kind_that_scores_tasks_has_the_options():
     from mechpaint.analyses.painters import Painters
 
-    assert {"task_path", "task_data", "num_fewshot"} <= set(KINDS[0].options(Painters))
+    (kind,) = (kind for kind in KINDS if issubclass(Painters, kind.base))
+    options = {field.name for group in kind.options for field in dataclasses.fields(group)}
+    assert {"task_path", "task_data", "num_fewshot"} <= options

@@ -17,8 +17,9 @@ from mechpaint.hooks import Reroute, Swap
 from mechpaint.report import Report
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.execute import run
-from mechpaint.runs.manifest import MANIFEST, Manifest
+from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
+from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.bootstrap import Scores
 from mechpaint.statistics.results import ReportedMetric
@@ -292,6 +293,6 @@ def test_what_has_no_aggregation_is_shown_as_missing():
 
 def test_what_a_report_needs_is_kept_with_the_run(finished, plan):
     """So that it can be drawn again without the model and the data."""
-    manifest = Manifest.read((finished.path / MANIFEST).read_text(), {"two": Two})
-    assert manifest.tasks == plan.facts
-    assert [metric.name for metric in manifest.tasks[0].reported] == ["acc", "acc_norm"]
+    inputs = ReportInputs.deserialized("two", Manifest.read(finished.path).report, {"two": Two})
+    assert inputs.tasks == plan.facts
+    assert [metric.name for metric in inputs.tasks[0].reported] == ["acc", "acc_norm"]
