@@ -29,6 +29,7 @@ def _python(text):
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
+CIRCUITS = (ROOT / "docs" / "how-to" / "circuits.md").read_text()
 PAINTERS = (ROOT / "docs" / "explanation" / "painters.md").read_text()
 TABLES = re.findall(r"\| `([A-Z][^`]*\))` \| `([^`]*)`", README + PAINTERS)
 
@@ -44,13 +45,13 @@ def test_the_readmes_counts():
     assert f"# ({tree.layer_calls}, {tree.layer_calls_unshared})" in README
 
 
-def test_the_readmes_picture_of_routes():
+def test_the_picture_of_routes():
     """Drawn again: `python -m tests.test_docs` writes it."""
     assert (ROOT / "docs" / "figures" / "routes.svg").read_text() == _picture_of_routes().svg
 
 
 def _picture_of_routes():
-    (block,) = [block for block in _python(README) if "routes_diagram" in block]
+    (block,) = [block for block in _python(CIRCUITS) if "routes_diagram" in block]
     names = dict(HOOKS)
     *before, last = block.strip().splitlines()
     exec("\n".join(before), names)

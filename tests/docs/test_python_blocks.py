@@ -33,14 +33,14 @@ def readme_session(names):
     assert f"# {counts}" in (ROOT / "README.md").read_text()
 
 
-def readme_toys(names):
+def toys(names):
     assert names["history"].last["accuracy_in_context"] > 0.9
     assert names["history"].last["recall_output"] > 0.9
     assert [v.layer for v in names["session"]["attention"]] == [0, 1]
     assert not torch.allclose(names["logits"], names["broken"], atol=1.0)
 
 
-FURTHER = {"README.md": [readme_session, readme_toys]}
+FURTHER = {"README.md": [readme_session], "docs/how-to/toys.md": [toys]}
 """What else must hold after a page's programs, in order."""
 
 

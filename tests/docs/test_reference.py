@@ -29,6 +29,7 @@ MODULES = (
     "mechpaint.analysis",
     "mechpaint.report",
     "mechpaint.statistics",
+    "mechpaint.runs",
     "mechpaint.scoring",
     "mechpaint.finetuning",
     "mechpaint.plugins",
