@@ -229,17 +229,7 @@ class Task(ABC, Generic[Asked]):
         self.check(model)
 
     def items(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> list[Asked]:
-        """The items of `select`.
-
-        Args:
-            model: The model whose tokens they consist of.
-            limit: The largest number of items; None for all.
-            seed: The seed of their choice and order.
-
-        Raises:
-            TaskError: There are none, the limit is not positive, or the task is not for this model.
-            LoadError: The task needs a tokenizer and the model has none.
-        """
+        """The items of `select(model, limit, seed)`."""
         return list(self.select(model, limit, seed).items)
 
     def fits(self, model: TransformerBridge, item: Asked) -> bool:

@@ -110,17 +110,7 @@ class MaskedTokens(PlaceTask[Masked]):
         return _masked(self._tokenized(tokenizer), tokenizer, self.share, rng)
 
     def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Masked]:
-        """The first `limit` items in the order of `seed`, and the names of all rows of fewer than four tokens.
-
-        Args:
-            model: The model whose tokens they consist of.
-            limit: The largest number of items; None for all.
-            seed: The seed of their choice and order.
-
-        Raises:
-            TaskError: There are none, the limit is not positive, or the model cannot do this task.
-            LoadError: The model has no tokenizer.
-        """
+        """As for other tasks; it also names all rows of fewer than four tokens."""
         self._check_asked(model, limit)
         tokenizer: Any = require_tokenizer(model, "the task mlm")
         rows = self._tokenized(tokenizer)

@@ -112,12 +112,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         yield from self._documents(model, None)
 
     def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Document | Prompt]:
-        """The first `limit` documents, less those that exceed the model's context.
-
-        Args:
-            model: The model whose tokens they consist of.
-            limit: The largest number of documents; None for all.
-            seed: Has no effect: lm-eval takes documents in order.
+        """The first `limit` documents in lm-eval's order for any seed, less those that exceed the model's context.
 
         Raises:
             TaskError: As for other tasks; or documents have an empty answer, or no right one.

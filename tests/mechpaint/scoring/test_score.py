@@ -42,11 +42,11 @@ def test_records_equal_one_sequence_at_a_time(speaking, folder, task):
     items = task.items(speaking, limit=6)
     records = list(score_items(speaking, task, items, TREE, batch_size=7))
     assert len(records) == len(items) * len(ROUTES)
-    found = {(record["item"], record["route"]): record for record in records}
+    by_key = {(record["item"], record["route"]): record for record in records}
     for item in items[:3]:
         for text, steps in ROUTES.items():
             sums, greedy = _expected(folder, item, steps)
-            record = found[item.name, text]
+            record = by_key[item.name, text]
             assert record["logprob"] == pytest.approx(sums[item.answer], abs=1e-4)
             assert record["tokens"] == len(item.choices[item.answer])
             assert record["finite"] is True
@@ -71,10 +71,10 @@ def test_choices_share_rows_where_one_begins_another():
 
 def test_batches_hold_every_item_once_and_no_more_rows_than_asked(speaking):
     items = Facts().items(speaking, limit=60)
-    found = batches(items, 8)
-    assert sorted(i.name for b in found for i in b.items) == sorted(i.name for i in items)
+    grouped = batches(items, 8)
+    assert sorted(i.name for b in grouped for i in b.items) == sorted(i.name for i in items)
     largest_item = max(len(Batch.of([item]).rows) for item in items)
-    assert all(len(b.rows) <= max(8, largest_item) for b in found)
+    assert all(len(b.rows) <= max(8, largest_item) for b in grouped)
     assert batches([], 8) == []
 
 
@@ -106,10 +106,10 @@ def test_half_a_batch_where_memory_is_short(speaking, monkeypatch):
 
     monkeypatch.setattr(RouteRunner, "call", small)
     told: list[int] = []
-    found = list(score_items(speaking, task, items, TREE, batch_size=100, advance=told.append))
+    records = list(score_items(speaking, task, items, TREE, batch_size=100, advance=told.append))
     assert max(asked) > 5
-    assert sum(told) == len(found) == len(expected)
-    for record in found:
+    assert sum(told) == len(records) == len(expected)
+    for record in records:
         other = expected.pop((record["item"], record["route"]))
         assert record == {**other, "logprob": pytest.approx(other["logprob"], abs=1e-4)}
     assert not expected

@@ -39,10 +39,10 @@ def test_the_interval_of_a_mean_is_the_known_one():
     rng = np.random.default_rng(0)
     values = rng.normal(size=400)
     scores = Scores(_results({"a": (values + 9, values + 9)}))
-    found = scores.score("a", "baseline")
+    score = scores.score("a", "baseline")
     half = 1.96 * values.std() / 20
-    assert found.high - found.value == pytest.approx(half, rel=0.15)
-    assert found.value - found.low == pytest.approx(half, rel=0.15)
+    assert score.high - score.value == pytest.approx(half, rel=0.15)
+    assert score.value - score.low == pytest.approx(half, rel=0.15)
 
 
 def test_items_are_paired_between_routes():
@@ -117,9 +117,9 @@ def test_a_task_is_scored_by_its_own_metric_of_paired_items():
     assert scores.score("a", "skip") == Estimate(1.0, 1.0, 1.0)
     shuffled = dict(zip(targets, np.random.default_rng(0).permutation(given), strict=True))
     other = Scores(replace(results, tasks=(replace(task, metric=Spearman(shuffled)),)))
-    found = other.score("a", "baseline")
-    assert found.value == pytest.approx(pd.Series(given).corr(pd.Series(list(shuffled.values()))))
-    assert found.low < found.value < found.high
+    score = other.score("a", "baseline")
+    assert score.value == pytest.approx(pd.Series(given).corr(pd.Series(list(shuffled.values()))))
+    assert score.low < score.value < score.high
     assert np.array_equal(other.raw["a"][:, 0], other.raw["a"][:, 1])
     assert [t.name for t in other.unusable] == ["a"]
 
@@ -146,11 +146,11 @@ def test_drawn_hook_sets_are_resampled_and_others_are_not():
     """Items that do not differ leave only the seeds: the interval of eight is Student's."""
     results, drawn = _shuffled(30, 8, (0.0, 0.1, 0.0), np.random.default_rng(0))
     scores = Scores(results)
-    found, fixed = (estimate(scores.of_task("a", labels)) for labels in (drawn, drawn.labels))
+    interval, fixed = (estimate(scores.of_task("a", labels)) for labels in (drawn, drawn.labels))
     means = np.array([scores.of_task("a", [label])[0] for label in drawn.labels])
-    assert found.value == pytest.approx(means.mean())
+    assert interval.value == pytest.approx(means.mean())
     assert fixed.high - fixed.low == pytest.approx(0, abs=1e-12)
-    assert (found.high - found.low) / 2 == pytest.approx(2.365 * means.std(ddof=1) / math.sqrt(8), rel=0.1)
+    assert (interval.high - interval.low) / 2 == pytest.approx(2.365 * means.std(ddof=1) / math.sqrt(8), rel=0.1)
 
 
 def test_each_draw_has_the_same_seeds_for_every_task():
@@ -200,20 +200,22 @@ def test_the_interval_of_a_perplexity_is_over_items():
     tokens = np.tile(rng.integers(1, 5, size=200), 2)
     logprobs = -tokens * rng.exponential(size=400)
     scores = Scores(replace(results, records=results.records.assign(logprob=logprobs, tokens=tokens)))
-    found = estimate(scores.perplexity("a", "skip"))
+    perplexity = estimate(scores.perplexity("a", "skip"))
     own, weight = logprobs[200:], tokens[200:]
     drawn = [rng.integers(200, size=200) for _ in range(2000)]
     low, high = np.percentile([np.exp(-own[at].sum() / weight[at].sum()) for at in drawn], (2.5, 97.5))
-    assert found.value == pytest.approx(np.exp(-own.sum() / weight.sum()))
-    assert (found.low, found.high) == (pytest.approx(low, rel=0.03), pytest.approx(high, rel=0.03))
+    assert perplexity.value == pytest.approx(np.exp(-own.sum() / weight.sum()))
+    assert (perplexity.low, perplexity.high) == (pytest.approx(low, rel=0.03), pytest.approx(high, rel=0.03))
 
 
 def test_an_infinite_perplexity_is_shown_as_one():
     results = _results({"a": ([1.0] * 5, [1.0] * 5)})
     infinite = results.records["logprob"].where(results.records["item"] != "001", -math.inf)
-    found = estimate(Scores(replace(results, records=results.records.assign(logprob=infinite))).perplexity("a", "skip"))
-    assert found.value == math.inf
-    assert math.isnan(found.low)
+    perplexity = estimate(
+        Scores(replace(results, records=results.records.assign(logprob=infinite))).perplexity("a", "skip")
+    )
+    assert perplexity.value == math.inf
+    assert math.isnan(perplexity.low)
 
 
 def test_verdicts():
@@ -224,6 +226,6 @@ def test_verdicts():
 
 
 def test_an_estimate_prints_its_interval():
-    found = estimate(np.array([0.5, 0.4, 0.4, 0.6, 0.6]))
-    assert str(found) == f"{found}" == "0.500 [0.400, 0.600]"
-    assert f"{found:.1g}" == "0.5 [0.4, 0.6]"
+    interval = estimate(np.array([0.5, 0.4, 0.4, 0.6, 0.6]))
+    assert str(interval) == f"{interval}" == "0.500 [0.400, 0.600]"
+    assert f"{interval:.1g}" == "0.5 [0.4, 0.6]"

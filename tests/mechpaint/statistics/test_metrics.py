@@ -59,9 +59,9 @@ def test_a_resample_is_the_metric_of_repeated_items(name):
     metric, scores = METRICS[name]
     rng = np.random.default_rng(1)
     counts = rng.multinomial(40, np.full(40, 1 / 40), size=5)
-    for drawn, found in zip(counts, metric.resampled(NAMES, scores, counts.astype(float)), strict=True):
+    for drawn, value in zip(counts, metric.resampled(NAMES, scores, counts.astype(float)), strict=True):
         index = np.repeat(np.arange(40), drawn)
-        assert found == pytest.approx(metric([NAMES[i] for i in index], scores[index]))
+        assert value == pytest.approx(metric([NAMES[i] for i in index], scores[index]))
 
 
 @pytest.mark.parametrize("name", METRICS)

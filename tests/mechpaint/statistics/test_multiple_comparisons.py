@@ -15,13 +15,13 @@ def _by_the_book(draws):
     values, resamples = np.abs(draws[0]), draws[1:]
     errors = resamples.std(axis=0)
     sizes, around = values / errors, np.abs(resamples - draws[0]) / errors
-    left, found, before = list(range(len(values))), {}, 0.0
+    left, p_values, before = list(range(len(values))), {}, 0.0
     while left:
         best = max(left, key=lambda i: sizes[i])
         reached = sum(max(row[i] for i in left) >= sizes[best] for row in around)
-        before = found[best] = max(before, (1 + reached) / (1 + len(around)))
+        before = p_values[best] = max(before, (1 + reached) / (1 + len(around)))
         left.remove(best)
-    return [found[i] for i in range(len(values))]
+    return [p_values[i] for i in range(len(values))]
 
 
 def _bootstrap(samples, rng, resamples=1000):
@@ -34,10 +34,10 @@ def _bootstrap(samples, rng, resamples=1000):
 def test_they_are_those_of_a_plain_loop():
     rng = np.random.default_rng(0)
     draws = _bootstrap(rng.normal(size=(50, 8)) + np.linspace(0, 0.6, 8), rng)
-    found = adjusted(draws)
-    assert found.tolist() == pytest.approx(_by_the_book(draws))
-    assert found[-1] < 0.01 < found[0]
-    assert adjusted(-draws).tolist() == found.tolist()
+    p_values = adjusted(draws)
+    assert p_values.tolist() == pytest.approx(_by_the_book(draws))
+    assert p_values[-1] < 0.01 < p_values[0]
+    assert adjusted(-draws).tolist() == p_values.tolist()
 
 
 def test_of_many_true_equalities_one_is_rarely_denied():
@@ -59,9 +59,9 @@ def test_a_clear_difference_is_found_among_many():
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(80, 60))
     samples[:, 7] += 2
-    found = adjusted(_bootstrap(samples, rng))
-    assert found[7] == pytest.approx(1 / 1001)
-    assert np.delete(found, 7).min() > 0.05
+    p_values = adjusted(_bootstrap(samples, rng))
+    assert p_values[7] == pytest.approx(1 / 1001)
+    assert np.delete(p_values, 7).min() > 0.05
 
 
 def test_what_never_varies_and_what_is_no_number():
@@ -69,8 +69,8 @@ def test_what_never_varies_and_what_is_no_number():
     usual = _bootstrap(rng.normal(size=(30, 1)), rng)
     same, apart, missing = np.zeros_like(usual), np.full_like(usual, 0.5), np.full_like(usual, math.nan)
     missing[0] = 1.0
-    found = adjusted(np.concatenate([usual, same, apart, missing], axis=1))
-    assert found[0] == adjusted(usual)[0]
-    assert found[1:3].tolist() == [1.0, pytest.approx(1 / 1001)]
-    assert math.isnan(found[3])
+    p_values = adjusted(np.concatenate([usual, same, apart, missing], axis=1))
+    assert p_values[0] == adjusted(usual)[0]
+    assert p_values[1:3].tolist() == [1.0, pytest.approx(1 / 1001)]
+    assert math.isnan(p_values[3])
     assert adjusted(np.empty((5, 0))).tolist() == []

@@ -24,11 +24,11 @@ def test_the_percentiles_of_student_s_t_are_those_of_tables():
 
 @pytest.mark.parametrize("members", [2, 10])
 def test_weights_average_to_the_mean_and_scatter_as_student_s_t(members):
-    found = weights(members, 20_000, np.random.default_rng(0))
-    assert np.allclose(found[0], 1 / members)
-    assert np.allclose(found.sum(axis=1), 1)
+    draws = weights(members, 20_000, np.random.default_rng(0))
+    assert np.allclose(draws[0], 1 / members)
+    assert np.allclose(draws.sum(axis=1), 1)
     values = np.random.default_rng(1).normal(size=members)
-    drawn = found[1:] @ values
+    drawn = draws[1:] @ values
     assert drawn.mean() == pytest.approx(values.mean(), abs=0.05 * student(members - 1))
     expected = values.std(ddof=1) / math.sqrt(members) * student(members - 1) / 1.96
     assert drawn.std() == pytest.approx(expected, rel=0.03)
@@ -68,10 +68,10 @@ def test_intervals_cover_the_mean_of_all_items_and_all_seeds(items, seeds, sprea
 
 def test_components_of_many_tables_average_to_the_known_ones():
     rng = np.random.default_rng(0)
-    found = [components(_crossed(40, 8, (1.0, 0.5, 0.8), rng)) for _ in range(300)]
-    assert np.mean([c.items for c in found]) == pytest.approx(1.0, rel=0.05)
-    assert np.mean([c.seeds for c in found]) == pytest.approx(0.25, rel=0.1)
-    assert np.mean([c.rest for c in found]) == pytest.approx(0.64, rel=0.05)
+    estimates = [components(_crossed(40, 8, (1.0, 0.5, 0.8), rng)) for _ in range(300)]
+    assert np.mean([c.items for c in estimates]) == pytest.approx(1.0, rel=0.05)
+    assert np.mean([c.seeds for c in estimates]) == pytest.approx(0.25, rel=0.1)
+    assert np.mean([c.rest for c in estimates]) == pytest.approx(0.64, rel=0.05)
 
 
 def test_the_error_that_components_foretell_is_that_of_means():
@@ -85,8 +85,8 @@ def test_the_error_that_components_foretell_is_that_of_means():
 
 def test_components_of_a_table_by_hand():
     """Additive: nothing is left. The variances are those of (0, 2) and of (0, 1, 5)."""
-    found = components(np.array([[0.0, 1.0, 5.0], [2.0, 3.0, 7.0]]))
-    assert (found.items, found.seeds, found.rest) == pytest.approx((2.0, 7.0, 0.0))
+    parts = components(np.array([[0.0, 1.0, 5.0], [2.0, 3.0, 7.0]]))
+    assert (parts.items, parts.seeds, parts.rest) == pytest.approx((2.0, 7.0, 0.0))
 
 
 def test_components_where_there_is_little_to_tell():
@@ -94,5 +94,5 @@ def test_components_where_there_is_little_to_tell():
     turned = np.array([[0.0, 1.0], [1.0, 0.0]])  # by item and by seed all means are the same: both come out below 0
     assert components(turned) == Components(0.0, 0.0, 1.0)
     for table in (np.ones((1, 4)), np.ones((5, 1)), np.array([[1.0, math.nan], [0.0, 1.0]])):
-        found = components(table)
-        assert all(math.isnan(value) for value in (found.items, found.seeds, found.rest, found.error(9, 9)))
+        parts = components(table)
+        assert all(math.isnan(value) for value in (parts.items, parts.seeds, parts.rest, parts.error(9, 9)))

@@ -116,22 +116,22 @@ def test_items_are_decided_by_the_seed(encoder, texts, pairs):
 def test_masked_tokens_are_scored_as_one_row_at_a_time(encoder, texts):
     task = MaskedTokens(str(texts))
     items = task.items(encoder, limit=8)
-    found = {(r["item"], r["route"]): r for r in score_items(encoder, task, items, TREE, batch_size=5)}
-    assert len(found) == 8 * len(ROUTES)
+    by_key = {(r["item"], r["route"]): r for r in score_items(encoder, task, items, TREE, batch_size=5)}
+    assert len(by_key) == 8 * len(ROUTES)
     module = tiny.module("bert")
     right = dict.fromkeys(ROUTES, 0)
     for item in items:
         for text, steps in ROUTES.items():
             logprobs = plain.logits(module, torch.tensor([item.tokens]), steps)[0].log_softmax(-1)
             at, targets = list(item.positions), list(item.targets)
-            record = found[item.name, text]
+            record = by_key[item.name, text]
             assert record["logprob"] == pytest.approx(logprobs[at, targets].sum().item(), abs=1e-3)
             hits = (logprobs[at].argmax(-1) == torch.tensor(targets)).sum().item()
             assert record["score"] == pytest.approx(hits / len(at))
             assert record["tokens"] == len(at)
             right[text] += hits
     tokens = sum(len(item.positions) for item in items)
-    scores = np.array([[found[item.name, text]["score"] for text in ROUTES] for item in items])
+    scores = np.array([[by_key[item.name, text]["score"] for text in ROUTES] for item in items])
     overall = task.metric(items)([item.name for item in items], scores)
     assert overall == pytest.approx([hits / tokens for hits in right.values()])
     asked = [token for item in items for token in item.targets]
@@ -152,7 +152,7 @@ def _last_hidden_state(module, tokens, steps):
 def test_pairs_are_compared_as_one_text_at_a_time(bare, pairs):
     task = Similarity(str(pairs))
     items = task.items(bare, limit=20)
-    found = {(r["item"], r["route"]): r for r in score_items(bare, task, items, TREE, batch_size=10)}
+    by_key = {(r["item"], r["route"]): r for r in score_items(bare, task, items, TREE, batch_size=10)}
     module = _body()
     cosines = np.zeros((len(items), len(ROUTES)))
     for i, item in enumerate(items):
@@ -161,7 +161,7 @@ def test_pairs_are_compared_as_one_text_at_a_time(bare, pairs):
                 _last_hidden_state(module, torch.tensor([row]), steps)[0].mean(0) for row in (item.first, item.second)
             )
             cosines[i, j] = (first @ second / first.norm() / second.norm()).item()
-            record = found[item.name, text]
+            record = by_key[item.name, text]
             assert record["score"] == pytest.approx(cosines[i, j], abs=1e-5)
             assert math.isnan(record["logprob"])
             assert (record["tokens"], record["finite"]) == (0, True)

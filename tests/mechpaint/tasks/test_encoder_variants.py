@@ -60,27 +60,27 @@ def measured(request, tmp_path_factory):
     counts = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=1000).astype(float)
     metric = task.metric(items)
     draws = np.concatenate([metric(names, scores)[None], metric.resampled(names, scores, counts)])
-    found = dict(zip(GIVEN[request.param], draws.T, strict=True))
-    for route, own in found.items():
+    draws_by_route = dict(zip(GIVEN[request.param], draws.T, strict=True))
+    for route, own in draws_by_route.items():
         print(request.param, route, f"{own[0]:.3f}", np.percentile(own[1:], (2.5, 97.5)).round(3))  # noqa: T201
-    return request.param, task.chance(model, items), found
+    return request.param, task.chance(model, items), draws_by_route
 
 
 def test_scores_are_near_those_given(measured):
-    name, chance, found = measured
-    assert found[next(iter(found))].shape == (1001,)
+    name, chance, draws_by_route = measured
+    assert draws_by_route[next(iter(draws_by_route))].shape == (1001,)
     assert chance == pytest.approx(CHANCE[name], abs=0.02)
     for route, given in GIVEN[name].items():
-        assert found[route][0] == pytest.approx(given, abs=0.02), route
+        assert draws_by_route[route][0] == pytest.approx(given, abs=0.02), route
 
 
 def test_variants_are_in_the_same_order(measured):
     """All pairs, but for those whose difference has 0 in its 95 % interval, and then what was given is in it."""
-    name, _, found = measured
+    name, _, draws_by_route = measured
     given = GIVEN[name]
     decided = 0
     for better, worse in combinations(given, 2):  # given from best to worst
-        difference = found[better] - found[worse]
+        difference = draws_by_route[better] - draws_by_route[worse]
         low, high = np.percentile(difference[1:], (2.5, 97.5))
         assert high >= 0, (better, worse)
         decided += bool(low > 0)

@@ -159,9 +159,9 @@ def test_answers_that_are_no_choice_are_named_and_counted(own, speaking):
 
 def test_documents_longer_than_the_context_are_left_out_and_named(own, speaking):
     rows = [GOOD, {**GOOD, "question": "Where is the city? " * 30}, GOOD]
-    found = _task(own, rows).select(speaking)
-    assert [document.name for document in found.items] == ["document 0", "document 2"]
-    assert found.too_long == ("document 1",)
+    selection = _task(own, rows).select(speaking)
+    assert [document.name for document in selection.items] == ["document 0", "document 2"]
+    assert selection.too_long == ("document 1",)
     assert _task(own, rows).select(speaking, limit=2).too_long == ("document 1",)  # the limit counts it, as lm-eval's
     with pytest.raises(TaskError, match="all 1 items of lm_eval:answers are longer than the model's 64 tokens"):
         _task(own, rows[1:2]).select(speaking)

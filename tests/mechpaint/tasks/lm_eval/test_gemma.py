@@ -96,6 +96,6 @@ def _by_lm_eval(peer, task):
     from lm_eval.evaluator import evaluate
 
     with quiet():
-        found = evaluate(peer, {"tasks": {task.task: task.loaded}}, limit=LIMIT, bootstrap_iters=0)
-    answers = {sample["doc_id"]: [one[0] for one in sample["resps"]] for sample in found["samples"][task.task]}
-    return found["results"][task.task], answers
+        output = evaluate(peer, {"tasks": {task.task: task.loaded}}, limit=LIMIT, bootstrap_iters=0)
+    answers = {sample["doc_id"]: [one[0] for one in sample["resps"]] for sample in output["samples"][task.task]}
+    return output["results"][task.task], answers

@@ -37,11 +37,11 @@ def test_gsm8k_is_written_as_by_hugging_faces_model(route):
     task = LmEval("gsm8k", data=data, examples=examples)
     task.loaded.set_config("generation_kwargs", {"max_gen_toks": MOST}, update=True)
     items = task.select(gemma, LIMIT).items
-    found = {prompt.number: answer.texts for prompt, answer in generate(gemma, items, route, LIMIT, lambda ticks: None)}
+    texts = {prompt.number: answer.texts for prompt, answer in generate(gemma, items, route, LIMIT, lambda ticks: None)}
     peer = hflm(gemma_folder(), ORDERS[route], batch_size=LIMIT)
     peer.model.config.layer_types = [peer.model.config.layer_types[i] for i in ORDERS[route]]
     expected = peer.generate_until(_as_lm_eval_asks(task.loaded), disable_tqdm=True)
-    assert found == {i: (text,) for i, text in enumerate(expected)}
+    assert texts == {i: (text,) for i, text in enumerate(expected)}
     assert all(len(prompt.tokens) > 300 for prompt in items)  # five examples before each question
 
 

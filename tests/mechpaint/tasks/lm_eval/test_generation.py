@@ -68,26 +68,26 @@ def _evaluated(lm, folder):
 
     with quiet():
         manager = TaskManager(include_path=folder, include_defaults=False)
-        found = simple_evaluate(lm, tasks=["sums"], task_manager=manager, bootstrap_iters=0)
-    return found["results"]["sums"], {s["doc_id"]: s for s in found["samples"]["sums"] if s["filter"] == "flexible"}
+        output = simple_evaluate(lm, tasks=["sums"], task_manager=manager, bootstrap_iters=0)
+    return output["results"]["sums"], {s["doc_id"]: s for s in output["samples"]["sums"] if s["filter"] == "flexible"}
 
 
 def _written(model, items, text, rows=ROWS, advance=lambda ticks: None):
-    found = generate(model, items, Route.parse(text, 6), rows, advance)
-    return {prompt.number: answer for prompt, answer in found}
+    generations = generate(model, items, Route.parse(text, 6), rows, advance)
+    return {prompt.number: answer for prompt, answer in generations}
 
 
 @pytest.mark.parametrize("text", [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in ORDERS])
 def test_texts_are_those_of_lm_evals_own_model(folder, speaking, tmp_path, text):
     items = LmEval("sums", folder=_folder(tmp_path)).select(speaking).items
-    found = _written(speaking, items, text)
+    generations = _written(speaking, items, text)
     _, samples = _evaluated(hflm(folder, ORDERS[text], batch_size=ROWS), str(tmp_path))
-    assert {number: answer.texts for number, answer in found.items()} == {
+    assert {number: answer.texts for number, answer in generations.items()} == {
         number: tuple(sample["resps"][0]) for number, sample in samples.items()
     }
-    assert all(answer.finite for answer in found.values())
+    assert all(answer.finite for answer in generations.values())
     if text != "0-5":  # a control: the full model writes something else
-        assert found != _written(speaking, items, "0-5")
+        assert generations != _written(speaking, items, "0-5")
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ def test_a_run_scores_what_lm_eval_scores(folder, speaking, tmp_path):
         results, own = _evaluated(hflm(folder, order, batch_size=ROWS), str(tasks))
         along = table[table.route == str(Route.parse(text, 6))]
         metrics = {number: json.loads(along.metrics[f"document {number}"]) for number in own}
-        assert {n: found["flexible"]["exact_match"] for n, found in metrics.items()} == {
+        assert {n: values["flexible"]["exact_match"] for n, values in metrics.items()} == {
             n: sample["exact_match"] for n, sample in own.items()
         }
         for name in ("strict", "flexible"):
-            found = [one[name]["exact_match"] for one in metrics.values()]
-            assert sum(found) / len(found) == pytest.approx(results[f"exact_match,{name}"])
+            scores = [one[name]["exact_match"] for one in metrics.values()]
+            assert sum(scores) / len(scores) == pytest.approx(results[f"exact_match,{name}"])
         assert all(along.score[f"document {n}"] == metrics[n]["strict"]["exact_match"] for n in own)  # the first filter
         assert along.logprob.isna().all()
         assert (results["exact_match,flexible"] == 1) == (text == "0-5")
@@ -179,11 +179,11 @@ def test_logits_that_are_no_numbers_are_said_row_by_row(folder, tmp_path):
     assert [token in item.tokens for item in items].count(True) == 1
     with torch.no_grad():
         model.original_model.model.embed_tokens.weight[token] = torch.nan
-    found = list(task.records(model, items, PrefixTree([Route.identity(6)]), 6, lambda ticks: None))
-    assert {record["item"]: record["finite"] for record in found} == {
+    records = list(task.records(model, items, PrefixTree([Route.identity(6)]), 6, lambda ticks: None))
+    assert {record["item"]: record["finite"] for record in records} == {
         f"document {i}": i != 3 for i in range(len(QUESTIONS))
     }
-    assert all((record["metrics"] == "") == math.isnan(record["score"]) == (not record["finite"]) for record in found)
+    assert all((record["metrics"] == "") == math.isnan(record["score"]) == (not record["finite"]) for record in records)
 
 
 @pytest.mark.slow

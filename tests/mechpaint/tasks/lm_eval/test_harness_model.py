@@ -65,18 +65,18 @@ def _answers(lm):
 @pytest.mark.parametrize("route", [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in ORDERS])
 def test_every_kind_of_request_is_answered_as_by_the_layers_in_that_order(folder, route):
     options = {"batch_size": 3, "max_length": 40}  # rolling texts have several windows
-    found = _answers(MechpaintLM(str(folder), route, device="cpu", **options))
+    answers = _answers(MechpaintLM(str(folder), route, device="cpu", **options))
     expected = _answers(hflm(folder, ORDERS[route], **options))
     if ORDERS[route] == ORDERS[""]:
-        assert found == expected
+        assert answers == expected
         return
-    for (a, greedy), (b, also) in zip(found[0], expected[0], strict=True):
+    for (a, greedy), (b, also) in zip(answers[0], expected[0], strict=True):
         assert (a, greedy) == (pytest.approx(b, abs=1e-4), also)
-    assert found[1] == pytest.approx(expected[1], abs=1e-3)
-    assert found[2] == expected[2]
+    assert answers[1] == pytest.approx(expected[1], abs=1e-3)
+    assert answers[2] == expected[2]
     full = _answers(hflm(folder, ORDERS[""], **options))  # a control: the model's own order answers otherwise
-    assert found[0] != full[0]
-    assert found[2] != full[2]
+    assert answers[0] != full[0]
+    assert answers[2] != full[2]
 
 
 @pytest.mark.slow
@@ -191,9 +191,9 @@ def test_the_command_is_lm_eval_and_its_results_say_the_route(lm_eval_command, f
     status, shown = lm_eval_command("--model_args", arguments, "--output_path", tmp_path / "out", "--log_samples")
     assert status == 0, shown.err
     assert "exact_match" in shown.out
-    found = _results(tmp_path / "out")
-    assert found["config"]["route"] == "0-1 4-5"
-    assert found["config"]["model_weights_sha256"] == digest(mp.load(folder))
+    output = _results(tmp_path / "out")
+    assert output["config"]["route"] == "0-1 4-5"
+    assert output["config"]["model_weights_sha256"] == digest(mp.load(folder))
     expected = lm_eval.simple_evaluate(
         hflm(folder, [0, 1, 4, 5]),
         tasks=["choices", "generating"],
@@ -201,7 +201,7 @@ def test_the_command_is_lm_eval_and_its_results_say_the_route(lm_eval_command, f
     )
     for task in KINDS:
         numbers = {key: value for key, value in expected["results"][task].items() if "," in key}
-        assert {key: found["results"][task][key] for key in numbers} == numbers
+        assert {key: output["results"][task][key] for key in numbers} == numbers
         (samples,) = (tmp_path / "out").rglob(f"samples_{task}_*.jsonl")
         texts = [json.loads(line)["filtered_resps"] for line in samples.read_text().splitlines()]
         for text, sample in zip(texts, expected["samples"][task], strict=True):

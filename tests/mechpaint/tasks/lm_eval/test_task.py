@@ -114,11 +114,11 @@ def test_documents_are_judged_as_by_lm_eval(own, records, name):
         assert len(samples) == sum(key[:2] == (f"lm_eval:{name}", label) for key in records)
         for sample in samples:
             record = records[f"lm_eval:{name}", label, f"document {sample['doc_id']}"]
-            found = json.loads(record.metrics)["none"]
-            assert set(found) == set(sample["metrics"])
+            values = json.loads(record.metrics)["none"]
+            assert set(values) == set(sample["metrics"])
             for metric in sample["metrics"]:
                 expected = json.loads(json.dumps(sample[metric], default=lambda value: value.tolist()))
-                assert _flat(found[metric]) == pytest.approx(_flat(expected), abs=1e-4)
+                assert _flat(values[metric]) == pytest.approx(_flat(expected), abs=1e-4)
 
 
 def _flat(value):
@@ -160,8 +160,8 @@ def test_tables_have_lm_evals_values_and_standard_errors(own, finished):
 
 def test_the_full_models_metrics_are_in_one_table(own, finished):
     rows = _rows(finished.path / "tables" / "lm-eval.csv")
-    found = {(row["task"], row["metric"]): float(row["value"]) for row in rows}
-    assert found["lm_eval:endings", "perplexity"] == pytest.approx(
+    values = {(row["task"], row["metric"]): float(row["value"]) for row in rows}
+    assert values["lm_eval:endings", "perplexity"] == pytest.approx(
         own["baseline"]["results"]["endings"]["perplexity,none"], rel=1e-4
     )
     assert {row["better"] for row in rows if row["metric"] == "perplexity"} == {"lower"}
@@ -210,8 +210,8 @@ def test_another_metric_can_be_the_score(own, speaking, tasks, plan, records, na
     names = [item.name for item in items]
     for label in ORDERS:
         judged = [json.loads(records[f"lm_eval:{name}", label, item].metrics) for item in names]
-        found = task.metric(items)(names, torch.tensor([[measure.score(one)] for one in judged]).double().numpy())
-        assert found[0] == pytest.approx(score(own[label]["results"][name]), abs=1e-4)
+        totals = task.metric(items)(names, torch.tensor([[measure.score(one)] for one in judged]).double().numpy())
+        assert totals[0] == pytest.approx(score(own[label]["results"][name]), abs=1e-4)
     assert str(task) == f"lm_eval:{name}/{metric}"
 
 
