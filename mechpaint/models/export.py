@@ -14,6 +14,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint
+from mechpaint.engine.arguments import as_hook_set, as_route
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import sweep
 from mechpaint.errors import CannotExport
@@ -60,7 +61,7 @@ class Exported:
 
 def export(
     model: TransformerBridge,
-    what: Route | HookSet,
+    what: HookSet | Route | str,
     out: str | Path,
     *,
     name: str | None = None,
@@ -76,7 +77,7 @@ def export(
 
     Args:
         model: A bridge on a Hugging Face model, in evaluation mode.
-        what: A route, or hook sets that reroute.
+        what: A route, hook sets that only reroute, or a text of either, such as `"0-3 13-4 14-17"`.
         out: Where to; a new or an empty folder.
         name: What `README.md` and `mergekit.yaml` call the model; by default what it was loaded from.
         tokenizer: By default the model's own, as it was stored.
@@ -90,7 +91,10 @@ def export(
         CannotWrite: The disk is full, or the place cannot be written.
     """
     folder = free_folder(out)
-    route = _route(what, RouteRunner(model).n_layers)
+    hook_set = what if isinstance(what, Route) else as_hook_set(what)
+    if isinstance(hook_set, HookSet) and not hook_set.only_reroutes():
+        raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {hook_set}")
+    route = as_route(hook_set, RouteRunner(model).n_layers)
     order = _order(route)
     checkpoint = Checkpoint.of(model, order)
     name = name or str(model.cfg.model_name)
@@ -117,15 +121,6 @@ def free_folder(out: str | Path) -> Path:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise CannotExport(f"there is something at {out} already; expected a new or an empty folder: choose another")
     return folder
-
-
-def _route(what: Route | HookSet, n_layers: int) -> Route:
-    if isinstance(what, Route):
-        what.check_model(n_layers)
-        return what
-    if not what.only_reroutes():
-        raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {what}")
-    return what.route(n_layers)
 
 
 def _order(route: Route) -> tuple[int, ...]:

@@ -96,20 +96,27 @@ def load(
 
 
 def digest(model: TransformerBridge) -> str:
-    """A SHA-256 over the model's configuration and every parameter: what a run was computed with."""
+    """Hash a model's class and every parameter with SHA-256: what a run was computed with.
+
+    Args:
+        model: A bridge on a Hugging Face model. Parameters that are kept on disk are read for this.
+
+    Returns:
+        64 hexadecimal digits. Names, shapes, dtypes and bytes of the parameters count; the device does not.
+    """
     import torch
     from accelerate.utils import align_module_device
 
-    found = hashlib.sha256(str(type(model.original_model).__name__).encode())
+    sha256 = hashlib.sha256(str(type(model.original_model).__name__).encode())
     whole = model.original_model
     for name, _ in sorted(whole.named_parameters()):
         place, _, own = name.rpartition(".")
         module = whole.get_submodule(place)
         with align_module_device(module):  # a parameter that is kept on disk is read for this
             parameter = module.get_parameter(own).detach().cpu()
-        found.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        found.update(parameter.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        sha256.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        sha256.update(parameter.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def require_tokenizer(model: TransformerBridge, what: str) -> PreTrainedTokenizerBase:

@@ -85,7 +85,7 @@ def _group(step: Step) -> list[NamedHook]:
 def _reads(readings: Sequence[Reading], route: Route, store: Store | None) -> tuple[list[NamedHook], list[NamedHook]]:
     """The hooks that read what enters layers, and those that read anything else."""
     if readings and store is None:
-        raise HookSetError("this hook set reads: pass fwd_hooks(model, store={{}}) to receive what it reads")
+        raise HookSetError("this hook set reads: pass fwd_hooks(model, store={}) to receive what it reads")
     if store is None:
         return [], []
     entering: list[NamedHook] = []
