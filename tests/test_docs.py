@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mechpaint.hooks
+from mechpaint import circuits
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
@@ -52,7 +53,7 @@ def test_the_picture_of_routes():
 
 def _picture_of_routes():
     (block,) = [block for block in _python(CIRCUITS) if "routes_diagram" in block]
-    names = dict(HOOKS)
+    names = dict(HOOKS, circuits=circuits)
     *before, last = block.strip().splitlines()
     exec("\n".join(before), names)
     return eval(last, names)
@@ -75,8 +76,9 @@ def test_pages_name_files_that_are_there(page):
 
 
 @pytest.fixture
-def shown(monkeypatch):
+def shown(monkeypatch, tmp_path):
     """What the page about analyses defines."""
+    monkeypatch.chdir(tmp_path)
     module = ModuleType("shown")
     monkeypatch.setitem(sys.modules, "shown", module)  # where dataclasses look annotations up
     for block in _python((ROOT / "docs" / "how-to" / "analysis.md").read_text()):
