@@ -17,8 +17,8 @@ from mechpaint.finetuning import FineTuning, finetune_text, text_losses, windows
 from mechpaint.hooks import Skip
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
-from mechpaint.scoring.score import score_items
-from mechpaint.statistics.bootstrap import RESAMPLES, Estimate, estimate
+from mechpaint.scoring import score_items
+from mechpaint.statistics import RESAMPLES, Estimate, estimate
 from mechpaint.tasks import Facts, IndirectObject
 
 

@@ -18,7 +18,7 @@ from mechpaint.finetuning import FineTuned, FineTuning, finetune_routes, labelle
 from mechpaint.plugins import built_in
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.hookset_text import parse_hook_set
-from mechpaint.statistics.bootstrap import Estimate, estimate, resampled
+from mechpaint.statistics import Estimate, estimate, resampled
 
 ROUTES = ("skip(2, 3)", "skip(1, 4)", "reverse(1, 4)", "average(1, 4)")
 

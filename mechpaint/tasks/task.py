@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from mechpaint.errors import TaskError
-from mechpaint.scoring.encoding import begin, context, encode, within_context
+from mechpaint.scoring.encoding import context
 from mechpaint.scoring.items import Item, Named, Outcome, Part, Placed, Rowed
 from mechpaint.tasks.compatibility import require_causal
 
@@ -23,23 +23,6 @@ if TYPE_CHECKING:
     from mechpaint.routes.prefix_tree import PrefixTree
     from mechpaint.statistics.metrics import Metric
     from mechpaint.statistics.results import Advance, Record, ReportedMetric
-
-__all__ = [
-    "CausalTask",
-    "ChoiceTask",
-    "Item",
-    "Outcome",
-    "Part",
-    "PlaceTask",
-    "RowTask",
-    "Selection",
-    "Task",
-    "TaskError",
-    "begin",
-    "context",
-    "encode",
-    "within_context",
-]
 
 _ITEMS_A_PART = 32
 Asked = TypeVar("Asked", bound=Named)

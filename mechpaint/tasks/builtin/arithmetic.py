@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.errors import TaskError
 from mechpaint.scoring.encoding import encode
-from mechpaint.tasks.task import CausalTask, Item, Outcome
+from mechpaint.scoring.items import Item, Outcome
+from mechpaint.tasks.task import CausalTask
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.errors import TaskError
 from mechpaint.scoring.encoding import encode
+from mechpaint.scoring.items import Item
 from mechpaint.tasks.builtin.relations import RELATIONS
-from mechpaint.tasks.task import ChoiceTask, Item
+from mechpaint.tasks.task import ChoiceTask
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.scoring.encoding import encode
-from mechpaint.tasks.task import ChoiceTask, Item
+from mechpaint.scoring.items import Item
+from mechpaint.tasks.task import ChoiceTask
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

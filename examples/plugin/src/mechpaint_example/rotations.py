@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.analysis import RouteAnalysis
+from mechpaint.analysis import Results, RouteAnalysis
 from mechpaint.errors import InputError
 from mechpaint.routes.hookset import HookSet
-from mechpaint.statistics.results import Results
 from mechpaint_example.rotate import Rotate
 
 if TYPE_CHECKING:
     from mechpaint.report import Figure, Report
-    from mechpaint.statistics.bootstrap import Estimate
+    from mechpaint.statistics import Estimate
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Rotations(RouteAnalysis):
     def report(self, results: Results) -> Report:
         """Scores against the first layer of the stretch, as a figure and as a table."""
         from mechpaint.report import Report, Table
-        from mechpaint.statistics.bootstrap import Scores
+        from mechpaint.statistics import Scores
 
         scores = Scores(results)
         found = {t.name: {label: scores.score(t.name, label) for label in results.routes} for t in results.tasks}

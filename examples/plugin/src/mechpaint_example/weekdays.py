@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.errors import TaskError
-from mechpaint.scoring.encoding import encode
-from mechpaint.tasks.task import ChoiceTask, Item
+from mechpaint.tasks import ChoiceTask, Item, encode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
