@@ -10,6 +10,7 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.display.summary import Summarized, Summary
+from mechpaint.engine.arguments import as_hook_set
 from mechpaint.engine.kv_cache import KV, layout
 from mechpaint.engine.layer_inputs import LayerInputs
 from mechpaint.engine.route_runner import RouteRunner
@@ -62,7 +63,7 @@ class Session(Summarized):
 
 
 @contextmanager
-def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> Generator[Session]:
+def attach(model: TransformerBridge, hook_set: HookSet | Route | str, *, kv: KV = "exact") -> Generator[Session]:
     """Run `model` under a hook set: every call of it within the `with` block follows the route and is read.
 
     `model(tokens)`, `run_with_cache`, `run_with_hooks`, `generate` and `generate_stream` all do, and so does Hugging
@@ -71,7 +72,8 @@ def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> 
 
     Args:
         model: A TransformerBridge; `mechpaint.load` makes one.
-        hook_set: What to run and read, such as `Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])`.
+        hook_set: What to run and read, such as `Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])`; a
+            route; or a text of either, such as `"skip(4, 7)"` or `"0-3 8-17"`.
         kv: How a key-value cache is filled while generating. `"exact"`: one slot for every visit of a layer, so that
             generating with the cache is generating without it. `"averaged"`: as in the code of "Transformer Layers as
             Painters" (arXiv 2407.09298), one slot for every averaged group, holding the mean of its members' keys
@@ -88,6 +90,7 @@ def attach(model: TransformerBridge, hook_set: HookSet, *, kv: KV = "exact") -> 
             a hook that never fired although the model ran.
     """
     runner = RouteRunner(model)
+    hook_set = as_hook_set(hook_set)
     route = hook_set.route(runner.n_layers)
     slots = layout(kv, route)
     store: Store = {reading.key: {} for reading in hook_set.reads()}

@@ -12,11 +12,12 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.display.summary import Summarized, Summary
+from mechpaint.engine.arguments import Routing, Text, as_tokens, as_tree
 from mechpaint.engine.batch_size import clear_device_cache, is_out_of_memory, tokens_that_pay
 from mechpaint.engine.fused_attention import fastest_attention
 from mechpaint.engine.layer_inputs import LayerInputs, Residual
 from mechpaint.engine.route_runner import RouteRunner
-from mechpaint.errors import CannotReroute, RouteError
+from mechpaint.errors import CannotReroute, InputError, RouteError
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.prefix_tree import Node, PrefixTree
 from mechpaint.routes.route import Route
@@ -269,8 +270,8 @@ class _Calls:
 
 def sweep(
     model: TransformerBridge,
-    tokens: Int[Tensor, "batch position"],
-    routes: Iterable[Route] | PrefixTree,
+    tokens: Text,
+    routes: PrefixTree | Routing | Iterable[Routing],
     attention_mask: Int[Tensor, "batch position"] | None = None,
     positions: Positions = "all",
     max_batch_tokens: int | None = None,
@@ -280,8 +281,9 @@ def sweep(
 
     Args:
         model: A TransformerBridge.
-        tokens: `[batch, position]` token ids.
-        routes: Any routes of this model, or a `PrefixTree` of them. Each distinct route is run once.
+        tokens: `[batch, position]` token ids; or a text, or several, which are padded on the right and masked.
+        routes: Routes of this model, hook sets that only reroute, and texts of either; or a `PrefixTree`. Each distinct
+            route runs once.
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`; `"all"` for a
             model that classifies whole sequences, which gives `[batch, labels]`.
@@ -295,12 +297,17 @@ def sweep(
     Raises:
         CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
         RouteError: No routes, or routes of another number of layers.
+        HookSetError: Hook sets that cannot be read, or do more than reroute.
         ValueError: Tokens, mask and positions do not fit together.
 
     >>> for route, logits in mp.sweep(model, tokens, routes, positions="last"):  # doctest: +SKIP
     ...     print(route, logits.argmax(-1))
     """
-    return Sweep(model, tokens, routes, attention_mask, positions, max_batch_tokens, **inputs)
+    tree = as_tree(routes, RouteRunner(model).n_layers)
+    ids, mask = as_tokens(model, tokens)
+    if mask is not None and attention_mask is not None:
+        raise InputError("several texts have an attention mask of their own: expected none, or tokens with it")
+    return Sweep(model, ids, tree, attention_mask if mask is None else mask, positions, max_batch_tokens, **inputs)
 
 
 def _joined(streams: list[Tensor]) -> Tensor:

@@ -105,7 +105,7 @@ def _routed_model(registry: Registry, options: Mapping[str, Any]) -> RoutedModel
     """Load the model, and see that the hook sets only reroute it."""
     from rich.console import Console
 
-    from mechpaint.routes.hookset_text import parse_hook_set as as_hook_set
+    from mechpaint.engine.arguments import as_hook_set
 
     hooks = as_hook_set(options.get("hooks", ""), registry.hook_sets)
     given = options["model"]

@@ -1,0 +1,146 @@
+"""One kind of argument everywhere: a route, a hook set, or a text of either; tokens, or text."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import mechpaint as mp
+from mechpaint.errors import HookSetError, InputError, RouteError
+from mechpaint.hooks import Fill, ReadAttention, Reroute, Skip
+from tests import tiny
+
+ALIKE = {
+    "hook set": Skip(2, 3),
+    "route": mp.Route.parse("0-1 4-5", 6),
+    "text of a hook set": "skip(2, 3)",
+    "text of a route": " 0-1 4-5",
+    "reroute": Reroute("0-1 4-5"),
+    "text of both": "reroute('0-5') + skip(2, 3)",
+}
+
+
+@pytest.fixture(scope="module")
+def skipped(llama):
+    with mp.attach(llama, Skip(2, 3)):
+        return llama(tiny.tokens(2))
+
+
+@pytest.mark.parametrize("given", ALIKE.values(), ids=ALIKE)
+def test_attach_and_sweep_take_any_of_them(llama, skipped, given):
+    tokens = tiny.tokens(2)
+    with mp.attach(llama, given) as session:
+        assert torch.equal(llama(tokens), skipped)
+    assert str(session.route) == "0-1 4-5"
+    for routes in (given, [given]):
+        ((route, logits),) = mp.sweep(llama, tokens, routes)
+        assert str(route) == "0-1 4-5"
+        torch.testing.assert_close(logits, skipped, atol=1e-5, rtol=1e-5)
+
+
+def test_a_sweep_takes_them_mixed_and_runs_each_route_once(llama):
+    sweep = mp.sweep(llama, tiny.tokens(1), [*ALIKE.values(), "0-5", Fill(1, 4, 2)])
+    assert sorted(str(route) for route, _ in sweep) == ["0 2x4 5", "0-1 4-5", "0-5"]
+
+
+@pytest.mark.parametrize("given", ALIKE.values(), ids=ALIKE)
+def test_export_takes_any_of_them(llama, tmp_path, given):
+    assert str(mp.export(llama, given, tmp_path / "out").route) == "0-1 4-5"
+
+
+REFUSED = """
+import mechpaint as mp
+from mechpaint.hooks import Skip
+from tests import tiny
+
+model, tokens = tiny.bridge("llama"), tiny.tokens(1)
+for given in (None, 5, 1.5, ["skip"], Skip, {"skip": 2}):
+    calls = {
+        "attach": lambda: mp.attach(model, given).__enter__(),
+        "sweep": lambda: mp.sweep(model, tokens, [given]),
+        "export": lambda: mp.export(model, given, "out"),
+        "analyze": lambda: mp.analyze("induction", model=model, hooks=given or 0),
+    }
+    for name, call in calls.items():
+        try:
+            call()
+        except mp.HookSetError as error:
+            assert "expected a hook set, a route, or a text of either" in str(error), (name, error)
+        else:
+            raise AssertionError((name, given))
+for given in (5, None):
+    try:
+        mp.sweep(model, tokens, given)
+    except mp.HookSetError as error:
+        assert "expected routes, hook sets or texts" in str(error)
+for given in ([3], ["text", None], 7):
+    try:
+        mp.sweep(model, given, "0-5")
+    except mp.InputError as error:
+        assert "expected tokens" in str(error)
+    else:
+        raise AssertionError(given)
+"""
+
+
+def test_anything_else_is_refused_by_every_entrance(tmp_path):
+    """In a process of its own: here beartype would refuse it before."""
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ("skp(2, 3)", HookSetError, "there is no hook set 'skp'; there are: average"),
+        ("skip(2", HookSetError, "cannot read the hook set"),
+        ("0-9", RouteError, "layer 9 does not exist"),
+        ("0-1 (", RouteError, "is never closed"),
+        (mp.Route.identity(7), ValueError, "7 layers"),
+    ],
+)
+def test_what_does_not_fit_is_said(llama, given, error, words):
+    with pytest.raises(error, match=words), mp.attach(llama, given):
+        pass
+    with pytest.raises(error, match=words):
+        mp.sweep(llama, tiny.tokens(1), [given])
+
+
+@pytest.mark.parametrize("given", [ReadAttention(), "skip(2, 3) + read_attention()"])
+def test_where_only_a_route_will_do_readings_are_refused(llama, tmp_path, given):
+    with pytest.raises(HookSetError, match=r"also reads or hooks: run it with mechpaint\.attach"):
+        mp.sweep(llama, tiny.tokens(1), [given])
+    with pytest.raises(mp.CannotExport, match="a checkpoint is a route and has no hooks"):
+        mp.export(llama, given, tmp_path / "out")
+
+
+def test_sweeps_take_texts(speaking):
+    texts = ["The capital of France is", "One"]
+    for text in texts:
+        ((_, logits),) = mp.sweep(speaking, text, "0-5", positions="last")
+        torch.testing.assert_close(logits[0], speaking(text)[0, -1], atol=1e-5, rtol=1e-5)
+    ((_, both),) = mp.sweep(speaking, texts, "0-5", positions="last")
+    for text, logits in zip(texts, both, strict=True):
+        torch.testing.assert_close(logits, speaking(text)[0, -1], atol=1e-5, rtol=1e-5)
+
+
+def test_texts_that_cannot_be_tokens_are_refused(llama, speaking):
+    with pytest.raises(InputError, match="no tokenizer: expected tokens"):
+        mp.sweep(llama, "text", ["0-5"])
+    with pytest.raises(InputError, match="expected tokens"):
+        mp.sweep(speaking, [], ["0-5"])
+    with pytest.raises(InputError, match="an attention mask of their own"):
+        mp.sweep(speaking, ["a", "b"], ["0-5"], attention_mask=torch.ones(2, 2, dtype=torch.long))
