@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 from mechpaint.errors import TaskError
 
 Row: TypeAlias = Mapping[str, Any]
-MOST_CHARACTERS = 2_000_000
+MAX_CHARACTERS = 2_000_000
 """Tasks take rows from a source until their texts have this many characters."""
 
 _READERS = {
@@ -171,13 +171,13 @@ def _excerpt(text: str) -> str:
 
 
 def read_texts(source: str, column: str | None = None) -> Iterator[str]:
-    """The text of each row of a source, from a column or the default one, up to `MOST_CHARACTERS`."""
+    """The text of each row of a source, from a column or the default one, up to `MAX_CHARACTERS`."""
     length = 0
     for number, row in enumerate(read_rows(source), start=1):
         text = _text(row, f"row {number} of {source!r}", column)
         yield text
         length += len(text)
-        if length > MOST_CHARACTERS:
+        if length > MAX_CHARACTERS:
             return
 
 

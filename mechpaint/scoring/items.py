@@ -52,7 +52,7 @@ class Placed(Rowed, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one token of an answer is predicted.
+    """The place in a row where one token of an answer is predicted.
 
     Args:
         row: The index of the row, in an item or a batch.

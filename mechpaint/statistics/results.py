@@ -46,14 +46,14 @@ class ReportedMetric:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What a report needs to know of a task.
+    """The facts of a task that reports need.
 
     Args:
         name: Its name on the command line.
-        measure: What its score is, with the unit.
+        measure: The unit of its score, such as `"accuracy"`.
         chance: The score of guessing.
         items: The number of scored items.
-        metric: The way its score follows from its items' scores.
+        metric: The metric that scores the task from its items' scores.
         too_long: The names of items that were left out because they exceed the model's context.
         reported: The metrics with tables of their own, each with a standard error.
         too_short: The names of rows of its source with too little text for an item.
@@ -92,7 +92,7 @@ class Results:
 
 @dataclass(frozen=True)
 class SearchFacts:
-    """What a search's report needs besides: the facts of each task's held-out items, and the vocabulary's size."""
+    """The facts of a search that its report needs: those of each task's held-out items, and the vocabulary's size."""
 
     held_out: tuple[TaskFacts, ...]
     vocabulary: int
@@ -116,7 +116,7 @@ class SearchResults(Results):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a report needs to know of a model.
+    """The facts of a model that reports need.
 
     Args:
         name: Its name.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mechpaint.statistics.metrics import Metric
     from mechpaint.statistics.results import Advance, Record, ReportedMetric
 
-_ITEMS_A_PART = 32
+_ITEMS_PER_PART = 32
 Asked = TypeVar("Asked", bound=Named)
 InRows = TypeVar("InRows", bound=Rowed)
 AtPlaces = TypeVar("AtPlaces", bound=Placed)
@@ -57,7 +57,7 @@ class Task(ABC, Generic[Asked]):
     name: ClassVar[str]
     """Its name on the command line."""
     measure: ClassVar[str]
-    """What its score is, with the unit, for labels of figures."""
+    """A description of its score, with the unit, for labels of figures."""
 
     @abstractmethod
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Asked]:
@@ -143,7 +143,7 @@ class Task(ABC, Generic[Asked]):
         return ()
 
     def measured(self) -> str:
-        """What its score is, with the unit: `measure`, unless it depends on the settings."""
+        """A description of the score, with the unit: `measure`, unless it depends on the settings."""
         return self.measure
 
     def check(self, model: TransformerBridge) -> None:
@@ -165,7 +165,7 @@ class Task(ABC, Generic[Asked]):
             items: All items.
             tree: All routes.
         """
-        bounds = [*range(0, len(items), _ITEMS_A_PART), len(items)]
+        bounds = [*range(0, len(items), _ITEMS_PER_PART), len(items)]
         return [
             Part(f"{first:05d}-{last:05d}", f"items {first + 1} to {last}", tuple(items[first:last]), tree)
             for first, last in pairwise(bounds)

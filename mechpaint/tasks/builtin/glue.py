@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mechpaint.statistics.metrics import Metric
     from mechpaint.statistics.results import Advance, Record
 
-_ROUTES_A_PART = 8
+_ROUTES_PER_PART = 8
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Glue(Task["Example"]):
 
     def parts(self, items: Sequence[Example], tree: PrefixTree) -> list[Part[Example]]:
         """All items along one route, or, with a frozen body, along several, which share their work."""
-        size = _ROUTES_A_PART if self.training.learns == "head" else 1
+        size = _ROUTES_PER_PART if self.training.learns == "head" else 1
         groups = [tree.routes[i : i + size] for i in range(0, len(tree.routes), size)]
         return [
             Part(f"routes-{i:04d}", f"fine-tuning along {', '.join(map(str, group))}", tuple(items), PrefixTree(group))

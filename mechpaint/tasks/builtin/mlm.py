@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from mechpaint.statistics.metrics import Metric
 
-_LEAST_KNOWN = 0.9
-_FEWEST = 4
+_MIN_KNOWN = 0.9
+_MIN_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class MaskedTokens(PlaceTask[Masked]):
         rows = self._tokenized(tokenizer)
         selection = self._select(model, _masked(rows, tokenizer, self.share, self._rng(seed)), limit)
         special = set(tokenizer.all_special_ids)
-        short = (name for name, tokens in rows if len(_ordinary(tokens, special)) < _FEWEST)
+        short = (name for name, tokens in rows if len(_ordinary(tokens, special)) < _MIN_TOKENS)
         return replace(selection, too_short=tuple(short))
 
     def _tokenized(self, tokenizer: Any) -> list[tuple[str, list[int]]]:
@@ -126,7 +126,7 @@ class MaskedTokens(PlaceTask[Masked]):
             return []
         encoded = tokenizer(texts, verbose=False, return_offsets_mapping=tokenizer.is_fast)
         known = _known(encoded, tokenizer.unk_token_id, texts) if tokenizer.is_fast else 1.0
-        if known < _LEAST_KNOWN:
+        if known < _MIN_KNOWN:
             raise TaskError(
                 f"the tokenizer of this model knows {known:.0%} of the characters of {self}: expected text of the kind "
                 "that it was trained on, --task mlm:FILE"
@@ -165,7 +165,7 @@ def _masked(
     rng.shuffle(shuffled)
     for name, tokens in shuffled:
         ordinary = _ordinary(tokens, special)
-        if len(ordinary) < _FEWEST:
+        if len(ordinary) < _MIN_TOKENS:
             continue
         chosen = sorted(rng.sample(ordinary, max(1, round(share * len(ordinary)))))
         masked = list(tokens)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mechpaint.data import MOST_CHARACTERS, Row, read_rows
+from mechpaint.data import MAX_CHARACTERS, Row, read_rows
 from mechpaint.errors import TaskError
 from mechpaint.models.loading import require_tokenizer
 from mechpaint.scoring.encoding import within_context
@@ -69,7 +69,7 @@ class Similarity(RowTask[Pair]):
             first, second, similarity = self._pair(number, row)
             yield number, first, second, similarity
             length += len(first) + len(second)
-            if length > MOST_CHARACTERS:
+            if length > MAX_CHARACTERS:
                 return
 
     def _pair(self, number: int, row: Row) -> tuple[str, str, float]:

@@ -16,13 +16,13 @@ from mechpaint.tasks.lm_eval.results import metrics_of_answers, metrics_of_texts
 
 _UNLIKELY = -1e4
 _RIGHT_OR_NOT = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
-"""Metrics of choices that lm-eval makes by itself: whether the chosen one is right."""
+"""lm-eval's own accuracies of choices."""
 
 
-def values_of_uniform(task: Any, measure: Measure, documents: Sequence[Document], words: int) -> Mapping[str, Any]:
+def values_of_uniform(task: Any, measure: Measure, documents: Sequence[Document], vocabulary: int) -> Mapping[str, Any]:
     """Each document's metric by its name, if all tokens are equally likely."""
     return {
-        document.name: measure.value(metrics_of_answers(task, document, _evenly(task, document, words)))
+        document.name: measure.value(metrics_of_answers(task, document, _evenly(task, document, vocabulary)))
         for document in documents
     }
 
@@ -38,7 +38,7 @@ def chance_of_silence(task: Any, measure: Measure, metric: Metric, prompts: Sequ
     return _of(metric, prompts, [measure.reading.score(values[prompt.name]) for prompt in prompts])
 
 
-def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Document], words: int) -> float:
+def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Document], vocabulary: int) -> float:
     """The score of a random choice, or of always the same one if that is better and all documents share it.
 
     So the scale begins, as the paper's, with random or majority guessing. Without choices, all tokens are equally
@@ -47,12 +47,12 @@ def chance(task: Any, measure: Measure, metric: Metric, documents: Sequence[Docu
     if isinstance(metric, Matthews):
         return 0.0
     if task.OUTPUT_TYPE != "multiple_choice":
-        guessed = values_of_uniform(task, measure, documents, words)
-        return _of(metric, documents, [measure.reading.score(guessed[document.name]) for document in documents])
+        values = values_of_uniform(task, measure, documents, vocabulary)
+        return _of(metric, documents, [measure.reading.score(values[document.name]) for document in documents])
     choices = [_choices(task, document) for document in documents]
     scores = [[_taken(task, measure, d, i, n) for i in range(n)] for d, n in zip(documents, choices, strict=True)]
     always = [_of(metric, documents, list(column)) for column in zip(*scores, strict=True)] if _alike(documents) else []
-    if isinstance(metric, F1):  # a mean of classes is none
+    if isinstance(metric, F1):  # predicted classes cannot be averaged
         return max(always, default=0.0)
     return max([_of(metric, documents, [sum(row) / len(row) for row in scores]), *always])
 
@@ -61,8 +61,8 @@ def _of(metric: Metric, documents: Sequence[Document | Prompt], scores: Sequence
     return float(metric([document.name for document in documents], np.array(scores, dtype=float)[:, None])[0])
 
 
-def _evenly(task: Any, document: Document, words: int) -> list[Any]:
-    logprobs = [-math.log(words) * sum(len(w.after) for w in request.windows) for request in document.requests]
+def _evenly(task: Any, document: Document, vocabulary: int) -> list[Any]:
+    logprobs = [-math.log(vocabulary) * sum(len(w.after) for w in request.windows) for request in document.requests]
     return logprobs if task.OUTPUT_TYPE == "loglikelihood_rolling" else [(value, False) for value in logprobs]
 
 

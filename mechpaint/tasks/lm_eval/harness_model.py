@@ -70,8 +70,9 @@ class MechpaintLM(_HFLM):
 
     Args:
         pretrained: Anything that `mechpaint.load` takes: a preset, a folder, a name on the hub, a model in memory.
-        route: The route: its notation, `"0-3 13-4 14-17"`, or hook sets in their text form, `"average(4, 13) + loop(4,
-            13, times=3)"`; from Python also a `Route` or a `HookSet`. By default the model's own order.
+        route: The route: its notation, `"0-3 13-4 14-17"`, or hook sets in their text form,
+            `"average(4, 13) + loop(4, 13, times=3)"`; from Python also a `Route` or a `HookSet`. By default the model's
+            own order.
         kv: How keys and values are cached while generating: `"exact"` or `"averaged"`, as in `attach`.
         device: As in `load`. lm-eval's command line passes `cuda:0` by default; without CUDA that means the fastest
             device there is.
@@ -177,7 +178,7 @@ class MechpaintLM(_HFLM):
         super().set_cache_hook(cache_hook)
 
     def _identity(self) -> str:
-        """What answers depend on besides the requests."""
+        """The facts that answers depend on besides the requests."""
         vocabulary = json.dumps(sorted(self.tokenizer.get_vocab().items()))
         facts = {
             "weights": digest(self.bridge),

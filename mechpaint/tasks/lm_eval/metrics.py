@@ -32,7 +32,7 @@ class Reading(ABC):
 
     @abstractmethod
     def measured(self, name: str) -> str:
-        """What the score is, with the unit, for a metric of that name."""
+        """A description of the score, with the unit, for a metric of that name."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mechpaint.tasks.lm_eval.metrics import Measure
 
 _GENERATED = "generate_until"
-_ASKED = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", _GENERATED)
+_OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", _GENERATED)
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class LmEval(PlaceTask["Document | Prompt"]):
         """Refuse models that do not predict the next token, and tasks with other kinds of requests."""
         require_causal(model, f"the task {self}")
         require_tokenizer(model, f"the task {self}")
-        if self.loaded.OUTPUT_TYPE not in _ASKED:
-            raise TaskError(f"{self} asks for {self.loaded.OUTPUT_TYPE}; expected one of {', '.join(_ASKED)}")
+        if self.loaded.OUTPUT_TYPE not in _OUTPUT_TYPES:
+            raise TaskError(f"{self} asks for {self.loaded.OUTPUT_TYPE}; expected one of {', '.join(_OUTPUT_TYPES)}")
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Document | Prompt]:
         """All documents, in lm-eval's order."""

@@ -57,7 +57,7 @@ class OtherRuns(Layers):
 @pytest.fixture(autouse=True)
 def _small_cells(monkeypatch):
     """Of 8 items rather than 32."""
-    monkeypatch.setattr(task, "_ITEMS_A_PART", 8)
+    monkeypatch.setattr(task, "_ITEMS_PER_PART", 8)
 
 
 @pytest.fixture
