@@ -1,13 +1,13 @@
-"""Runtime shape checking for everything in mechpaint, and tiny models."""
+"""Runtime type checks of everything in mechpaint, and tiny models."""
 
 from __future__ import annotations
 
 import os
 
-from jaxtyping import install_import_hook
+from tests import checked
 
-# Before anything of mechpaint is imported: every annotated shape is checked while the tests run.
-_checked = install_import_hook("mechpaint", "beartype.beartype")
+# Before anything of mechpaint is imported: every annotated type and shape is checked while the tests run.
+checked.install()
 
 os.environ["MECHPAINT_PLUGINS"] = ""  # what is installed beside mechpaint is not what is tested
 
