@@ -44,13 +44,7 @@ def claims_table(claims: Sequence[Claim], caption: str) -> Table:
 
 
 def tally(claims: Sequence[Claim], paper: str, few: str) -> str:
-    """A sentence of how many claims held.
-
-    Args:
-        claims: All that could be tested.
-        paper: Its title and number.
-        few: What there is too little of where a claim is undecided, such as "this number of items".
-    """
+    """A sentence of how many claims held."""
     held, failed, open_ = _counts(claims)
     return (
         f"Of the {len(claims)} claims of {paper} that these runs can speak to, {held} held here, {failed} did not, and "
@@ -70,9 +64,5 @@ def _counts(claims: Sequence[Claim]) -> list[int]:
 
 
 def disambiguate(names: Sequence[str]) -> list[str]:
-    """The names, numbered where a name comes more than once.
-
-    Args:
-        names: Of models, in the order of their runs.
-    """
+    """The names, numbered where a name comes more than once."""
     return [f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name for i, name in enumerate(names)]

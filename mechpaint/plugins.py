@@ -227,14 +227,7 @@ def discover(
 ) -> Discovery:
     """Load the plugins of installed packages, by name, then those in files. No plugin can make this raise.
 
-    Of several that bring the same name the first is kept.
-
-    Args:
-        base: What there is already.
-        files: Python files with a function `register(registry)`.
-        chosen: The names of the entry points to load; None for all. Files are always loaded.
-        check: What else an analysis must be for its plugin to be kept.
-    """
+    Of several that bring the same name the first is kept."""
     registry = base
     plugins: list[Plugin] = []
     loaded: dict[str, Source] = {}
@@ -257,11 +250,7 @@ def discover(
 
 
 def chosen_by(environment: Mapping[str, str]) -> frozenset[str] | None:
-    """What the environment variable `MECHPAINT_PLUGINS` chooses: None for all.
-
-    Args:
-        environment: Such as `os.environ`.
-    """
+    """What the environment variable `MECHPAINT_PLUGINS` chooses: None for all."""
     names = environment.get(VARIABLE)
     return None if names is None else frozenset(filter(None, map(str.strip, names.split(","))))
 
@@ -288,14 +277,7 @@ def registry(files: Iterable[str | Path] = ()) -> Registry:
 
 
 def require_files(found: Discovery) -> None:
-    """Refuse a discovery in which a file was not loaded: files are asked for one by one.
-
-    Args:
-        found: What there is.
-
-    Raises:
-        PluginError: For the first of them.
-    """
+    """Refuse a discovery in which a file was not loaded: files are asked for one by one."""
     for source, refused in found.refused():
         if source.package is None:
             raise PluginError(f"cannot load the plugin {source.place}: {refused.reason}")
@@ -387,11 +369,7 @@ class Package:
         return f"{self.name} {self.version}"
 
     def mismatch(self) -> str:
-        """What it requires of mechpaint, if this is not that; otherwise nothing.
-
-        Raises:
-            InvalidRequirement: Its metadata is malformed.
-        """
+        """What it requires of mechpaint, if this is not that; otherwise nothing."""
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name
 

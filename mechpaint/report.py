@@ -131,14 +131,7 @@ class _Image:
 
 
 def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]], command: str) -> Path:
-    """Write `figures/*.svg`, `figures/*.png`, `tables/*.csv`, `report.md` and `report.html`; give the last one's path.
-
-    Args:
-        report: What to write.
-        folder: The run folder.
-        details: What it was run with, as pairs of a name and a value.
-        command: How to run it again.
-    """
+    """Write figures, tables, `report.md` and `report.html`, whose path is returned."""
     import jinja2
 
     images: dict[str, _Image] = {}

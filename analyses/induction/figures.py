@@ -11,8 +11,8 @@ from jaxtyping import Float
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits import attention_view, induction_diagram
-from mechpaint.display.views import View
 from mechpaint.display.figures import axes, heatmap, literal, shared_legend, style
+from mechpaint.display.views import View
 from mechpaint.models.token_text import visible_token
 from mechpaint.report import Figure
 

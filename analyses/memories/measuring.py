@@ -22,14 +22,7 @@ RECALLS: Mapping[Learned, str] = {matrix: f"recall of {matrix}" for matrix in TO
 def accuracies(
     model: SimplifiedTransformer, batches: Sequence[ToyBatch], advance: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """At second and later occurrences of triggers; `advance` is called before each batch.
-
-    Returns:
-        `ACCURACY`, and `CHANGED` where the output is not the trigger itself, as it is in the share `REPEATS`. The
-        trigger is also the sequence's first token in the share `OPENING`; `WRONG_OPENING` is the share of all in which
-        it is and the answer is wrong, `SAYS_TRIGGER` that in which the wrong answer is the trigger itself, and
-        `WRONG_OTHER` that in which it is not and the answer is wrong.
-    """
+    """At second and later occurrences of triggers; `advance` is called before each batch."""
     found: list[Tensor] = []
     for batch in batches:
         if advance is not None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechpaint.analyses.painters.curves import Curves, count
-from mechpaint.routes.diagram import routes_diagram
 from mechpaint.display.figures import axes, banded, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
+from mechpaint.routes.diagram import routes_diagram
 from mechpaint.statistics.bootstrap import Estimate, combine, estimate
 from mechpaint.statistics.results import TaskFacts
 

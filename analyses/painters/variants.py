@@ -48,11 +48,7 @@ class Variant:
         return self.method == "random"
 
     def hook_set(self, n_layers: int) -> HookSet:
-        """The hook set for a model of `n_layers` layers.
-
-        Raises:
-            AnalysisError: The method does not exist, or is not defined there.
-        """
+        """The hook set for a model of `n_layers` layers."""
         if self.method not in METHODS:
             raise AnalysisError(f"there is no method {self.method!r}; there are: {', '.join(METHODS)}")
         return METHODS[self.method](self, n_layers)
@@ -63,31 +59,14 @@ class Variant:
 
 
 def variant(method: str, n_layers: int, start_layer: int = 0, repeat_or_seed: int | None = None) -> Route:
-    """The route of one of the paper's experiments.
-
-    Args:
-        method: One of `METHODS`.
-        n_layers: T.
-        start_layer: N, with 2N < T. For `skip_idx_layer` and `switch_idx_layer` the layer itself.
-        repeat_or_seed: A repeat for `loop_parallel` and `repeat_sequence`, a seed for `random`.
-
-    Raises:
-        AnalysisError: The paper does not define it.
-    """
+    """The route of one of the paper's experiments."""
     return Variant(method, start_layer, repeat_or_seed).hook_set(n_layers).route(n_layers)
 
 
 def suite(
     n_layers: int, start_layers: Iterable[int] | None = None, seeds: int = 10, loops: Iterable[int] = (3,)
 ) -> tuple[Variant, ...]:
-    """Every experiment of figures 2, 4 to 9, 11 and 17, and summed pairs, without the plain model.
-
-    Args:
-        n_layers: T.
-        start_layers: Which N; by default all that leave a middle.
-        seeds: How many random orders for each N.
-        loops: How often looped parallel loops.
-    """
+    """Every experiment of figures 2, 4 to 9, 11 and 17, and summed pairs, without the plain model."""
     possible = range((n_layers + 1) // 2) if start_layers is None else start_layers
     starts = [n for n in possible if _middle(n, n_layers)]
     variants = [Variant(method, n) for n in starts for method in ("skip", "middle_repeat", "reverse", "pairs")]

@@ -25,14 +25,7 @@ class Archive:
 
     @classmethod
     def of(cls, results: SearchResults) -> Archive:
-        """The scores that the search goes by.
-
-        Args:
-            results: What was measured so far, the full model among it.
-
-        Raises:
-            AnalysisError: The full model is no better than guessing on any of the tasks.
-        """
+        """The scores that the search goes by."""
         scores = Scores(graded(results))
         if not scores.tasks:
             names = ", ".join(task.name for task in results.tasks)
@@ -48,24 +41,14 @@ class Archive:
     def front(self, least: int, most: int) -> list[Route]:
         """The routes that no other is better than at the same or fewer layer calls, the cheapest first.
 
-        Of routes that are equal in both the first is there.
-
-        Args:
-            least: The fewest layer calls.
-            most: The most.
-        """
+        Of routes that are equal in both the first is there."""
         return _front(self.scores, self.within(least, most))
 
     def ranked(self, least: int, most: int) -> list[Route]:
         """All routes, those of the front first, then those of the front without these, and so on, the cheapest first.
 
         This is the order of non-dominated sorting (K. Deb et al., "A fast and elitist multiobjective genetic algorithm:
-        NSGA-II", IEEE Transactions on Evolutionary Computation 6, 2002).
-
-        Args:
-            least: The fewest layer calls.
-            most: The most.
-        """
+        NSGA-II", IEEE Transactions on Evolutionary Computation 6, 2002)."""
         left, ranked = self.within(least, most), list[Route]()
         while left:
             front = _front(self.scores, left)
@@ -75,20 +58,11 @@ class Archive:
         return ranked
 
     def best(self, among: Iterable[Route]) -> Route:
-        """The one with the highest score, the first of equals.
-
-        Args:
-            among: Routes of the archive, one or more.
-        """
+        """The one with the highest score, the first of equals."""
         return max(among, key=self.scores.__getitem__)
 
     def within(self, least: int, most: int) -> list[Route]:
-        """The routes of these costs, in the order in which they were scored.
-
-        Args:
-            least: The fewest layer calls.
-            most: The most.
-        """
+        """The routes of these costs, in the order in which they were scored."""
         return [route for route in self.scores if least <= route.layer_calls <= most]
 
 

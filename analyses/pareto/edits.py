@@ -16,22 +16,13 @@ _MOST_STEPS = 4
 
 
 def contiguous_skips(n_layers: int, layer_calls: int) -> list[Route]:
-    """The full model with neighbouring layers left out, wherever they stand.
-
-    Args:
-        n_layers: How many layers the model has.
-        layer_calls: How many of them are to be left.
-    """
+    """The full model with neighbouring layers left out, wherever they stand."""
     gone = n_layers - layer_calls
     return [Route.of([*range(first), *range(first + gone, n_layers)], n_layers) for first in range(layer_calls + 1)]
 
 
 def shorter(route: Route) -> list[Route]:
-    """All routes with one visit less, out of groups too. Of a route with a single visit there are none.
-
-    Args:
-        route: The route.
-    """
+    """All routes with one visit less, out of groups too. Of a route with a single visit there are none."""
     if route.layer_calls == 1:
         return []
     return list(dict.fromkeys(_without(route, visit) for visit in range(route.layer_calls)))
@@ -40,11 +31,7 @@ def shorter(route: Route) -> list[Route]:
 def alike(route: Route) -> list[Route]:
     """All routes one step away with as many visits: two neighbouring steps swapped, or joined in parallel.
 
-    They are joined to a group whose outputs are averaged, or to one whose updates are added.
-
-    Args:
-        route: The route.
-    """
+    They are joined to a group whose outputs are averaged, or to one whose updates are added."""
     found: list[Route] = []
     for at in range(len(route.steps) - 1):
         found.append(_swapped(route, at, at + 1))
@@ -56,14 +43,7 @@ def mutated(route: Route, rng: random.Random, least: int, most: int) -> Route:
     """A route one to four random steps away, with at least so many and at most so many visits.
 
     A step leaves a visit out, puts a layer in, does both, swaps or moves steps, joins two to a group, changes how a
-    group is merged, or takes one apart. With probability one half it is a single step, one quarter two, and so on.
-
-    Args:
-        route: The route.
-        rng: What the steps are drawn from.
-        least: The fewest visits, 1 or more.
-        most: The most visits, `least` or more.
-    """
+    group is merged, or takes one apart. With probability one half it is a single step, one quarter two, and so on."""
     steps = 1
     while steps < _MOST_STEPS and rng.random() < 0.5:
         steps += 1

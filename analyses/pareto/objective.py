@@ -23,11 +23,7 @@ MEASURE = "log-probability of the right answer, nats per token"
 
 
 def graded(results: SearchResults) -> SearchResults:
-    """The same with log-probabilities as scores, wherever a task has them of all its items.
-
-    Args:
-        results: What was measured.
-    """
+    """The same with log-probabilities as scores, wherever a task has them of all its items."""
     records = cast(Any, results.records)
     answered = cast("dict[str, bool]", (records["tokens"] > 0).groupby(records["task"]).all().to_dict())
     has = records["task"].map(answered).astype(bool)
@@ -42,12 +38,7 @@ def _by_logprob(task: TaskFacts, chance: float) -> TaskFacts:
 
 
 def mean_score(scores: Scores, label: str) -> Float[np.ndarray, " draw"]:
-    """Draws of the mean over tasks of the normalised score. NaN where there is no task with a scale.
-
-    Args:
-        scores: Of all tasks.
-        label: A route, as text.
-    """
+    """Draws of the mean over tasks of the normalised score. NaN where there is no task with a scale."""
     if not scores.tasks:
         return np.full(1 + RESAMPLES, np.nan)
     return combine([scores.of_task(task.name, [label]) for task in scores.tasks], np.mean)

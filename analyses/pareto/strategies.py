@@ -20,23 +20,11 @@ class Strategy(Protocol):
     """A way to look for routes of a model with `n_layers` layers that cost `limit` layer calls or little more."""
 
     def sizes(self, n_layers: int, limit: int) -> Sequence[int]:
-        """About how many routes each of its rounds proposes.
-
-        Args:
-            n_layers: How many layers the model has.
-            limit: The budget, in layer calls.
-        """
+        """About how many routes each of its rounds proposes."""
         ...
 
     def propose(self, place: int, archive: Archive, limit: int, rng: random.Random) -> Sequence[Route]:
-        """The routes of one of its rounds.
-
-        Args:
-            place: Which round, from 0 on.
-            archive: What was scored so far, in its own rounds before this one and in those of other strategies.
-            limit: The budget, in layer calls.
-            rng: What everything random comes from.
-        """
+        """The routes of one of its rounds."""
         ...
 
 
@@ -110,10 +98,5 @@ class Evolution:
 
 
 def strategies(generations: int, population: int) -> Mapping[str, Strategy]:
-    """All that there are, by name.
-
-    Args:
-        generations: How many rounds the evolutionary one has.
-        population: How many routes each of these proposes.
-    """
+    """All that there are, by name."""
     return {"greedy": Greedy(), "evolution": Evolution(generations, population)}

@@ -40,17 +40,7 @@ def measure(analysis: Similarity, model: TransformerBridge, hook_set: HookSet) -
 
 
 def of_window(states: Float[Tensor, "state position d_model"]) -> dict[str, Float[Tensor, "state state"]]:
-    """The measures of one window.
-
-    Args:
-        states: In float64.
-
-    Returns:
-        `SIMILARITY`: the cosine of two states, each as one vector of position times d_model numbers, as in the code of
-        arXiv 2407.09298. `BY_TOKEN`: the mean over positions of the cosine there. `ANGLE`: the angle between two states
-        at the last position, from 0 to 1, which is 180 degrees (arXiv 2403.17887, section 3.2). `VARIANCE`: on the
-        diagonal, of all the numbers of a state. A state of zeros has no direction: its cosines are NaN.
-    """
+    """The measures of one window."""
     whole, each = _unit(states.flatten(1)), _unit(states)
     last = each[:, -1]
     return {

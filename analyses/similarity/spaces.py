@@ -35,12 +35,7 @@ def spaces(similarities: Float[np.ndarray, "draw state state"]) -> Spaces:
     """The split into three whose blocks are the most uniform: the least squares around each block's mean.
 
     Every split is tried. It always finds one, so whether there *are* three spaces is another question: see
-    `mechpaint.analyses.similarity.claims`.
-
-    Args:
-        similarities: The mean over windows first, then its resamples; symmetric, of 3 states or more, without NaN. The
-            diagonal does not count.
-    """
+    `mechpaint.analyses.similarity.claims`."""
     found, explained = splits(similarities)
     n, (first, second) = similarities.shape[-1], (int(cut) for cut in found[0])
     sure = float((found[1:] == found[0]).all(axis=1).mean()) if len(found) > 1 else 1.0
@@ -53,11 +48,7 @@ def splits(
     """Of each draw where the best split's second and third stretch begin, and the share of variance that it explains.
 
     A block's sum is read off running sums over rows and columns, so that a split costs the same at any number of
-    states.
-
-    Args:
-        similarities: Symmetric matrices. The diagonal does not count.
-    """
+    states."""
     draws, n, _ = similarities.shape
     above = np.triu_indices(n, 1)
     values = similarities[:, above[0], above[1]]

@@ -27,11 +27,7 @@ _ROWS_PER_READ = 8
 
 
 def windows(analysis: Similarity, model: TransformerBridge) -> Int[Tensor, "window position"]:
-    """Windows of the text that do not overlap, chosen by the seed; the same under every hook set.
-
-    Raises:
-        TaskError: The text cannot be read, has too few windows, or a window is longer than the model's context.
-    """
+    """Windows of the text that do not overlap, chosen by the seed; the same under every hook set."""
     if analysis.window > context(model):
         raise TaskError(
             f"expected windows of at most {context(model)} tokens, the model's context, got {analysis.window}"

@@ -13,10 +13,11 @@ from mechpaint.circuits.heads import head_name
 from mechpaint.display.figures import axes, literal, svg_of
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import View, Views
+from mechpaint.engine.arguments import Routing, as_hook_set
 from mechpaint.engine.attach import attach
 from mechpaint.errors import DrawingError
 from mechpaint.models.token_text import one_row, token_texts
-from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
+from mechpaint.routes.hookset import ATTENTION, Patterns
 from mechpaint.routes.steps import Visit
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _DECIMALS = 4
 def attention(
     model: TransformerBridge,
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
-    hook_set: HookSet | None = None,
+    hook_set: Routing | None = None,
     layers: Sequence[int] | None = None,
     heads: Sequence[int] | None = None,
 ) -> Views | Diagram:
@@ -41,7 +42,7 @@ def attention(
     Args:
         model: The bridge.
         text: What it reads, or its token ids.
-        hook_set: What to run it under; by default nothing.
+        hook_set: A hook set, a route or a text of either to run it under; by default nothing.
         layers: Which layers; by default all on the route.
         heads: Which heads of each; by default all.
 
@@ -53,7 +54,7 @@ def attention(
         HookSetError: As for `attach`.
     """
     tokens = one_row(model, text)
-    with torch.no_grad(), attach(model, (hook_set or HookSet()) + Patterns()) as session:
+    with torch.no_grad(), attach(model, as_hook_set(hook_set or "") + Patterns()) as session:
         model(tokens, return_type=None)
     chosen = _chosen(session[ATTENTION], layers, heads)
     texts = token_texts(model, tokens[0])

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mechpaint.engine.arguments import Routing, as_hook_set
 from mechpaint.engine.attach import attach
 from mechpaint.errors import TextTooLong
 from mechpaint.models.loading import require_language_model
-from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
+from mechpaint.routes.hookset import ATTENTION, Patterns
 from mechpaint.routes.steps import Visit
 
 if TYPE_CHECKING:
@@ -73,12 +74,7 @@ class HeadScore:
 
 
 def head_name(layer: int, head: int) -> str:
-    """A head as everyone writes it: L1H0.
-
-    Args:
-        layer: Its layer, from 0.
-        head: Which head of that layer, from 0.
-    """
+    """A head as everyone writes it: L1H0."""
     return f"L{layer}H{head}"
 
 
@@ -110,18 +106,18 @@ def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int
     return Repeated(torch.cat([*first, once, once], 1).to(model.cfg.device), period, int(starts))
 
 
-def head_scores(model: TransformerBridge, data: Repeated, hook_set: HookSet | None = None) -> tuple[HeadScore, ...]:
+def head_scores(model: TransformerBridge, data: Repeated, hook_set: Routing | None = None) -> tuple[HeadScore, ...]:
     """Score every head, on every visit of a route.
 
     Args:
         model: The bridge.
         data: From `repeated_tokens`.
-        hook_set: What to run the model under; by default nothing.
+        hook_set: A hook set, a route or a text of either to run the model under; by default nothing.
 
     Returns:
         A score for each visit and head, in the order of the route.
     """
-    under = (hook_set or HookSet()) + Patterns()
+    under = as_hook_set(hook_set or "") + Patterns()
     with torch.no_grad(), attach(model, under) as session:
         model(data.tokens, return_type=None)
     copying = copying_scores(model)

@@ -20,14 +20,7 @@ _BLUE, _ORANGE, _GREEN = "#0072B2", "#B34700", "#00694C"
 
 
 def induction_pair(scores: Sequence[HeadScore]) -> tuple[HeadScore, HeadScore]:
-    """The best previous-token head that comes before the best induction head, and the latter.
-
-    Args:
-        scores: Of all heads, from `mechpaint.circuits.head_scores`.
-
-    Raises:
-        DrawingError: No head has another before it.
-    """
+    """The best previous-token head that comes before the best induction head, and the latter."""
     first = min((score.visit.step for score in scores), default=0)
     later = [score for score in scores if score.visit.step > first]
     if not later:

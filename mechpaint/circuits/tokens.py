@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mechpaint.display.sanitize import safe
+from mechpaint.engine.arguments import Routing
 from mechpaint.engine.attach import attach
 from mechpaint.errors import DrawingError
 from mechpaint.models.loading import require_language_model
 from mechpaint.models.token_text import one_row, token_texts, visible_token
-from mechpaint.routes.hookset import HookSet
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -86,14 +86,14 @@ _TOKEN = (
 def token_losses(
     model: TransformerBridge,
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
-    hook_set: HookSet | None = None,
+    hook_set: Routing | None = None,
 ) -> Tokens:
     """How surprising each token is to a causal model: its loss in nats, given what stands before it.
 
     Args:
         model: The bridge.
         text: What it reads, or its token ids.
-        hook_set: What to run it under; by default nothing.
+        hook_set: A hook set, a route or a text of either to run it under; by default nothing.
 
     Raises:
         DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
@@ -107,14 +107,14 @@ def token_losses(
 def token_probabilities(
     model: TransformerBridge,
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
-    hook_set: HookSet | None = None,
+    hook_set: Routing | None = None,
 ) -> Tokens:
     """How likely each token is to a causal model, given what stands before it: from 0 to 1.
 
     Args:
         model: The bridge.
         text: What it reads, or its token ids.
-        hook_set: What to run it under; by default nothing.
+        hook_set: A hook set, a route or a text of either to run it under; by default nothing.
 
     Raises:
         DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
@@ -128,7 +128,7 @@ def token_probabilities(
 def _log_probabilities(
     model: TransformerBridge,
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
-    hook_set: HookSet | None,
+    hook_set: Routing | None,
 ) -> tuple[Int[Tensor, "position"], Float[Tensor, "predicted"]]:
     require_language_model(model, "a token's probability")
     if model.cfg.attention_dir != "causal":
@@ -136,7 +136,7 @@ def _log_probabilities(
     tokens = one_row(model, text)
     if tokens.shape[1] < 2:
         raise DrawingError("got a single token, before which nothing stands: expected two or more")
-    with torch.no_grad(), attach(model, hook_set or HookSet()):
+    with torch.no_grad(), attach(model, hook_set or ""):
         logits = cast(Tensor, model(tokens))[0, :-1]
     found = logits.double().log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]
     return tokens[0], found

@@ -55,12 +55,7 @@ def _with_plugins(registry: Registry, files: Sequence[str]) -> Registry:
 
 
 def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
-    """All commands, with one of `analyze` for each analysis that is registered.
-
-    Args:
-        registry: What there is.
-        files: The plugin files that were given.
-    """
+    """All commands, with one of `analyze` for each analysis that is registered."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     analyze = typer.Typer(
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True

@@ -21,11 +21,7 @@ EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 faile
 
 @contextmanager
 def handle_errors(interrupted: str) -> Generator[None]:
-    """Tell errors of the block in a line, and exit with the status that they have.
-
-    Args:
-        interrupted: What to say where the block is interrupted from the keyboard.
-    """
+    """Tell errors of the block in a line, and exit with the status that they have."""
     try:
         yield
     except InputError as error:
@@ -40,11 +36,7 @@ def handle_errors(interrupted: str) -> Generator[None]:
 
 
 def given_command(without: str | None = None) -> str:
-    """The command that is running, to be given again.
-
-    Args:
-        without: An option that has a value, to be left out with it.
-    """
+    """The command that is running, to be given again."""
     words = ["mechpaint", *sys.argv[1:]]
     kept = [
         word

@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
 
 def export_command(registry: Registry) -> Callable[..., None]:
-    """The command.
-
-    Args:
-        registry: The hook sets that may be named.
-    """
+    """The command."""
 
     def export(
         out: Annotated[str, typer.Option(help="The folder to make; a new or an empty one.")],

@@ -81,12 +81,7 @@ def _check_command(analysis: type[Analysis]) -> None:
 
 
 def plugins_command(registry: Registry, files: Sequence[str]) -> Callable[..., None]:
-    """The command `plugins`.
-
-    Args:
-        registry: What there is without plugins.
-        files: The plugin files that were given.
-    """
+    """The command `plugins`."""
 
     def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
         """Show every plugin: where it is from, what it brings, and what is wrong with it."""

@@ -24,14 +24,7 @@ _LONGEST = 48
 
 
 def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.3) -> tuple[Any, list[Axes]]:
-    """An empty drawing and its axes, row by row.
-
-    Args:
-        width: In inches.
-        columns: Of axes.
-        rows: Of axes.
-        height: Of one row, in inches.
-    """
+    """An empty drawing and its axes, row by row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
@@ -45,12 +38,7 @@ def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.
 
 
 def svg_of(drawing: Any, salt: str) -> bytes:
-    """A matplotlib figure as SVG: the same bytes for the same drawing.
-
-    Args:
-        drawing: The figure.
-        salt: What makes the names inside it differ from those of other figures on a page.
-    """
+    """A matplotlib figure as SVG: the same bytes for the same drawing."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": salt}):
@@ -58,11 +46,7 @@ def svg_of(drawing: Any, salt: str) -> bytes:
 
 
 def png_of(drawing: Any) -> bytes:
-    """A matplotlib figure as PNG: the same bytes for the same drawing.
-
-    Args:
-        drawing: The figure.
-    """
+    """A matplotlib figure as PNG: the same bytes for the same drawing."""
     return _saved(drawing, format="png", dpi=160, metadata={"Software": None})
 
 
@@ -103,15 +87,7 @@ class Interval(Protocol):
 def banded(
     ax: Axes, xs: Sequence[int] | Sequence[float], estimates: Sequence[Interval], label: str, look: dict[str, Any]
 ) -> None:
-    """A line, and a band from the lower to the upper ends of its intervals.
-
-    Args:
-        ax: Where to.
-        xs: Where each value stands.
-        estimates: The values with their intervals.
-        label: The line's, in the legend.
-        look: The line's `color`, and what else it is drawn with.
-    """
+    """A line, and a band from the lower to the upper ends of its intervals."""
     ax.plot(xs, [e.value for e in estimates], label=label, **look)
     low, high = [e.low for e in estimates], [e.high for e in estimates]
     ax.fill_between(xs, low, high, color=look["color"], alpha=0.13, linewidth=0)
@@ -123,11 +99,7 @@ def literal(text: str) -> str:
 
 
 def log_scale(ax: Axes) -> None:
-    """A logarithmic vertical axis. Where it spans less than two powers of ten its numbers are written out.
-
-    Args:
-        ax: The axes, everything drawn.
-    """
+    """A logarithmic vertical axis. Where it spans less than two powers of ten its numbers are written out."""
     from matplotlib.ticker import ScalarFormatter
 
     low, high = ax.get_ylim()
@@ -168,17 +140,7 @@ def _legend(ax: Axes, columns: int, share: float) -> dict[str, Any]:
 def heatmap(
     drawing: Any, ax: Axes, values: Any, rows: Sequence[str], columns: Sequence[str], low: float, high: float
 ) -> None:
-    """Values as shades with the numbers in them, one name a row and a column.
-
-    Args:
-        drawing: What `ax` is in.
-        ax: Where to.
-        values: `[row, column]`.
-        rows: Their names.
-        columns: Their names.
-        low: What is drawn white.
-        high: What is drawn darkest.
-    """
+    """Values as shades with the numbers in them, one name a row and a column."""
     ax.grid(False)
     image = ax.imshow(values, vmin=low, vmax=high, cmap="Blues", aspect="auto")
     ax.set_xticks(range(len(columns)), columns)

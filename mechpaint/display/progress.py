@@ -28,13 +28,7 @@ def progress() -> Progress:
 
 @contextmanager
 def ticking(what: str, total: int, advance: Callable[[int], None] | None) -> Generator[Callable[[int], None]]:
-    """What to call with how much was done since the last call: the caller's own, or what moves a progress bar.
-
-    Args:
-        what: What the bar says is being done.
-        total: How much there is to do.
-        advance: The caller's own.
-    """
+    """What to call with how much was done since the last call: the caller's own, or what moves a progress bar."""
     if advance is not None:
         yield advance
         return

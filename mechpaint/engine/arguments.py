@@ -1,4 +1,4 @@
-"""Arguments that `attach`, `sweep`, `export` and the circuits share: hook sets, routes and tokens, or their texts."""
+"""Arguments that `attach`, `sweep`, `export` and the circuits share: routes, hook sets and tokens, or their texts."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from torch.nn.utils.rnn import pad_sequence
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.engine.layer_inputs import Tokens
-from mechpaint.errors import HookSetError, InputError, LoadError, RouteError
+from mechpaint.errors import HookSetError, InputError, LoadError
 from mechpaint.hooks import BUILT_IN, Reroute
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.hookset_text import parse_hook_set
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 
-RouteLike: TypeAlias = HookSet | Route | str
-"""A hook set, a route, or the text of either: `"skip(4, 7) + read_attention()"`, `"0-3 14-17"`."""
+Routing: TypeAlias = HookSet | Route | str
+"""A hook set, a route, or a text of either: `"skip(4, 7) + read_attention()"`, `"0-3 14-17"`."""
 
-TokensLike: TypeAlias = Int[Tensor, "batch position"] | str | Sequence[str]
+Text: TypeAlias = Int[Tensor, "batch position"] | str | Sequence[str]
 """Token ids, or texts for the model's own tokenizer."""
 
 _BUILT_IN: Mapping[str, type[HookSet]] = {one.text_name(): one for one in BUILT_IN}
-_A_ROUTE = "a hook set, a Route, or a text of either, such as 'skip(4, 7)' or '0-3 14-17'"
 
 
 def as_hook_set(given: object, known: Mapping[str, type[HookSet]] | None = None) -> HookSet:
-    """Read a hook set, a route or a text of either; `known` adds names to those of the built-in hook sets."""
+    """Read a hook set, a route, or a text of either; `known` adds names to those of the built-in hook sets."""
     if isinstance(given, HookSet):
         return given
     if isinstance(given, Route):
         return Reroute(given)
     if not isinstance(given, str):
-        several = isinstance(given, Sequence | PrefixTree)
-        remedy = "; join hook sets with +, and run several routes with mechpaint.sweep" if several else ""
-        raise HookSetError(f"expected {_A_ROUTE}, got {reprlib.repr(given)}{remedy}")
+        remedy = "; join hook sets with +, run several routes with mechpaint.sweep" if isinstance(given, list) else ""
+        raise HookSetError(
+            "expected a hook set, a route, or a text of either, such as 'skip(4, 7)' or '0-3 14-17', got "
+            f"{reprlib.repr(given)}{remedy}"
+        )
     text = given.strip()
     if text and not text[0].isalpha():
         return Reroute(text)
-    expected = "one of these names" if known else "one of these names; give the hook set of a plugin as an object"
+    expected = "one of these names" if known else "one of these names; give a plugin's hook set as an object"
     return parse_hook_set(text, {**_BUILT_IN, **(known or {})}, expected)
 
 
@@ -55,25 +56,24 @@ def as_route(given: object, n_layers: int) -> Route:
     hook_set = as_hook_set(given)
     if not hook_set.only_reroutes():
         raise HookSetError(
-            f"expected hook sets that only reroute, and {hook_set} also reads or intervenes: run it with "
-            "mechpaint.attach"
+            f"expected hook sets that only reroute, and {hook_set} also reads or hooks: run it with mechpaint.attach"
         )
     return hook_set.route(n_layers)
 
 
 def as_tree(given: object, n_layers: int) -> PrefixTree:
-    """Read a prefix tree, or anything iterable over what `as_route` reads."""
+    """Read a prefix tree, or one or more of what `as_route` reads."""
     if isinstance(given, PrefixTree):
         return given
     if isinstance(given, HookSet | Route | str):
-        raise RouteError(f"expected several routes, got {reprlib.repr(given)}: put it into a list")
+        return PrefixTree([as_route(given, n_layers)])
     if not isinstance(given, Iterable):
-        raise RouteError(f"expected several routes, each {_A_ROUTE}; got {reprlib.repr(given)}")
+        raise HookSetError(f"expected routes, hook sets or texts of them, got {reprlib.repr(given)}")
     return PrefixTree(as_route(one, n_layers) for one in cast(Iterable[object], given))
 
 
 def as_tokens(model: TransformerBridge, given: object) -> tuple[Tokens, Tokens | None]:
-    """Token ids, and the attention mask if they are of texts of different lengths, which are padded at their ends."""
+    """Token ids; of texts that differ in length padded on the right, with the attention mask."""
     if isinstance(given, Tensor):
         return given, None
     rows = [_tokenized(model, text) for text in _texts(given)]
@@ -85,25 +85,21 @@ def as_tokens(model: TransformerBridge, given: object) -> tuple[Tokens, Tokens |
 
 
 def _texts(given: object) -> list[str]:
-    texts = [given] if isinstance(given, str) else list(cast(Sequence[object], given)) if _is_list(given) else []
+    texts: list[object] = [given] if isinstance(given, str) else []
+    if isinstance(given, list | tuple):
+        texts = list(cast(Sequence[object], given))
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(
-            f"expected token ids as a tensor [batch, position], a text or a list of texts, got {reprlib.repr(given)}"
-        )
+        raise InputError(f"expected tokens [batch, position], a text or a list of texts, got {reprlib.repr(given)}")
     return cast(list[str], texts)
-
-
-def _is_list(given: object) -> bool:
-    return isinstance(given, list | tuple)
 
 
 def _tokenized(model: TransformerBridge, text: str) -> Int[Tensor, "position"]:
     if model.tokenizer is None:
         raise LoadError(
-            f"this model has no tokenizer, so it cannot read {reprlib.repr(text)}: give token ids, or "
-            "mechpaint.load(model, tokenizer=...)"
+            f"cannot read {reprlib.repr(text)}, since this model has no tokenizer: expected tokens [batch, position], "
+            "or mechpaint.load(model, tokenizer=...)"
         )
     tokens = model.to_tokens(text, truncate=False)[0]
     if len(tokens) == 0:
-        raise InputError(f"the text {text!r} has no tokens: expected at least one")
+        raise InputError(f"the text {text!r} has no tokens: expected one or more")
     return tokens

@@ -10,7 +10,7 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.display.summary import Summarized, Summary
-from mechpaint.engine.arguments import as_hook_set
+from mechpaint.engine.arguments import Routing, as_hook_set
 from mechpaint.engine.kv_cache import KV, layout
 from mechpaint.engine.layer_inputs import LayerInputs
 from mechpaint.engine.route_runner import RouteRunner
@@ -63,8 +63,8 @@ class Session(Summarized):
 
 
 @contextmanager
-def attach(model: TransformerBridge, hook_set: HookSet | Route | str, *, kv: KV = "exact") -> Generator[Session]:
-    """Run `model` under a hook set: every call of it within the `with` block follows the route and is read.
+def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> Generator[Session]:
+    """Run `model` under a hook set or along a route, however it is called within the `with` block.
 
     `model(tokens)`, `run_with_cache`, `run_with_hooks`, `generate` and `generate_stream` all do, and so does Hugging
     Face's own `generate`. Every TransformerLens hook point fires on every visit of its layer. On leaving, also by an
@@ -73,7 +73,8 @@ def attach(model: TransformerBridge, hook_set: HookSet | Route | str, *, kv: KV 
     Args:
         model: A TransformerBridge; `mechpaint.load` makes one.
         hook_set: What to run and read, such as `Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])`; a
-            route; or a text of either, such as `"skip(4, 7)"` or `"0-3 8-17"`.
+            `Route`; or a text of either, such as `"skip(4, 7) + read_attention()"` or `"0-3 8-17"`. Texts name built-in
+            hook sets; give others as objects.
         kv: How a key-value cache is filled while generating. `"exact"`: one slot for every visit of a layer, so that
             generating with the cache is generating without it. `"averaged"`: as in the code of "Transformer Layers as
             Painters" (arXiv 2407.09298), one slot for every averaged group, holding the mean of its members' keys
@@ -86,8 +87,9 @@ def attach(model: TransformerBridge, hook_set: HookSet | Route | str, *, kv: KV 
         CannotReroute: This model's layers cannot be rerouted, or it is attached already.
         RouteError: The hook set leaves no route, or names layers that the model does not have; `kv` is not known. In a
             forward pass: a key-value cache that was filled along another route, or of a kind that cannot be laid out.
-        HookSetError: A hook name that the model does not have, a read that the route never reaches, or, on leaving,
-            a hook that never fired although the model ran.
+        HookSetError: A hook set that cannot be read, a route of another number of layers, a hook name that the model
+            does not have, a reading that the route never reaches, or, on leaving, a hook that never fired although the
+            model ran.
     """
     runner = RouteRunner(model)
     hook_set = as_hook_set(hook_set)

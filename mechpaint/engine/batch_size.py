@@ -19,11 +19,7 @@ def tokens_that_pay(device: torch.device) -> int:
     """How many tokens a layer call takes before more of them make it no faster by the token.
 
     Measured on a CPU (Speed, in the documentation). On accelerators it is an assumption: that matrices of so many rows
-    fill them.
-
-    Args:
-        device: Where the model is.
-    """
+    fill them."""
     return 1024 if device.type == "cpu" else 16_384
 
 
@@ -31,23 +27,14 @@ def optimal_batch_rows(model: TransformerBridge, lengths: Iterable[int]) -> int:
     """How many rows of tokens should go through a model together, at least one.
 
     As many as pay, or if that is less as fit into half of the memory that is free now. Should they not fit after all,
-    scoring goes on with half of them.
-
-    Args:
-        model: A TransformerBridge.
-        lengths: How many tokens the rows have. The longest counts.
-    """
+    scoring goes on with half of them."""
     device, longest = torch.device(str(model.cfg.device)), max(lengths)
     fits = int(_SHARE * free_memory(device)) // (longest * _bytes_a_token(model, longest))
     return max(1, min(tokens_that_pay(device) // longest, fits))
 
 
 def free_memory(device: torch.device) -> int:
-    """How many bytes of memory are free on a device now.
-
-    Args:
-        device: The device.
-    """
+    """How many bytes of memory are free on a device now."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
@@ -67,11 +54,7 @@ _SAID = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has not enough memory.
-
-    Args:
-        error: What was raised.
-    """
+    """Whether an error says that a device has not enough memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAID)

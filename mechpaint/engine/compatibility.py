@@ -16,11 +16,7 @@ from mechpaint.errors import CannotReroute, TextTooLong
 
 
 def check_reroutable(model: object) -> None:
-    """Refuse a model whose layers cannot be run in another order, as far as its class and configuration say so.
-
-    Raises:
-        CannotReroute: It is one.
-    """
+    """Refuse a model whose layers cannot be run in another order, as far as its class and configuration say so."""
     if not isinstance(model, TransformerBridge):
         raise CannotReroute(
             f"expected a TransformerBridge, got {type(model).__name__}: mechpaint.load(model) makes one"

@@ -35,24 +35,14 @@ def fused_attention(model: TransformerBridge) -> Generator[None]:
 
 
 def fastest_attention(runner: RouteRunner, layers: Sequence[nn.Module]) -> Callable[[], AbstractContextManager[None]]:
-    """Makes contexts for recording and for running layers: with fused attention if they can have it.
-
-    Args:
-        runner: Of the model.
-        layers: What `conductor.fastest()` gave.
-    """
+    """Makes contexts for recording and for running layers: with fused attention if they can have it."""
     if layers is runner.layers or not can_fuse(runner, layers):
         return nullcontext
     return lambda: fused_attention(runner.model)
 
 
 def can_fuse(runner: RouteRunner, layers: Sequence[nn.Module]) -> bool:
-    """Whether a model's attention is eager, and can be fused with the same results but for rounding.
-
-    Args:
-        runner: Of the model.
-        layers: Its bare layers.
-    """
+    """Whether a model's attention is eager, and can be fused with the same results but for rounding."""
     whole: Any = runner.model.original_model
     if not getattr(whole, "_supports_sdpa", False) or any(kind != "eager" for kind in _implementations(whole.config)):
         return False

@@ -46,11 +46,7 @@ class Layout(ABC):
 
 
 def layout(kv: str, route: Route) -> Layout:
-    """The layout of that name for a route.
-
-    Raises:
-        RouteError: There is no layout of that name.
-    """
+    """The layout of that name for a route."""
     if kv == "exact":
         return ExactSlots(route)
     if kv == "averaged":
@@ -90,11 +86,7 @@ class AveragedSlots(Layout):
     route: Route
 
     def lay_out(self, empty: Sequence[Slot]) -> dict[Visit, Slot]:
-        """Members of an averaged group share a slot if they have the same window.
-
-        Raises:
-            RouteError: A member of an averaged group keeps something else than keys and values.
-        """
+        """Members of an averaged group share a slot if they have the same window."""
         made: dict[object, Slot] = {}
         slots: dict[Visit, Slot] = {}
         for visit in self.route.visits():
@@ -105,12 +97,7 @@ class AveragedSlots(Layout):
         return slots
 
     def caches(self, slots: Mapping[Visit, Slot], tokens: int) -> VisitCaches:
-        """A group's members see its slot, which takes in their mean once the last of them has run.
-
-        Raises:
-            RouteError: Several tokens at once after the prompt: what the earlier of them leave to the later ones would
-                depend on how the text was cut.
-        """
+        """A group's members see its slot, which takes in their mean once the last of them has run."""
         groups = {i: _Group(step, i, slots) for i, step in enumerate(self.route.steps) if _is_averaged(step)}
         if tokens > 1 and any(group.filled for group in groups.values()):
             raise RouteError(
@@ -212,11 +199,7 @@ class RoutedCache(DynamicCache):
         )
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """How many tokens have been seen, by the keys of the first visit that keeps some.
-
-        Raises:
-            RouteError: None does: a hybrid model along a route through layers that keep only a state.
-        """
+        """How many tokens have been seen, by the keys of the first visit that keeps some."""
         try:
             return super().get_seq_length(layer_idx)
         except ValueError as error:
@@ -230,12 +213,7 @@ def laid_out(cache: Cache, layout: Layout) -> Mapping[Visit, Slot]:
     """The slots of a cache along a route: an empty one is laid out, one that this route has filled goes on.
 
     A cache that the plain model has filled is one that the model's own order has filled, and stays one that the plain
-    model understands.
-
-    Raises:
-        RouteError: The cache holds keys and values of another route, layout, or none; or it is of another kind than
-            Hugging Face's default, `DynamicCache`.
-    """
+    model understands."""
     if isinstance(cache, RoutedCache) and cache.layout == layout:
         return cache.slots
     if type(cache) not in (DynamicCache, RoutedCache) or cache.offloading:

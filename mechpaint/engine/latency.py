@@ -24,15 +24,7 @@ def latencies(model: TransformerBridge, routes: Sequence[Route]) -> dict[Route, 
     """How long the layers of a route take for one text of 64 tokens, without embeddings and what comes after.
 
     Each route runs once untimed. Then all are timed in turn, five times, so that what slows the machine down for a
-    while slows down all of them.
-
-    Args:
-        model: A TransformerBridge.
-        routes: The routes. None shares its work with another.
-
-    Returns:
-        Milliseconds, of each route and pass.
-    """
+    while slows down all of them."""
     runner = RouteRunner(model)
     length = min(LATENCY_TOKENS, int(model.cfg.n_ctx))
     drawn = torch.randint(0, int(model.cfg.d_vocab), (1, length), generator=torch.Generator().manual_seed(0))

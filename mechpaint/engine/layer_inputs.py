@@ -37,11 +37,7 @@ class LayerArguments:
         return LayerArguments(tuple(map(swap, self.args)), {k: swap(v) for k, v in self.kwargs.items()})
 
     def keeping_nothing(self, names: Sequence[str]) -> LayerArguments:
-        """The same arguments for a call that leaves nothing behind, neither in a cache nor in the layer itself.
-
-        Args:
-            names: What the layer calls the arguments that it is handed by their place.
-        """
+        """The same arguments for a call that leaves nothing behind, neither in a cache nor in the layer itself."""
         rest = self.with_cache(None)
         args = [False if name == _KEEP else value for name, value in zip_longest(names[: len(rest.args)], rest.args)]
         return LayerArguments(tuple(args), {k: False if k == _KEEP else v for k, v in rest.kwargs.items()})

@@ -62,11 +62,7 @@ class RouteRunner:
 
     @contextmanager
     def intercept(self, finish: Finish) -> Generator[None]:
-        """Within this context every forward pass of the model ends with `finish` in place of its layers.
-
-        Raises:
-            CannotReroute: The model is being conducted already.
-        """
+        """Within this context every forward pass of the model ends with `finish` in place of its layers."""
         real = self._real_list()
         whole = self.model.original_model
         proxies = LayerProxies(self.layers, finish, self._outputs, type(whole).__name__)
@@ -85,16 +81,8 @@ class RouteRunner:
             self.visit = None
 
     @contextmanager
-    def along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
-        """Within this context every forward pass of the model runs along a route.
-
-        Args:
-            route: The route.
-            layout: How a key-value cache is filled; by default with one slot for every visit.
-
-        Raises:
-            CannotReroute: The model is being conducted already.
-        """
+    def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
+        """Within this context every forward pass of the model runs along a route."""
         with self.intercept(lambda layer_inputs: self.run(route, layer_inputs, layout)):
             yield
 
@@ -109,13 +97,7 @@ class RouteRunner:
         return found
 
     def run(self, route: Route, layer_inputs: LayerInputs, layout: Layout | None = None) -> Residual:
-        """The final residual stream of a route.
-
-        Args:
-            route: What runs.
-            layer_inputs: What the layers are handed.
-            layout: How a key-value cache in the recording is filled; by default with one slot for every visit.
-        """
+        """The final residual stream of a route."""
         layout = layout or ExactSlots(route)
         cache = layer_inputs.layers[0].cache
         tokens = layer_inputs.embeddings.shape[1]

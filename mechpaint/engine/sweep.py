@@ -40,8 +40,9 @@ class Sweep(Summarized):
 
     Args:
         model: A TransformerBridge.
-        tokens: `[batch, position]` token ids.
-        routes: Any routes of this model, or a `PrefixTree` of them. Each distinct route is run once.
+        tokens: `[batch, position]` token ids; or a text, or several, which are padded on the right and masked.
+        routes: Routes of this model, hook sets that only reroute, and texts of either; or a `PrefixTree`. Each distinct
+            route runs once.
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted. `"all"` gives `[batch, position, vocab]`; `"last"`, the last real token
             of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
@@ -59,21 +60,24 @@ class Sweep(Summarized):
     Raises:
         CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
         RouteError: No routes, or routes of another number of layers.
+        HookSetError: Hook sets that cannot be read, or do more than reroute.
+        LoadError: A text for a model without a tokenizer.
         ValueError: Tokens, mask and positions do not fit together.
     """
 
     def __init__(
         self,
         model: TransformerBridge,
-        tokens: Int[Tensor, "batch position"],
-        routes: Iterable[Route] | PrefixTree,
+        tokens: Text,
+        routes: Routing | Iterable[Routing] | PrefixTree,
         attention_mask: Int[Tensor, "batch position"] | None = None,
         positions: Positions = "all",
         max_batch_tokens: int | None = None,
         **inputs: Any,
     ) -> None:
         self._runner = RouteRunner(model)
-        self._tree = routes if isinstance(routes, PrefixTree) else PrefixTree(routes)
+        self._tree = as_tree(routes, self._runner.n_layers)
+        tokens, attention_mask = _as_tokens(model, tokens, attention_mask)
         _check(self._tree, self._runner.n_layers, tokens, attention_mask)
         self._tokens = tokens
         self._attention_mask = attention_mask
@@ -271,7 +275,7 @@ class _Calls:
 def sweep(
     model: TransformerBridge,
     tokens: Text,
-    routes: PrefixTree | Routing | Iterable[Routing],
+    routes: Routing | Iterable[Routing] | PrefixTree,
     attention_mask: Int[Tensor, "batch position"] | None = None,
     positions: Positions = "all",
     max_batch_tokens: int | None = None,
@@ -298,16 +302,14 @@ def sweep(
         CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
         RouteError: No routes, or routes of another number of layers.
         HookSetError: Hook sets that cannot be read, or do more than reroute.
+        LoadError: A text for a model without a tokenizer.
         ValueError: Tokens, mask and positions do not fit together.
 
-    >>> for route, logits in mp.sweep(model, tokens, routes, positions="last"):  # doctest: +SKIP
+    >>> routes = ["0-17", "0-3 14-17", Skip(4, 7)]
+    >>> for route, logits in mp.sweep(model, "The capital of France is", routes, positions="last"):  # doctest: +SKIP
     ...     print(route, logits.argmax(-1))
     """
-    tree = as_tree(routes, RouteRunner(model).n_layers)
-    ids, mask = as_tokens(model, tokens)
-    if mask is not None and attention_mask is not None:
-        raise InputError("several texts have an attention mask of their own: expected none, or tokens with it")
-    return Sweep(model, ids, tree, attention_mask if mask is None else mask, positions, max_batch_tokens, **inputs)
+    return Sweep(model, tokens, routes, attention_mask, positions, max_batch_tokens, **inputs)
 
 
 def _joined(streams: list[Tensor]) -> Tensor:
@@ -316,13 +318,16 @@ def _joined(streams: list[Tensor]) -> Tensor:
 
 
 def visits_per_call(tokens: int, max_batch_tokens: int) -> int:
-    """How many visits of a layer share a call at most.
-
-    Args:
-        tokens: How many tokens a batch has, padding included.
-        max_batch_tokens: How many a call may have.
-    """
+    """How many visits of a layer share a call at most."""
     return max(1, min(MAX_VISITS_PER_CALL, max_batch_tokens // tokens))
+
+
+def _as_tokens(model: TransformerBridge, given: Text, attention_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    if isinstance(given, Tensor):
+        return given, attention_mask
+    if attention_mask is not None:
+        raise InputError("texts have an attention mask of their own: expected none, or tokens with it")
+    return as_tokens(model, given)
 
 
 def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:

@@ -106,16 +106,7 @@ class Labelled:
 
 
 def examples(rows: Iterable[Mapping[str, Any]], benchmark: Benchmark, source: str) -> tuple[Example, ...]:
-    """Examples from rows with GLUE's columns.
-
-    Args:
-        rows: With the benchmark's columns, and `label`.
-        benchmark: What kind they are of.
-        source: Where they are from, for messages.
-
-    Raises:
-        TrainingError: A column is missing, a text is none, a label is out of range.
-    """
+    """Examples from rows with GLUE's columns."""
     return tuple(_example(row, i, benchmark, source) for i, row in enumerate(rows))
 
 
@@ -149,15 +140,7 @@ def _label(given: Any, benchmark: Benchmark, where: str) -> float:
 def own(rows: Sequence[Mapping[str, Any]], source: str) -> Benchmark:
     """The kind of data of one's own: `sentence`, or `sentence1` and `sentence2`, and `label`.
 
-    Whole labels are classes, scored by accuracy; others are a regression, scored by Spearman's correlation.
-
-    Args:
-        rows: All of them, for training and validation.
-        source: Where they are from, for messages.
-
-    Raises:
-        TrainingError: Neither is among the columns, or classes are not counted from 0.
-    """
+    Whole labels are classes, scored by accuracy; others are a regression, scored by Spearman's correlation."""
     columns = ("sentence",) if rows and "sentence" in rows[0] else _PAIR
     if not rows or not {*columns, "label"} <= {*rows[0]}:
         got = ", ".join(rows[0]) if rows else "no rows"
@@ -174,13 +157,7 @@ def own(rows: Sequence[Mapping[str, Any]], source: str) -> Benchmark:
 
 
 def split(examples: Sequence[Example], held_out: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """Examples in two parts, drawn at random and each in the old order.
-
-    Args:
-        examples: All of them.
-        held_out: The share of the second part, to validate on.
-        seed: Of the draw.
-    """
+    """Examples in two parts, drawn at random and each in the old order."""
     count = round(held_out * len(examples))
     chosen = set(random.Random(f"split {seed}").sample(range(len(examples)), count))
     parts = [tuple(e for i, e in enumerate(examples) if (i in chosen) == wanted) for wanted in (False, True)]

@@ -197,16 +197,7 @@ class _Work:
 
 
 def prepare(model: TransformerBridge, route: Route, learns: str) -> list[nn.Parameter]:
-    """Make what is to learn along a route a model's own and set it to training mode; freeze the rest.
-
-    Args:
-        model: A copy that shares its weights.
-        route: The route.
-        learns: What is to learn: one of `LEARNS`.
-
-    Returns:
-        The parameters that learn.
-    """
+    """Make what is to learn along a route a model's own and set it to training mode; freeze the rest."""
     layers = list(model.blocks)
     visited = [layers[i] for i in sorted({layer for step in route.steps for layer in step.layers})]
     skipped = {id(p) for layer in layers if layer not in visited for p in layer.parameters()}
@@ -222,16 +213,7 @@ def prepare(model: TransformerBridge, route: Route, learns: str) -> list[nn.Para
 
 
 def as_route(route: Route | HookSet | None, n_layers: int) -> Route:
-    """A route of a model with that many layers.
-
-    Args:
-        route: A route, hook sets that reroute, or None for the model's own order.
-        n_layers: How many layers the model has.
-
-    Raises:
-        RouteError: It is one of another number of layers.
-        HookSetError: Hook sets that also read or hook.
-    """
+    """A route of a model with that many layers."""
     if not isinstance(route, Route):
         hook_set = route or HookSet()
         if not hook_set.only_reroutes():

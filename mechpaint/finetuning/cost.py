@@ -24,14 +24,7 @@ from mechpaint.routes.route import Route
 
 
 def of_training(model: TransformerBridge, data: Labelled, trees: Sequence[PrefixTree], settings: FineTuning) -> Cost:
-    """What it takes to fine-tune along every route of some trees, each from the same weights.
-
-    Args:
-        model: The model.
-        data: What to train and validate on.
-        trees: The routes, those that are trained together in a tree.
-        settings: How.
-    """
+    """What it takes to fine-tune along every route of some trees, each from the same weights."""
     train, validation = (encode(model, split, settings.max_length) for split in (data.train, data.validation))
     route = Route.identity(RouteRunner(model).n_layers)
     copy = classifier(model, data.benchmark.labels)

@@ -40,21 +40,12 @@ class Rows:
         return torch.tensor([len(row) for row in self.inputs["input_ids"]])
 
     def some(self, chosen: Int[Tensor, " example"]) -> Rows:
-        """Only these rows.
-
-        Args:
-            chosen: Their numbers.
-        """
+        """Only these rows."""
         numbers: list[int] = cast(Any, chosen).tolist()
         return Rows({name: tuple(rows[i] for i in numbers) for name, rows in self.inputs.items()}, self.pad)
 
     def batch(self, chosen: Int[Tensor, " example"], device: Any) -> dict[str, Int[Tensor, "example position"]]:
-        """Some rows, padded on the right to equal length, with their attention mask.
-
-        Args:
-            chosen: The numbers of the rows.
-            device: Where to.
-        """
+        """Some rows, padded on the right to equal length, with their attention mask."""
         numbers: list[int] = cast(Any, chosen).tolist()
         made = {
             name: _padded([rows[i] for i in numbers], self.pad if name == "input_ids" else 0)
@@ -65,18 +56,7 @@ class Rows:
 
 
 def encode(model: TransformerBridge, examples: Sequence[Example], max_length: int) -> Rows:
-    """Examples as token rows, with the special tokens that the tokenizer puts around a text or a pair.
-
-    Args:
-        model: Whose tokenizer reads them.
-        examples: The texts.
-        max_length: How many tokens a row has at most, if the model takes that many. Of a pair, the longer text is
-            truncated first.
-
-    Raises:
-        LoadError: The model has no tokenizer.
-        TrainingError: A text without any tokens.
-    """
+    """Examples as token rows, with the special tokens that the tokenizer puts around a text or a pair."""
     require_tokenizer(model, "fine-tuning on texts")
     tokenizer: Any = stored_tokenizer(model)
     limit = min(max_length, _context(model))

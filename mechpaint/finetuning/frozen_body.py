@@ -34,18 +34,13 @@ ROWS_AT_ONCE = 32
 
 @contextmanager
 def whole_model(model: TransformerBridge, route: Route) -> Generator[Answer]:
-    """Within this context, answers of a classification model along a route.
-
-    Args:
-        model: The classification model.
-        route: The route.
-    """
+    """Within this context, answers of a classification model along a route."""
 
     def answer(rows: Rows, chosen: Int[Tensor, " example"]) -> Logits:
         inputs = rows.batch(chosen, model.cfg.device)
         return cast(Any, model.original_model)(**inputs).logits.float()
 
-    with RouteRunner(model).along(route):
+    with RouteRunner(model).run_along(route):
         yield answer
 
 
@@ -53,12 +48,7 @@ def whole_model(model: TransformerBridge, route: Route) -> Generator[Answer]:
 def head_alone(
     model: TransformerBridge, features: Sequence[tuple[Rows, Float[Tensor, "_ d_model"]]]
 ) -> Generator[Answer]:
-    """Within this context, answers of a classification model's head to features.
-
-    Args:
-        model: The classification model.
-        features: For all rows that will be asked about, what the body gives for them.
-    """
+    """Within this context, answers of a classification model's head to features."""
     found = {id(rows): tensor for rows, tensor in features}
     current: list[Tensor] = []
 
@@ -74,12 +64,7 @@ def head_alone(
 
 
 def place_read(model: TransformerBridge, pad: int) -> Place | None:
-    """Which token of a sequence a classification model's head reads; None if it reads several.
-
-    Args:
-        model: The classification model.
-        pad: The token that it takes for padding.
-    """
+    """Which token of a sequence a classification model's head reads; None if it reads several."""
     tokens = torch.full((1, 4), _some_token(pad), device=model.cfg.device)
     streams: list[Tensor] = []
 
@@ -98,14 +83,7 @@ def place_read(model: TransformerBridge, pad: int) -> Place | None:
 def features(
     model: TransformerBridge, rows: Rows, tree: PrefixTree, place: Place
 ) -> dict[Route, Float[Tensor, "example d_model"]]:
-    """The residual stream at the token that a head reads, after every route.
-
-    Args:
-        model: Any bridge with the body.
-        rows: The token rows.
-        tree: The routes.
-        place: Which token that is.
-    """
+    """The residual stream at the token that a head reads, after every route."""
     lengths = rows.lengths()
     found: dict[Route, list[Tensor]] = {route: [] for route in tree.routes}
     order = lengths.argsort()

@@ -93,7 +93,7 @@ def finetune_text(
     def loss(chosen: Tensor) -> Tensor:
         return _losses(own, windows[chosen].to(own.cfg.device)).mean()
 
-    with RouteRunner(own).along(wanted), ticking("fine-tuning", settings.passes * len(windows), advance) as tick:
+    with RouteRunner(own).run_along(wanted), ticking("fine-tuning", settings.passes * len(windows), advance) as tick:
         learning = prepare(own, wanted, settings.learns)
         losses = descend(learning, len(windows), loss, settings, tick)
     own.eval()
@@ -120,7 +120,7 @@ def text_losses(
     """
     wanted = as_route(route, RouteRunner(model).n_layers)
     batches: tuple[Tensor, ...] = torch.split(windows, batch)
-    with torch.no_grad(), RouteRunner(model).along(wanted):
+    with torch.no_grad(), RouteRunner(model).run_along(wanted):
         return torch.cat([_losses(model, tokens.to(model.cfg.device)) for tokens in batches]).cpu()
 
 

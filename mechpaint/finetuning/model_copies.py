@@ -47,14 +47,7 @@ def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> Transfor
 
 
 def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[PreTrainedModel]]:
-    """A model's Hugging Face model, and the class of a classification model with the same body.
-
-    Args:
-        model: A bridge.
-
-    Raises:
-        TrainingError: There is none, or the model's weights are not those of its class.
-    """
+    """A model's Hugging Face model, and the class of a classification model with the same body."""
     original = _original(model)
     kind: Any = cast(Any, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING).get(type(original.config), None)
     if kind is None:
@@ -66,14 +59,7 @@ def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[
 
 
 def language_model(model: TransformerBridge) -> TransformerBridge:
-    """A copy of a causal language model. All weights are shared.
-
-    Args:
-        model: A bridge on a Hugging Face model.
-
-    Raises:
-        TrainingError: The model is none that foresees the next token.
-    """
+    """A copy of a causal language model. All weights are shared."""
     original = _original(model)
     if not type(original).__name__.endswith(("ForCausalLM", "LMHeadModel")):
         raise TrainingError(f"expected a model that foresees the next token, got a {type(original).__name__}")

@@ -24,19 +24,7 @@ def descend(
     settings: FineTuning,
     advance: Advance,
 ) -> tuple[float, ...]:
-    """Change parameters in place so that a loss gets smaller. Gradients longer than 1 are shortened to that.
-
-    Args:
-        parameters: What learns. Those that the loss does not reach stay as they are.
-        examples: How many training examples there are.
-        loss: From the numbers of some of them to their mean loss.
-        settings: How.
-        advance: Called after each update with the number of its examples.
-
-    Returns:
-        The loss before each update. If it is no number, which routes can bring about, it is the last one, and the
-        parameters stay as they were then.
-    """
+    """Change parameters in place so that a loss gets smaller. Gradients longer than 1 are shortened to that."""
     optimizer = torch.optim.AdamW(_groups(parameters, settings.weight_decay), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(settings, settings.updates(examples)))
     losses: list[float] = []

@@ -43,16 +43,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, model: TransformerBridge, order: Sequence[int]) -> Checkpoint:
-        """The checkpoint of a model whose layers are `order`.
-
-        Args:
-            model: A bridge on a Hugging Face model. It is left untouched.
-            order: The model's layers in the order in which they are to run, some several times, some not at all.
-
-        Raises:
-            CannotExport: There is no Hugging Face model in the bridge, its weights are not Hugging Face's own, or a
-                layer would be another one in its new place.
-        """
+        """The checkpoint of a model whose layers are `order`."""
         original = _hugging_face(model)
         config: Any = copy.deepcopy(original.config)
         rearranged = _rearrange(config.get_text_config(), order)
@@ -78,12 +69,7 @@ class Checkpoint:
         return getattr(cast(Any, self.module.config).get_text_config(), "max_position_embeddings", None)
 
     def save(self, folder: Path) -> None:
-        """Write it as `save_pretrained` does, with weights as safetensors.
-
-        Raises:
-            OSError: The disk is full, or the place cannot be written.
-            CannotExport: Hugging Face finds the configuration wrong.
-        """
+        """Write it as `save_pretrained` does, with weights as safetensors."""
         try:
             self.module.save_pretrained(folder)
         except SafetensorError as error:
@@ -96,11 +82,7 @@ class Checkpoint:
     def output(self, folder: Path, tokens: Int[Tensor, "1 position"]) -> Float[Tensor, "1 *rest"]:
         """What plain Hugging Face gives, with the model loaded from the folder it was saved in.
 
-        Logits, `[1, position, vocab]` or `[1, labels]`; of a model without a head its last hidden state.
-
-        Raises:
-            CannotExport: The folder does not hold all weights, or others.
-        """
+        Logits, `[1, position, vocab]` or `[1, labels]`; of a model without a head its last hidden state."""
         options: dict[str, Any] = {"dtype": self.module.dtype, "attn_implementation": "eager"}
         loaded, found = cast(Any, type(self.module)).from_pretrained(folder, output_loading_info=True, **options)
         wrong = {kind: names for kind, names in found.items() if names}

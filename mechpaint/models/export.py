@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint
-from mechpaint.engine.arguments import as_hook_set, as_route
+from mechpaint.engine.arguments import Routing, as_hook_set, as_route
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import sweep
 from mechpaint.errors import CannotExport
@@ -22,7 +22,6 @@ from mechpaint.files import written_folder
 from mechpaint.models.checkpoint import Checkpoint
 from mechpaint.models.loading import stored_tokenizer
 from mechpaint.models.mergekit import passthrough
-from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Exported:
 
 def export(
     model: TransformerBridge,
-    what: HookSet | Route | str,
+    what: Routing,
     out: str | Path,
     *,
     name: str | None = None,
@@ -87,14 +86,14 @@ def export(
         CannotExport: The route has groups, the model's layers cannot stand where the route wants them, there is
             something at `out`, or the check has failed.
         CannotReroute: This model's layers cannot be rerouted.
-        RouteError: A route of another number of layers.
+        RouteError: A route that cannot be read, or of another number of layers.
+        HookSetError: A hook set that cannot be read.
         CannotWrite: The disk is full, or the place cannot be written.
     """
     folder = free_folder(out)
-    hook_set = what if isinstance(what, Route) else as_hook_set(what)
-    if isinstance(hook_set, HookSet) and not hook_set.only_reroutes():
-        raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {hook_set}")
-    route = as_route(hook_set, RouteRunner(model).n_layers)
+    if not as_hook_set(what).only_reroutes():
+        raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {what}")
+    route = as_route(what, RouteRunner(model).n_layers)
     order = _order(route)
     checkpoint = Checkpoint.of(model, order)
     name = name or str(model.cfg.model_name)
@@ -112,11 +111,7 @@ def export(
 
 
 def free_folder(out: str | Path) -> Path:
-    """The absolute path of a folder that is to be made.
-
-    Raises:
-        CannotExport: There is a file, or a folder that is not empty.
-    """
+    """The absolute path of a folder that is to be made."""
     folder = Path(out).absolute()
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise CannotExport(f"there is something at {out} already; expected a new or an empty folder: choose another")
@@ -137,11 +132,7 @@ def _order(route: Route) -> tuple[int, ...]:
 
 
 def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folder: Path) -> tuple[int, float]:
-    """How many tokens it was checked on, and the largest difference in logits.
-
-    Raises:
-        CannotExport: The checkpoint does not give the routed model's logits.
-    """
+    """How many tokens it was checked on, and the largest difference in logits."""
     tokens = _tokens(model, checkpoint)
     found = checkpoint.output(folder, tokens)
     if found.ndim == 3:

@@ -29,15 +29,7 @@ _LANGUAGE_MODELS: tuple[Mapping[Any, str], ...] = (
 
 
 def fitted_architecture(module: nn.Module) -> str | None:
-    """Make TransformerLens know a model without a language-modelling head, under the name of its class.
-
-    Args:
-        module: Any module.
-
-    Returns:
-        That name; None if the module is none of those that can be fitted: a bare body or one with one of `HEADS`,
-        of a single stack of layers, whose language model TransformerLens knows.
-    """
+    """Make TransformerLens know a model without a language-modelling head, under the name of its class."""
     if not isinstance(module, PreTrainedModel) or module.config.is_encoder_decoder:
         return None
     name = type(module).__name__

@@ -96,14 +96,7 @@ def load(
 
 
 def digest(model: TransformerBridge) -> str:
-    """Hash a model's class and every parameter with SHA-256: what a run was computed with.
-
-    Args:
-        model: A bridge on a Hugging Face model. Parameters that are kept on disk are read for this.
-
-    Returns:
-        64 hexadecimal digits. Names, shapes, dtypes and bytes of the parameters count; the device does not.
-    """
+    """Hash a model's class and every parameter with SHA-256: what a run was computed with."""
     import torch
     from accelerate.utils import align_module_device
 

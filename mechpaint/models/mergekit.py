@@ -14,15 +14,7 @@ def passthrough(model: str, order: Sequence[int], dtype: str, rearranged: Sequen
     """The text of a `mergekit.yaml` that stacks a model's own layers: a passthrough merge of slices.
 
     mergekit copies the model's configuration and changes nothing in it but the number of layers: settings that go layer
-    by layer stay in the model's order. Where there are any, the text says so at its top.
-
-    Args:
-        model: A name on the hub, or a folder.
-        order: The layers in the order in which they run. Each stretch that goes up by one is a slice, with mergekit's
-            half-open `layer_range`.
-        dtype: Such as `"float32"`.
-        rearranged: Settings of `config.json` that go layer by layer and are others in this order.
-    """
+    by layer stay in the model's order. Where there are any, the text says so at its top."""
     slices = [
         {"sources": [{"model": model, "layer_range": [first, last + 1]}]} for first, last in ascending_runs(order)
     ]

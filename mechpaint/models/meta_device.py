@@ -25,32 +25,19 @@ _RANDOM = 2**20
 
 
 def is_meta(model: TransformerBridge) -> bool:
-    """Whether a model has shapes only.
-
-    Args:
-        model: Any.
-    """
+    """Whether a model has shapes only."""
     return any(parameter.is_meta for parameter in model.original_model.parameters())
 
 
 def empty(model: TransformerBridge) -> None:
-    """Take a model's numbers away.
-
-    Args:
-        model: The model, which is changed.
-    """
+    """Take a model's numbers away."""
     _replace(model, lambda tensor: tensor.to("meta"))
 
 
 def fill(model: TransformerBridge, device: torch.device | str) -> None:
     """Give a model random numbers: each layer the same ones, as far as their shapes are the same.
 
-    It then takes as long as it would with its own weights, and memory for one layer and the embeddings.
-
-    Args:
-        model: The model, which is changed.
-        device: Where it is to be.
-    """
+    It then takes as long as it would with its own weights, and memory for one layer and the embeddings."""
     blocks = cast("list[nn.Module]", model.blocks)
     places = {id(tensor): name for block in blocks for _, _, name, tensor in _tensors(block)}
     shared: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
@@ -101,17 +88,7 @@ def _random(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 
 def meta_model(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtype | None = None) -> TransformerBridge:
-    """A model without its weights, on torch's `meta` device: its shapes, from its configuration alone.
-
-    Args:
-        model: One of `PRESETS`; a folder with a `config.json`, whose tokenizer is taken if it has one; such a file; the
-            name of a model on the hub (which asks the network); or what is in such a file.
-        dtype: `"float32"` (the default), `"bfloat16"`, `"float16"`, or a torch dtype.
-
-    Raises:
-        LoadError: No such configuration, dtype or architecture, or that of a toy, which has its weights with it.
-        WeightsError: The preset's packages are missing or damaged.
-    """
+    """A model without its weights, on torch's `meta` device: its shapes, from its configuration alone."""
     import transformers
 
     precision = known_dtype(dtype or "float32")
@@ -127,14 +104,7 @@ def meta_model(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtyp
 
 
 def meta_model_of(model: TransformerBridge) -> TransformerBridge | None:
-    """A model's outline, made anew from its class and configuration.
-
-    Args:
-        model: A bridge.
-
-    Returns:
-        A bridge on torch's `meta` device; None for models that are not Hugging Face's.
-    """
+    """A model's outline, made anew from its class and configuration."""
     from transformers import PreTrainedModel
 
     original: Any = model.original_model

@@ -20,17 +20,7 @@ def cache_folder() -> Path:
 
 
 def packaged_file(package: str, name: str, sha256: str, install: str) -> Path:
-    """A file of an installed package whose code is not run, its content checked.
-
-    Args:
-        package: The package as it is imported.
-        name: The file, relative to the package's folder.
-        sha256: What the file must have.
-        install: The command that installs the package.
-
-    Raises:
-        WeightsError: The package is not installed, or the file is missing or another one.
-    """
+    """A file of an installed package whose code is not run, its content checked."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise WeightsError(f"the package {package} is not installed: {install}")
@@ -48,13 +38,7 @@ def packaged_file(package: str, name: str, sha256: str, install: str) -> Path:
 
 
 def converted(name: str, convert: Callable[[Path], None]) -> Path:
-    """The folder of a converted model in the cache, made on first use, whole or not at all.
-
-    Args:
-        name: The folder's name, which changes with the weights' hash.
-        convert: Writes a model and its tokenizer to an empty folder, as `save_pretrained` does. The folder around it
-            is scratch space, and is thrown away.
-    """
+    """The folder of a converted model in the cache, made on first use, whole or not at all."""
     folder = cache_folder() / name
     if folder.exists():
         return folder

@@ -25,11 +25,7 @@ def token_texts(model: TransformerBridge, tokens: Int[Tensor, "position"]) -> li
 def one_row(
     model: TransformerBridge, text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"]
 ) -> Int[Tensor, "1 position"]:
-    """A single text, or its token ids, as what a model takes.
-
-    Raises:
-        InputError: No token, more than the model takes, or text for a model that has no tokenizer.
-    """
+    """A single text, or its token ids, as what a model takes."""
     if isinstance(text, str):
         if model.tokenizer is None:
             raise InputError(f"this model has no tokenizer, so it cannot read {text!r}: give token ids")

@@ -134,26 +134,13 @@ class Roofline:
             raise PlanError(f"{self.where.name} does not compute in {self.dtype}: expected --dtype {known}")
 
     def seconds(self, flops: int, moved: int) -> float:
-        """How long an operation takes.
-
-        Args:
-            flops: Its floating-point operations.
-            moved: How many bytes it moves.
-        """
+        """How long an operation takes."""
         computing = flops / (self.where.peak[self.dtype] * self.reached.compute)
         moving = moved / (self.where.bandwidth * self.reached.bandwidth)
         return max(computing, moving, self.reached.launch)
 
     def devices(self, split: int, whole: int) -> int:
-        """How many of them hold a model, the layers divided among them. A tenth of each is left free.
-
-        Args:
-            split: How many bytes are divided: the weights.
-            whole: How many each one has besides.
-
-        Raises:
-            PlanError: The rest alone does not fit.
-        """
+        """How many of them hold a model, the layers divided among them. A tenth of each is left free."""
         room = 0.9 * self.where.memory - whole
         if room <= 0:
             raise PlanError(
@@ -164,29 +151,14 @@ class Roofline:
 
 
 def accelerator(name: str) -> Accelerator:
-    """An accelerator by its name.
-
-    Args:
-        name: One of `ACCELERATORS`.
-
-    Raises:
-        PlanError: There is none of that name.
-    """
+    """An accelerator by its name."""
     if name not in ACCELERATORS:
         raise PlanError(f"there is no accelerator {name!r}: expected here, or one of {', '.join(ACCELERATORS)}")
     return ACCELERATORS[name]
 
 
 def require_here(what: object, on: Roofline | None) -> None:
-    """Refuse to plan for an accelerator what can only be measured.
-
-    Args:
-        what: A task.
-        on: Where it is to run; None for here.
-
-    Raises:
-        PlanError: It is not to run here.
-    """
+    """Refuse to plan for an accelerator what can only be measured."""
     if on is not None:
         raise PlanError(
             f"what the task {what} takes is measured, not counted: expected --on here, and it was {on.where.name}"

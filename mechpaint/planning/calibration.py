@@ -64,11 +64,7 @@ class Sample:
     correction: float = 1.0
 
     def under(self, tree: PrefixTree) -> float:
-        """How long it takes under some routes, in seconds.
-
-        Args:
-            tree: The routes.
-        """
+        """How long it takes under some routes, in seconds."""
         calls = sum(times * self._call(visits) for (_, visits), times in calls_of(tree, self.per_call).items())
         return self.correction * (self.once + calls + len(tree.routes) * self.a_route)
 
@@ -92,12 +88,7 @@ class Measured:
     samples: tuple[Sample, ...]
 
     def seconds(self, tree: PrefixTree, tokens: int) -> float:
-        """How long a batch takes: on a line between the samples, in proportion beyond them.
-
-        Args:
-            tree: The routes.
-            tokens: How many tokens the batch has, padding included.
-        """
+        """How long a batch takes: on a line between the samples, in proportion beyond them."""
         first, last = self.samples[0], self.samples[-1]
         if first.tokens < tokens < last.tokens:
             share = (tokens - first.tokens) / (last.tokens - first.tokens)
@@ -107,14 +98,7 @@ class Measured:
 
 
 def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int) -> Measured:
-    """Measure a task's smallest and largest batch, or one if they are alike.
-
-    Args:
-        model: The model to ask.
-        task: What is asked.
-        sweeps: All that will be.
-        batch_size: How many token rows go through the model together.
-    """
+    """Measure a task's smallest and largest batch, or one if they are alike."""
     ordered = sorted(((tokens_of(b), b, tree) for tree, batches in sweeps for b in batches), key=lambda one: one[0])
     chosen = [ordered[0], ordered[-1]]
     if ordered[-1][0] <= _ALIKE * ordered[0][0]:
@@ -194,11 +178,7 @@ def _some(tree: PrefixTree, count: int) -> PrefixTree:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """How many seconds something takes the second time: the first is slower.
-
-    Args:
-        work: What is timed.
-    """
+    """How many seconds something takes the second time: the first is slower."""
     work()
     return _once(work)
 

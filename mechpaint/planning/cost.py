@@ -77,15 +77,7 @@ class Cost:
 def of_rows(
     model: TransformerBridge, task: Scorer[Any], parts: Sequence[Part[Any]], batch_size: int, on: Roofline | None
 ) -> Cost:
-    """The cost of a task whose items are rows of tokens, which sweeps take through the model.
-
-    Args:
-        model: The model to ask.
-        task: What is asked.
-        parts: Its items and routes.
-        batch_size: How many token rows go through the model together.
-        on: Where it is to run; None for here, which is measured.
-    """
+    """The cost of a task whose items are rows of tokens, which sweeps take through the model."""
     sweeps = [(part.tree, batches(part.items, batch_size)) for part in parts]
     work = Work(model)
     if on is None:
@@ -106,12 +98,7 @@ def of_rows(
 
 
 def flops(work: Work, sweeps: Sweeps) -> int:
-    """Floating-point operations of sweeps.
-
-    Args:
-        work: What the model's modules take.
-        sweeps: Trees of routes, and the batches that are swept under each.
-    """
+    """Floating-point operations of sweeps."""
     return sum(
         times * each.flops
         for tree, some in sweeps
@@ -121,14 +108,7 @@ def flops(work: Work, sweeps: Sweeps) -> int:
 
 
 def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.device) -> Memory:
-    """How much memory sweeps take at their peak, in the model's own precision.
-
-    Args:
-        model: A TransformerBridge.
-        work: What its modules take.
-        sweeps: What is swept.
-        device: What kind of device they run on.
-    """
+    """How much memory sweeps take at their peak, in the model's own precision."""
     every = [(tree, batch) for tree, some in sweeps for batch in some]
     largest = max(every, key=lambda one: tokens_of(one[1]) * visits_per_call(tokens_of(one[1]), device))
     activations = _activations(model, work, *largest, device)
@@ -153,11 +133,7 @@ def _activations(
 
 
 def weights(model: TransformerBridge) -> int:
-    """How many bytes the parameters of a model take.
-
-    Args:
-        model: A TransformerBridge.
-    """
+    """How many bytes the parameters of a model take."""
     return sum(p.numel() * p.element_size() for p in model.original_model.parameters())
 
 

@@ -43,13 +43,7 @@ class Work:
         self._recorded: tuple[tuple[int, int], LayerInputs] | None = None
 
     def layer(self, layer: int, rows: int, tokens: int) -> Counted:
-        """What one call of a layer takes.
-
-        Args:
-            layer: Which.
-            rows: How many rows of tokens.
-            tokens: How many tokens each has.
-        """
+        """What one call of a layer takes."""
         key = (self._kinds[layer], rows, tokens)
         if key not in self._layers:
             layer_inputs = self._record(rows, tokens)
@@ -59,11 +53,7 @@ class Work:
         return self._layers[key]
 
     def tail(self, scored: int) -> Counted:
-        """What the logits at some positions take, and their log-probabilities.
-
-        Args:
-            scored: How many positions.
-        """
+        """What the logits at some positions take, and their log-probabilities."""
         if scored not in self._tails:
             weight = next(self._runner.model.original_model.parameters())
             width = int(self._runner.model.cfg.d_model)
@@ -80,15 +70,7 @@ class Work:
     def sweep(
         self, tree: PrefixTree, rows: int, tokens: int, scored: int, visits: int = 1
     ) -> Iterator[tuple[int, Counted]]:
-        """All that a sweep of one batch does: how often, and what it takes each time.
-
-        Args:
-            tree: The routes.
-            rows: How many rows the batch has.
-            tokens: How many tokens each has, padding included.
-            scored: At how many positions there are logits; 0 for none at all.
-            visits: How many visits of a layer on several routes share a call at most.
-        """
+        """All that a sweep of one batch does: how often, and what it takes each time."""
         for (layer, together), times in calls_of(tree, visits).items():
             yield times, self.layer(layer, together * rows, tokens)
         if scored:
@@ -109,11 +91,7 @@ def _kind(layer: nn.Module) -> tuple[object, ...]:
 
 
 def can_be_asked(model: TransformerBridge) -> bool:
-    """Whether a model's outline can be asked, which a single token in each kind of layer shows.
-
-    Args:
-        model: An outline.
-    """
+    """Whether a model's outline can be asked, which a single token in each kind of layer shows."""
     token = torch.zeros((1, 1), dtype=torch.long, device="meta")
     try:
         runner = RouteRunner(model)
@@ -126,12 +104,21 @@ def can_be_asked(model: TransformerBridge) -> bool:
     return True
 
 
+_OUTLINES: weakref.WeakKeyDictionary[TransformerBridge, dict[Any, TransformerBridge | None]]
+_OUTLINES = weakref.WeakKeyDictionary()
+"""Outlines that can be asked, by model and precision: one takes seconds to make, and each task of a plan needs it."""
+
+
 def _askable(model: TransformerBridge) -> TransformerBridge:
     """The model's outline, if it has one that can be asked."""
     if is_meta(model):
         return model
-    shape = meta_model_of(model)
-    return shape if shape is not None and can_be_asked(shape) else model
+    by_dtype, dtype = _OUTLINES.setdefault(model, {}), getattr(model.original_model, "dtype", None)
+    if dtype not in by_dtype:
+        shape = meta_model_of(model)
+        by_dtype[dtype] = shape if shape is not None and can_be_asked(shape) else None
+    outline = by_dtype[dtype]
+    return model if outline is None else outline
 
 
 _FORMULAS = cast("dict[Any, Callable[..., int]]", flop_counter.flop_registry)
@@ -169,20 +156,12 @@ class Counted:
         return sum(operation.flops for operation in self.operations)
 
     def seconds(self, on: Roofline) -> float:
-        """How long it takes: operations run one after the other.
-
-        Args:
-            on: Where.
-        """
+        """How long it takes: operations run one after the other."""
         return sum(on.seconds(operation.flops, operation.moved) for operation in self.operations)
 
 
 def counted(work: Callable[[], object]) -> Counted:
-    """What some work takes. It is done, without gradients.
-
-    Args:
-        work: What is counted.
-    """
+    """What some work takes. It is done, without gradients."""
     counter = _Counter()
     with torch.no_grad(), counter:
         work()
@@ -279,17 +258,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 
 
 def to_plan(model: str, dtype: str | None, *, measured: bool) -> TransformerBridge:
-    """A model to plan with: its shape alone, or with random weights of one layer.
-
-    Args:
-        model: One of `SHAPES`, or whatever `mechpaint.models.meta_device.outline` takes.
-        dtype: Its precision; None for float32.
-        measured: Whether it is to be run here. If not, it still has numbers where its own code looks at them.
-
-    Raises:
-        LoadError: No such configuration, dtype or architecture.
-        CannotReroute: Its layers cannot be rerouted.
-    """
+    """A model to plan with: its shape alone, or with random weights of one layer."""
     found = meta_model(SHAPES.get(model, model), dtype=dtype)
     if measured or not can_be_asked(found):
         fill(found, "cpu")

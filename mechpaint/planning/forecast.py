@@ -46,11 +46,7 @@ class Forecast:
 
     @property
     def devices(self) -> int:
-        """How many of the accelerator hold the model; 1 where it is not known where it runs.
-
-        Raises:
-            PlanError: A batch does not fit.
-        """
+        """How many of the accelerator hold the model; 1 where it is not known where it runs."""
         memory = self.memory
         return 1 if self.on is None else self.on.devices(memory.weights, memory.activations + memory.logits)
 
@@ -111,22 +107,12 @@ class Workers:
 
 
 def startup(weights: int) -> float:
-    """How long a worker is taken to need before it computes, in seconds: 20, and reading the weights at 1 GB a second.
-
-    Args:
-        weights: How many bytes the weights are.
-    """
+    """Seconds that a worker is taken to need before it computes: 20, and the weights at 1 GB a second."""
     return _BEGIN + weights / _READ
 
 
 def workers(parts: Sequence[float], begin: float, count: int) -> Workers:
-    """What comes of a number of workers that take the longest part that is left, one after the other.
-
-    Args:
-        parts: How many seconds each part takes that can be done on its own; one or more.
-        begin: How many seconds a worker needs before it computes.
-        count: How many workers.
-    """
+    """What comes of a number of workers that take the longest part that is left, one after the other."""
     free = [0.0] * count
     for part in sorted(parts, reverse=True):
         heapq.heapreplace(free, free[0] + part)
@@ -138,12 +124,7 @@ def optimal_workers(parts: Sequence[float], begin: float) -> Workers:
     """The most workers that are worth having.
 
     More are worth having as long as they are faster, and are busy for at least 80 % of their time, loading the
-    model being no work; or for as much of it as a single one is, if that is less. There are never more than parts.
-
-    Args:
-        parts: How many seconds each part takes that can be done on its own; one or more.
-        begin: How many seconds a worker needs before it computes.
-    """
+    model being no work; or for as much of it as a single one is, if that is less. There are never more than parts."""
     best = workers(parts, begin, 1)
     enough = min(BUSY, best.busy)
     for count in range(2, len(parts) + 1):

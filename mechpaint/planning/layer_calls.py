@@ -20,23 +20,13 @@ from mechpaint.scoring.batches import Batch
 
 
 def visits_per_call(tokens: int, device: torch.device) -> int:
-    """How many visits of a layer share a call at most, as sweeps have it.
-
-    Args:
-        tokens: How many tokens a batch has, padding included.
-        device: What kind of device it runs on.
-    """
+    """How many visits of a layer share a call at most, as sweeps have it."""
     return sweeping.visits_per_call(tokens, tokens_that_pay(device))
 
 
 @lru_cache(maxsize=8)  # asked again for every batch of a plan, under the same few trees
 def calls_of(tree: PrefixTree, per_call: int) -> Mapping[tuple[int, int], int]:
-    """From layers and numbers of visits to how many calls a sweep makes of that layer with so many.
-
-    Args:
-        tree: The routes.
-        per_call: How many visits a call has at most.
-    """
+    """From layers and numbers of visits to how many calls a sweep makes of that layer with so many."""
     found: Counter[tuple[int, int]] = Counter()
     schedule = Schedule[_Stream](per_call)
     done = [tree.root]
@@ -79,27 +69,15 @@ Sweeps: TypeAlias = Sequence[tuple[PrefixTree, Sequence[Batch[Any]]]]
 
 
 def length_of(batch: Batch[Any]) -> int:
-    """How long its rows are, padding included.
-
-    Args:
-        batch: Any.
-    """
+    """How long its rows are, padding included."""
     return max(map(len, batch.rows))
 
 
 def tokens_of(batch: Batch[Any]) -> int:
-    """How many tokens go through the model, padding included.
-
-    Args:
-        batch: Any.
-    """
+    """How many tokens go through the model, padding included."""
     return len(batch.rows) * length_of(batch)
 
 
 def scored_in(batch: Batch[Any]) -> int:
-    """How many positions are scored.
-
-    Args:
-        batch: Any.
-    """
+    """How many positions are scored."""
     return len({(place.row, place.position) for item in batch.places for answer in item for place in answer})

@@ -15,11 +15,7 @@ _MOST_STEPS = 100_000
 
 
 def parse(text: str, n_layers: int) -> tuple[Step, ...]:
-    """Read the notation.
-
-    Raises:
-        RouteError: With a caret under the character at fault.
-    """
+    """Read the notation."""
     return _Parser(text, n_layers).parse()
 
 

@@ -40,11 +40,7 @@ class Node:
     def steps_reading(self, layer: int) -> list[Step]:
         """The steps from here that have a layer in them, groups first.
 
-        What is complete last is read first: the larger subtree of the single layer, so that nothing waits for it.
-
-        Args:
-            layer: Which.
-        """
+        What is complete last is read first: the larger subtree of the single layer, so that nothing waits for it."""
         return sorted((step for step in self.children if layer in step.layers), key=lambda step: -len(step.layers))
 
 

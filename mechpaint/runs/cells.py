@@ -35,12 +35,7 @@ class Cells:
         self._schema = schema
 
     def has(self, cell: str, rows: int | None) -> bool:
-        """Whether a cell is there and whole.
-
-        Args:
-            cell: Its name.
-            rows: How many rows it must have, if that is known.
-        """
+        """Whether a cell is there and whole."""
         try:
             self.read(cell, rows)
         except CellError:
@@ -48,16 +43,7 @@ class Cells:
         return True
 
     def read(self, cell: str, rows: int | None = None) -> Any:
-        """A cell's records, as a pyarrow table.
-
-        Args:
-            cell: Its name.
-            rows: How many rows it must have, if that is known.
-
-        Raises:
-            MissingCell: It is not there.
-            DamagedCell: It is not whole, or not of this run.
-        """
+        """A cell's records, as a pyarrow table."""
         path = self._cell(cell)
         try:
             table = read_checked(path.read_bytes())
@@ -75,35 +61,17 @@ class Cells:
         return table
 
     def write(self, cell: str, records: Iterable[Record]) -> None:
-        """Put a finished cell in its place.
-
-        Raises:
-            ValueError: A record that has not the run's columns, or a value that is not of its column's type.
-        """
+        """Put a finished cell in its place."""
         data = write_checked(_table(list(records), self._schema))
         with written(self._cell(cell)) as scratch:
             scratch.write_bytes(data)
 
     def joined(self, cells: Sequence[str]) -> Any:
-        """All cells in one pyarrow table.
-
-        Args:
-            cells: Their names, in order.
-
-        Raises:
-            CellError: One of them is missing or damaged.
-        """
+        """All cells in one pyarrow table."""
         return cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self.read, cells)])
 
     def collect(self, cells: Sequence[str]) -> pd.DataFrame:
-        """All cells in one table, also written to `results.parquet`.
-
-        Args:
-            cells: Their names, in order.
-
-        Raises:
-            CellError: One of them is missing or damaged.
-        """
+        """All cells in one table, also written to `results.parquet`."""
         table = self.joined(cells)
         out = io.BytesIO()
         cast(Any, pq).write_table(table, out, compression="zstd", write_page_checksum=True)
@@ -121,11 +89,7 @@ def labelled(label: str, records: Iterable[Record]) -> list[Record]:
 
 
 def labelled_schema(columns: Columns) -> Any:
-    """The schema of records with these columns and `label` before them.
-
-    Raises:
-        ValueError: One of them is called `label` already, or is of a type that a table does not have.
-    """
+    """The schema of records with these columns and `label` before them."""
     types: dict[type, Any] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     wrong = [name for name, kind in columns.items() if name == _LABEL or kind not in types]
     if wrong:
@@ -168,11 +132,7 @@ class BadChecksum(ValueError):
 
 
 def write_checked(table: Any) -> bytes:
-    """A pyarrow table as the bytes of a parquet file, with the checksum of all of them.
-
-    Args:
-        table: The table.
-    """
+    """A pyarrow table as the bytes of a parquet file, with the checksum of all of them."""
     out = io.BytesIO()
     with cast(Any, pq).ParquetWriter(out, table.schema, compression="zstd") as writer:
         writer.write_table(table)
@@ -183,28 +143,14 @@ def write_checked(table: Any) -> bytes:
 
 
 def read_checked(data: bytes) -> Any:
-    """Read what `write_checked` wrote, without metadata. Nothing is parsed before the checksum is verified.
-
-    Args:
-        data: What `write_checked` gave.
-
-    Raises:
-        BadChecksum: The bytes are others, or were never write_checked.
-    """
+    """Read what `write_checked` wrote, without metadata. Nothing is parsed before the checksum is verified."""
     check(data)
     with cast(Any, pq).ParquetFile(pa.BufferReader(data)) as file:
         return file.read().replace_schema_metadata(None)  # else the checksum would be in it
 
 
 def check(data: bytes) -> None:
-    """See whether bytes are those of a write_checked table.
-
-    Args:
-        data: The bytes.
-
-    Raises:
-        BadChecksum: They are not.
-    """
+    """See whether bytes are those of a write_checked table."""
     before, seal, after = _parts(data)
     if seal != _digest(before, after):
         raise BadChecksum("its checksum is not that of its bytes")

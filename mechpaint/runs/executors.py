@@ -25,19 +25,11 @@ class Bar(Protocol):
     """What an engine shows its progress on."""
 
     def show(self, label: str) -> None:
-        """Say what is being done.
-
-        Args:
-            label: A few words.
-        """
+        """Say what is being done."""
         ...
 
     def advance(self, ticks: int) -> None:
-        """Say how much more is done.
-
-        Args:
-            ticks: How much; less than 0 where something has to be done again.
-        """
+        """Say how much more is done."""
         ...
 
 
@@ -144,18 +136,7 @@ class CellRunner:
         self._stop = Event()
 
     def do(self, cell: Cell, advance: Advance) -> list[ReuseStats]:
-        """Compute a cell and put it in its place, unless another process has done so, before or meanwhile.
-
-        Args:
-            cell: The cell.
-            advance: Called with its ticks as they are done; in the end these are all of them.
-
-        Returns:
-            What was taken over for it; nothing at all where another process has done it.
-
-        Raises:
-            Cancelled: It was told to stop.
-        """
+        """Compute a cell and put it in its place, unless another process has done so, before or meanwhile."""
         told = 0
 
         def counted(ticks: int) -> None:

@@ -18,41 +18,23 @@ NO_PLUGINS: Mapping[str, str] = MappingProxyType({})
 
 
 def fingerprint(config: dict[str, Any], plugins: Mapping[str, str] = NO_PLUGINS) -> str:
-    """Sixteen hexadecimal digits of a SHA-256 of a configuration and the versions that matter.
-
-    Args:
-        config: What JSON can hold.
-        plugins: The versions of the plugins that it is of, by name.
-    """
+    """Sixteen hexadecimal digits of a SHA-256 of a configuration and the versions that matter."""
     return digest(config, versions(plugins))
 
 
 def digest(config: dict[str, Any], computed_with: Mapping[str, str]) -> str:
-    """The same where the versions are known already: finding them takes longer than the rest.
-
-    Args:
-        config: What JSON can hold.
-        computed_with: What `versions` gave.
-    """
+    """The same where the versions are known already: finding them takes longer than the rest."""
     text = json.dumps([plain(config), computed_with], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def versions(plugins: Mapping[str, str] = NO_PLUGINS) -> dict[str, str]:
-    """What results depend on besides the configuration.
-
-    Args:
-        plugins: The versions of the plugins that they are of, by name.
-    """
+    """What results depend on besides the configuration."""
     return {**{name: version(name) for name in VERSIONS_THAT_MATTER}, **plugins}
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists: the way YAML and JSON give them back.
-
-    Args:
-        value: Such as a configuration.
-    """
+    """Tuples as lists: the way YAML and JSON give them back."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in cast(dict[Any, Any], value).items()}
     if isinstance(value, (list, tuple)):
@@ -61,12 +43,7 @@ def plain(value: Any) -> Any:
 
 
 def plugin_versions(things: Iterable[object]) -> dict[str, str]:
-    """The plugins that the classes of these analyses, tasks and hook sets are from; nothing for mechpaint's own.
-
-    Returns:
-        From each distribution's name to its version, and from each plugin file's name to the beginning of its
-        SHA-256: a file that was edited is another version.
-    """
+    """The plugins that the classes of these analyses, tasks and hook sets are from; nothing for mechpaint's own."""
     modules = sorted({type(thing).__module__ for thing in things} - {"builtins"})
     others = [module for module in modules if module.partition(".")[0] not in ("mechpaint", "__main__")]
     if not others:

@@ -102,11 +102,7 @@ class OtherRuns:
                         self._sources[basis].append(source)
 
     def cached(self, cell: Cell) -> CachedRecords:
-        """What they hold of a cell.
-
-        Args:
-            cell: One of those needed.
-        """
+        """What they hold of a cell."""
         if isinstance(cell, ItemsCell):
             return self._rows(cell)
         for source in self._sources[cell.basis]:

@@ -42,18 +42,7 @@ SEARCH_SCHEMA = cast(Any, pa).schema([("round", pa.string()), *SCHEMA])
 def parted(
     table: pd.DataFrame, model: ModelFacts, tasks: Sequence[TaskFacts], search: SearchFacts
 ) -> tuple[SearchResults, SearchResults, dict[str, list[float]]]:
-    """All records of a search as what its report is given.
-
-    Args:
-        table: The records.
-        model: The model.
-        tasks: The tasks, with the items of the rounds.
-        search: What else a search needs to know.
-
-    Returns:
-        What the rounds measured, what the finalists scored on the items held out, and from each finalist's route to its
-        milliseconds.
-    """
+    """All records of a search as what its report is given."""
     in_round = cast(Any, table["round"])
     timed = cast(Any, table)[in_round == LATENCY]
     milliseconds: dict[str, list[float]] = {}
@@ -73,14 +62,7 @@ def of_table(table: Any, model: ModelFacts, tasks: Sequence[TaskFacts], vocabula
 
 
 def schema_of(analysis: Analysis) -> Any:
-    """The pyarrow schema of an analysis's records.
-
-    Args:
-        analysis: The analysis.
-
-    Raises:
-        ValueError: Its columns are none that a table can have.
-    """
+    """The pyarrow schema of an analysis's records."""
     if isinstance(analysis, RouteAnalysis):
         from mechpaint.runs.schemas import SCHEMA
 

@@ -122,15 +122,7 @@ def zero(model: SimplifiedTransformer) -> None:
 
 
 def step(model: SimplifiedTransformer, matrix: Learned, batches: Iterable[ToyBatch], sharpness: float) -> None:
-    """Replace one matrix by its negative gradient of the in-context loss over all batches, scaled up.
-
-    Args:
-        model: A model of two layers.
-        matrix: Which.
-        batches: What the population is estimated from.
-        sharpness: The learning rate is such that right answers score this much above the average on average, as in
-            `mechpaint.toy.construct`; or below it, where that is what the gradient says. A gradient of zero stays zero.
-    """
+    """Replace one matrix by its negative gradient of the in-context loss over all batches, scaled up."""
     weight = learned(model, matrix)
     gradient, count = torch.zeros_like(weight), 0
     for batch in batches:

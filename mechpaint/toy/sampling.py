@@ -42,14 +42,7 @@ def walk(
     law: AliasTable,
     rows: Int64[np.ndarray, "batch vocab"],
 ) -> Walk:
-    """Walk each sequence from its first token on.
-
-    Args:
-        first: The first token of each sequence.
-        uniforms: Numbers from [0, 1), one a step.
-        law: What may follow; `[row, vocab]`. Its first `vocab` rows are ordinary, those after them special.
-        rows: For each sequence and token, the row of `law` from which the next token is drawn.
-    """
+    """Walk each sequence from its first token on."""
     compiled = kernel.compiled() if uniforms.size >= WORTH_COMPILING else None
     if compiled is None:
         return vectorised(first, uniforms, law, rows)

@@ -273,12 +273,7 @@ def sinusoids(length: int, dim: int) -> Float[Tensor, "position dim"]:
 def rotated(
     vectors: Float[Tensor, "*batch position dim"], places: Int[Tensor, "position"] | None = None
 ) -> Float[Tensor, "*batch position dim"]:
-    """Neighbouring coordinates rotated by angles that grow with the position (Su et al. 2021, section 3.2.2).
-
-    Args:
-        vectors: Queries or keys.
-        places: The position of each; by default 0, 1, 2, …
-    """
+    """Neighbouring coordinates rotated by angles that grow with the position (Su et al. 2021, section 3.2.2)."""
     dim = vectors.shape[-1]
     if places is None:
         places = torch.arange(vectors.shape[-2], device=vectors.device)

@@ -114,11 +114,7 @@ def _task(settings: dict[str, Any], folder: Path) -> BigramTask:
 
 
 def fill(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Put stored weights into a model.
-
-    Raises:
-        LoadError: Weights that are missing, too many, or of another shape.
-    """
+    """Put stored weights into a model."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
@@ -137,11 +133,7 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file and its metadata.
-
-    Raises:
-        LoadError: No such file, or one that is truncated or something else.
-    """
+    """The tensors of a safetensors file and its metadata."""
     try:
         with cast(Any, safe_open)(path, "pt") as file:
             names = cast(list[str], list(file.keys()))

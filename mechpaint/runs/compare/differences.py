@@ -64,43 +64,23 @@ class Difference:
 
 
 def common_tasks(first: Results, other: Results) -> list[tuple[TaskFacts, TaskFacts]]:
-    """The tasks that both runs have, by name, where their scores are of the same measure.
-
-    Args:
-        first: A run.
-        other: Another.
-    """
+    """The tasks that both runs have, by name, where their scores are of the same measure."""
     known = {task.name: task for task in other.tasks}
     return [(t, known[t.name]) for t in first.tasks if t.name in known and known[t.name].measure == t.measure]
 
 
 def common_labels(first: Results, other: Results) -> list[str]:
-    """The labels of hook sets that both runs have, in the first one's order.
-
-    Args:
-        first: A run.
-        other: Another.
-    """
+    """The labels of hook sets that both runs have, in the first one's order."""
     return [label for label in first.routes if label in other.routes]
 
 
 def same_items(first: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """The names of items that have the same content in both, sorted.
-
-    Args:
-        first: From names to digests of content.
-        other: The same of another run.
-    """
+    """The names of items that have the same content in both, sorted."""
     return sorted(name for name, content in first.items() if other.get(name) == content)
 
 
 def differences(first: Scored, other: Scored) -> list[Difference]:
-    """Every difference that can be taken, the largest first.
-
-    Args:
-        first: What the other is compared with.
-        other: The other.
-    """
+    """Every difference that can be taken, the largest first."""
     labels = common_labels(first.results, other.results)
     found = [
         difference

@@ -58,11 +58,7 @@ def compared_runs(runs: Sequence[Run]) -> list[ComparedRun]:
 
 
 def apart_table(found: Sequence[Apart]) -> list[Table]:
-    """A table of what only some runs have; none if there is nothing.
-
-    Args:
-        found: What only some have.
-    """
+    """A table of what only some runs have; none if there is nothing."""
     rows = [(each.what, each.only, f"{len(each.names):,}", _listed(each.names)) for each in found if each.names]
     if not rows:
         return []
@@ -78,11 +74,7 @@ _LONGEST = 60
 
 
 def unlike_settings(sides: Sequence[ComparedRun]) -> list[Table]:
-    """A table of the settings and versions that differ; none if all are the same.
-
-    Args:
-        sides: The runs.
-    """
+    """A table of the settings and versions that differ; none if all are the same."""
     told = [_told(side.run) for side in sides]
     names = dict.fromkeys(name for each in told for name in each)
     rows = [

@@ -17,11 +17,7 @@ _LONGEST = 48
 
 
 def scored_report(sides: Sequence[ComparedRun]) -> Made:
-    """Differences of each run to the first.
-
-    Args:
-        sides: The runs, two or more.
-    """
+    """Differences of each run to the first."""
     runs = [_scored(side) for side in sides]
     found = [(side, differences(runs[0], run)) for side, run in zip(sides[1:], runs[1:], strict=True)]
     every = sorted(

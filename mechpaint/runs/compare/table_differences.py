@@ -31,11 +31,7 @@ class _Row:
 
 
 def measured_report(sides: Sequence[ComparedRun]) -> Made:
-    """Differences of each run to the first.
-
-    Args:
-        sides: The runs, two or more, of the same analysis.
-    """
+    """Differences of each run to the first."""
     found = [(side, _differences(sides[0].table, side.table)) for side in sides[1:]]
     unlike = [each for side in sides[1:] for each in _apart(sides[0], side)]
     return Made(

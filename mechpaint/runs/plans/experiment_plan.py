@@ -29,11 +29,7 @@ class ExperimentPlan(Plan):
 
     @classmethod
     def of(cls, analysis: Experiment) -> ExperimentPlan:
-        """As many trials at once as there are processors, or as the experiment allows.
-
-        Args:
-            analysis: What to run.
-        """
+        """As many trials at once as there are processors, or as the experiment allows."""
         here = processors()
         return cls(analysis, min(here, analysis.concurrency or here))
 

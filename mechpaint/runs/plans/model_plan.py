@@ -37,15 +37,7 @@ class ModelPlan(Plan):
 
     @classmethod
     def of(cls, analysis: ModelAnalysis, routed_model: RoutedModel) -> ModelPlan:
-        """Make the hook sets and their routes.
-
-        Args:
-            analysis: What to measure.
-            routed_model: The model.
-
-        Raises:
-            RouteError, HookSetError: Hook sets that do not fit the model, or that read what their route never reaches.
-        """
+        """Make the hook sets and their routes."""
         hook_sets = routed_model.hooked(analysis.hook_sets(routed_model.n_layers))
         routes = {label: hook_set.route(routed_model.n_layers) for label, hook_set in hook_sets.items()}
         for label, hook_set in hook_sets.items():

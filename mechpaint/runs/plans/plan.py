@@ -179,25 +179,14 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """The shard that `str` gave.
-
-        Args:
-            text: Such as `2/8`, the second of eight.
-
-        Raises:
-            RunError: It is none.
-        """
+        """The shard that `str` gave."""
         found = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
         if found is None:
             raise RunError(f"cannot read the shard {text!r}; expected I/N, such as 2/8 for the second of eight")
         return cls(int(found[1]), int(found[2]))
 
     def of(self, cells: Sequence[_T]) -> list[_T]:
-        """Its share.
-
-        Args:
-            cells: All cells.
-        """
+        """Its share."""
         return list(cells[self.i - 1 :: self.n])
 
     def __str__(self) -> str:

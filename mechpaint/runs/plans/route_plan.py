@@ -72,17 +72,7 @@ class RoutePlan(Plan):
 
     @classmethod
     def of(cls, analysis: RouteAnalysis, routed_model: RoutedModel, settings: Settings) -> RoutePlan:
-        """Make the items and routes.
-
-        Args:
-            analysis: What to score.
-            routed_model: The model.
-            settings: The tasks, and how many items of each.
-
-        Raises:
-            TaskError: No tasks, a task twice, a task without items, or one that the model is none for.
-            RouteError, HookSetError: Hook sets that do not fit the model, or that do more than reroute.
-        """
+        """Make the items and routes."""
         names = [str(task) for task in settings.tasks]
         if not names or len(set(names)) != len(names):
             raise TaskError(f"expected one task or more, each once, got: {', '.join(names) or 'none'}")
@@ -154,14 +144,7 @@ class RoutePlan(Plan):
         return self.estimate().told()
 
     def estimate(self, on: Roofline | None = None) -> Forecast:
-        """What it will do and cost.
-
-        Args:
-            on: Where it is to run; None for here, which is measured.
-
-        Raises:
-            PlanError: A task can only be measured, and it is not to run here; or a batch does not fit there.
-        """
+        """What it will do and cost."""
         from mechpaint.planning.forecast import Forecast
 
         costs = tuple(
@@ -218,19 +201,7 @@ def completed(
     advance: Advance,
     held: Sequence[Record],
 ) -> list[Record]:
-    """The records of a part of a task's work, in the order of items and then of routes.
-
-    Args:
-        model: The model to ask.
-        task: What its items belong to.
-        part: The items and routes.
-        batch_size: How many token rows go through the model together.
-        advance: Called with the number of items that were asked under a route, those that are known already at once.
-        held: Records that are known already. Only the others are computed.
-
-    Raises:
-        ValueError: The task left one out.
-    """
+    """The records of a part of a task's work, in the order of items and then of routes."""
     named = {route: str(route) for route in part.tree.routes}
     found = {(record["item"], record["route"]): record for record in held}
     advance(len(found))
@@ -245,13 +216,7 @@ def completed(
 
 
 def task_facts(task: Task[Any], selection: Selection[Any], routed_model: RoutedModel) -> TaskFacts:
-    """What a report needs to know of a task.
-
-    Args:
-        task: The task.
-        selection: Its items.
-        routed_model: The model that they are for.
-    """
+    """What a report needs to know of a task."""
     items = selection.items
     chance = task.chance(routed_model.model, items)
     metric = task.metric(items)
@@ -296,9 +261,5 @@ def _routes(analysis: RouteAnalysis, routed_model: RoutedModel) -> dict[str, Rou
 
 
 def content_digest(items: Named | Sequence[Named]) -> str:
-    """A digest of what is in items. A run is not taken up with others: a text, or a tokenizer, may have changed.
-
-    Args:
-        items: An item, or several.
-    """
+    """A digest of what is in items. A run is not taken up with others: a text, or a tokenizer, may have changed."""
     return hashlib.sha256(repr(items).encode()).hexdigest()[:16]

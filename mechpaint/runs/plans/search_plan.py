@@ -79,18 +79,7 @@ class SearchPlan(Plan):
 
     @classmethod
     def of(cls, analysis: SearchAnalysis, routed_model: RoutedModel, settings: SearchSettings) -> SearchPlan:
-        """Make the items, and set some aside.
-
-        Args:
-            analysis: What to look for.
-            routed_model: The model, under no hook sets.
-            settings: The tasks, and how many items of each.
-
-        Raises:
-            TaskError: No tasks, a task twice, one whose items are no rows of tokens, one with too few items to hold any
-                out, or one that the model is none for.
-            InputError: There is nothing to look for in this model.
-        """
+        """Make the items, and set some aside."""
         _check(settings)
         rounds = dict(analysis.schedule(routed_model.n_layers))
         if {HELD_OUT, LATENCY} & rounds.keys():

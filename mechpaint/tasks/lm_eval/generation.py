@@ -189,7 +189,7 @@ def _tokens(batch: Sequence[Prompt]) -> int:
 
 def _generate(model: TransformerBridge, route: Route, batch: Sequence[Prompt], count: int) -> None:
     tokens = torch.zeros((len(batch), max(len(prompt.tokens) for prompt in batch)), dtype=torch.long)
-    with RouteRunner(model).along(route):
+    with RouteRunner(model).run_along(route):
         cast(Any, model.original_model).generate(
             tokens.to(model.cfg.device), min_new_tokens=count, max_new_tokens=count, do_sample=False, pad_token_id=0
         )

@@ -20,13 +20,13 @@ from lm_eval.models import huggingface
 from torch import Tensor
 
 import mechpaint
+from mechpaint.engine.arguments import as_hook_set, as_route
 from mechpaint.engine.kv_cache import layout
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import LoadError, TaskError
 from mechpaint.hooks import BUILT_IN
 from mechpaint.models.loading import digest, load, require_tokenizer, stored_tokenizer
 from mechpaint.routes.hookset import HookSet
-from mechpaint.routes.hookset_text import parse_hook_set
 from mechpaint.routes.route import Route
 from mechpaint.tasks.compatibility import require_causal
 
@@ -105,13 +105,17 @@ class MechpaintLM(_HFLM):
         **options: Any,
     ) -> None:
         _check_names(options, OPTIONS)
-        wanted = route if isinstance(route, Route) else _as_hook_set(route, self.hook_sets)
+        hook_set = as_hook_set(
+            str(route) if isinstance(route, int) else route, self.hook_sets
+        )  # lm-eval reads '5' as 5
+        if not hook_set.only_reroutes():
+            raise TaskError(f"lm-eval needs hook sets that only reroute; {route} also reads or hooks")
         self.bridge = load(
             pretrained, device=_device(device), dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code
         )
         _require_fit(self.bridge)
         self._runner = RouteRunner(self.bridge)
-        self.route = _route(wanted, self._runner.n_layers)
+        self.route = as_route(route if isinstance(route, Route) else hook_set, self._runner.n_layers)
         self.kv = kv
         self._layout = layout(kv, self.route)
         self._options = {name: str(value) for name, value in sorted(options.items()) if name not in _ONLY_SPEED}
@@ -190,11 +194,11 @@ class MechpaintLM(_HFLM):
         return json.dumps(facts)
 
     def _model_call(self, inps: Tensor, attn_mask: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        with self._runner.along(self.route, self._layout):
+        with self._runner.run_along(self.route, self._layout):
             return cast(Tensor, super()._model_call(inps, attn_mask, labels))
 
     def _model_generate(self, context: Tensor, max_length: int, stop: list[str], **generation_kwargs: Any) -> Tensor:
-        with self._runner.along(self.route, self._layout):
+        with self._runner.run_along(self.route, self._layout):
             return cast(Tensor, super()._model_generate(context, max_length, stop, **generation_kwargs))
 
 
@@ -205,27 +209,6 @@ def _check_names(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
             f"the model mechpaint has no argument {unknown[0]!r}; it has: {', '.join((*_OWN, *OPTIONS))}. "
             "Quote a route that has commas outside brackets"
         )
-
-
-def _as_hook_set(route: str | int | HookSet, hook_sets: Mapping[str, type[HookSet]]) -> HookSet | str:
-    """Parse hook sets, or return a route's notation: names are hook sets, numbers are layers."""
-    text = "" if isinstance(route, HookSet) else str(route).strip()  # lm-eval makes a number of '5'
-    if text and not text[0].isalpha():
-        return text
-    if not isinstance(route, HookSet):
-        route = parse_hook_set(text, hook_sets)
-    if not route.only_reroutes():
-        raise TaskError(f"lm-eval needs hook sets that only reroute; {route} also reads or hooks")
-    return route
-
-
-def _route(wanted: str | Route | HookSet, n_layers: int) -> Route:
-    if isinstance(wanted, str):
-        return Route.parse(wanted, n_layers)
-    if isinstance(wanted, HookSet):
-        return wanted.route(n_layers)
-    wanted.check_model(n_layers)
-    return wanted
 
 
 def _device(asked: str | None) -> str | None:

@@ -20,12 +20,7 @@ STEPS = {"toy-induction": 800, "toy-induction-fixed": 400}
 
 
 def make(name: str, folder: Path) -> History:
-    """Train one of them anew and write it to `folder/name`.
-
-    Args:
-        name: One of `STEPS`.
-        folder: Where to.
-    """
+    """Train one of them anew and write it to `folder/name`."""
     task = BigramTask(Chain.shakespeare(), fixed=name.endswith("fixed"))
     model = SimplifiedTransformer(SimplifiedConfig())
     history = train(model, task, Training(steps=STEPS[name], probe_every=100))
