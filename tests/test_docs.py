@@ -41,7 +41,7 @@ def test_tables_of_hook_sets(call, notation):
 
 
 def test_the_readmes_counts():
-    listed = re.search(r"for text in \((.*?)\)\]", README)[1]
+    listed = re.search(r"routes = \[(.*?)\]", README)[1]
     tree = PrefixTree(Route.parse(text, 18) for text in re.findall(r'"(.*?)"', listed))
     assert f"# ({tree.layer_calls}, {tree.layer_calls_unshared})" in README
 
