@@ -36,10 +36,11 @@ def as_hook_set(given: object, known: Mapping[str, type[HookSet]] | None = None)
     if isinstance(given, Route):
         return Reroute(given)
     if not isinstance(given, str):
-        remedy = "; join hook sets with +, run several routes with mechpaint.sweep" if isinstance(given, list) else ""
+        several = isinstance(given, Sequence)
+        remedy = "; join hook sets with +, run several routes with mechpaint.sweep" if several else ""
         raise HookSetError(
             "expected a hook set, a route, or a text of either, such as 'skip(4, 7)' or '0-3 14-17', got "
-            f"{reprlib.repr(given)}{remedy}"
+            f"{_short(given)}{remedy}"
         )
     text = given.strip()
     if text and not text[0].isalpha():
@@ -68,7 +69,7 @@ def as_tree(given: object, n_layers: int) -> PrefixTree:
     if isinstance(given, HookSet | Route | str):
         return PrefixTree([as_route(given, n_layers)])
     if not isinstance(given, Iterable):
-        raise HookSetError(f"expected routes, hook sets or texts of them, got {reprlib.repr(given)}")
+        raise HookSetError(f"expected routes, hook sets or texts of them, got {_short(given)}")
     return PrefixTree(as_route(one, n_layers) for one in cast(Iterable[object], given))
 
 
@@ -89,17 +90,21 @@ def _texts(given: object) -> list[str]:
     if isinstance(given, list | tuple):
         texts = list(cast(Sequence[object], given))
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"expected tokens [batch, position], a text or a list of texts, got {reprlib.repr(given)}")
+        raise InputError(f"expected tokens [batch, position], a text or a list of texts, got {_short(given)}")
     return cast(list[str], texts)
 
 
 def _tokenized(model: TransformerBridge, text: str) -> Int[Tensor, "position"]:
     if model.tokenizer is None:
         raise LoadError(
-            f"cannot read {reprlib.repr(text)}, since this model has no tokenizer: expected tokens [batch, position], "
+            f"cannot read {_short(text)}, since this model has no tokenizer: expected tokens [batch, position], "
             "or mechpaint.load(model, tokenizer=...)"
         )
     tokens = model.to_tokens(text, truncate=False)[0]
     if len(tokens) == 0:
         raise InputError(f"the text {text!r} has no tokens: expected one or more")
     return tokens
+
+
+def _short(given: object) -> str:
+    return reprlib.repr(given)

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import mechpaint as mp
+from mechpaint import circuits
+from mechpaint.engine.arguments import as_hook_set, as_route, as_tokens
 from mechpaint.errors import HookSetError, InputError, RouteError
 from mechpaint.hooks import Fill, ReadAttention, Reroute, Skip
 from tests import tiny
@@ -78,6 +80,8 @@ for given in (5, None):
         mp.sweep(model, tokens, given)
     except mp.HookSetError as error:
         assert "expected routes, hook sets or texts" in str(error)
+    else:
+        raise AssertionError(given)
 for given in ([3], ["text", None], 7):
     try:
         mp.sweep(model, given, "0-5")
@@ -144,3 +148,52 @@ def test_texts_that_cannot_be_tokens_are_refused(llama, speaking):
         mp.sweep(speaking, [], ["0-5"])
     with pytest.raises(InputError, match="an attention mask of their own"):
         mp.sweep(speaking, ["a", "b"], ["0-5"], attention_mask=torch.ones(2, 2, dtype=torch.long))
+
+
+def test_texts_are_padded_on_the_right_and_masked(speaking):
+    texts = ["The capital of France is", "One"]
+    tokens, mask = as_tokens(speaking, texts)
+    for text, row, real in zip(texts, tokens, mask, strict=True):
+        assert torch.equal(row[real.bool()], speaking.to_tokens(text)[0])
+    assert torch.equal(mask, mask.sort(dim=1, descending=True).values)
+    assert mask.sum(dim=1).tolist() == [len(speaking.to_tokens(text)[0]) for text in texts]
+    assert (tokens[~mask.bool()] == speaking.tokenizer.pad_token_id).all()
+    alone, none = as_tokens(speaking, texts[0])
+    assert torch.equal(alone, speaking.to_tokens(texts[0]))
+    assert none is None
+    given, none = as_tokens(speaking, tokens)
+    assert given is tokens
+    assert none is None
+
+
+def test_a_text_without_tokens_is_refused(folder):
+    model = mp.load(folder)
+    model.cfg.default_prepend_bos = False
+    with pytest.raises(InputError, match="the text '' has no tokens"):
+        as_tokens(model, ["One", ""])
+
+
+def test_plugins_widen_what_texts_may_name():
+    class Turn(Skip):
+        """Skip, under another name."""
+
+    assert as_hook_set("turn(2, 3) + skip(1, 1)", {"turn": Turn}) == Turn(2, 3) + Skip(1, 1)
+    with pytest.raises(HookSetError, match=r"there are: .*skip, swap: .* give a plugin's hook set as an object"):
+        as_hook_set("turn(2, 3)")
+    with pytest.raises(HookSetError, match=r"there are: .*skip, swap, turn: expected one of these names\n"):
+        as_hook_set("trn(2, 3)", {"turn": Turn})
+
+
+def test_nothing_is_the_models_own_order(llama):
+    for given in ("", "  ", mp.HookSet()):
+        assert as_route(given, 6) == mp.Route.identity(6)
+
+
+@pytest.mark.parametrize("given", ALIKE.values(), ids=ALIKE)
+def test_circuits_take_any_of_them(speaking, given):
+    data = circuits.repeated_tokens(speaking, 2, 5)
+    text = "The capital of France is"
+    assert circuits.head_scores(speaking, data, given) == circuits.head_scores(speaking, data, Skip(2, 3))
+    assert str(circuits.attention(speaking, text, given)) == str(circuits.attention(speaking, text, Skip(2, 3)))
+    for tokens in (circuits.token_losses, circuits.token_probabilities):
+        assert tokens(speaking, text, given) == tokens(speaking, text, Skip(2, 3))
