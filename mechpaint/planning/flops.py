@@ -104,8 +104,9 @@ def can_be_asked(model: TransformerBridge) -> bool:
     return True
 
 
-_OUTLINES: weakref.WeakKeyDictionary[TransformerBridge, dict[Any, TransformerBridge | None]]
-_OUTLINES = weakref.WeakKeyDictionary()
+_OUTLINES: weakref.WeakKeyDictionary[TransformerBridge, dict[Any, TransformerBridge | None]] = (
+    weakref.WeakKeyDictionary()
+)
 """Outlines that can be asked, by model and precision: one takes seconds to make, and each task of a plan needs it."""
 
 
