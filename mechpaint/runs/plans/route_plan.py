@@ -257,7 +257,17 @@ def _routes(analysis: RouteAnalysis, routed_model: RoutedModel) -> dict[str, Rou
                 f"{label!r} of the analysis {analysis.name!r} also reads or hooks: {hook_set}; expected hook sets that "
                 "reroute, since scored routes share their work. To read, make it a ModelAnalysis"
             )
-    return {label: hook_set.route(routed_model.n_layers) for label, hook_set in routed_model.hooked(hook_sets).items()}
+    own = {hook_set.route(routed_model.n_layers) for hook_set in hook_sets.values()}
+    routes = {
+        label: hook_set.route(routed_model.n_layers) for label, hook_set in routed_model.hooked(hook_sets).items()
+    }
+    if len(own) > 1 and len(set(routes.values())) == 1:
+        raise HookSetError(
+            f"under {routed_model.hooks} all {len(routes)} hook sets of {analysis.name} come to the one route "
+            f"{routes[BASELINE]}, so there is nothing to compare: expected hooks that change a route, not one that "
+            "replaces it"
+        )
+    return routes
 
 
 def content_digest(items: Named | Sequence[Named]) -> str:
