@@ -62,7 +62,7 @@ FOUND = {
         "reordered": "reordered.to_dict()",
         "perplexity": "{str(name): value for name, value in perplexity.items()}",
     },
-    OWN: {"cells": "[finished.work.cells, again.work.cells]", "same": "same"},
+    OWN: {"cells": "[run.work.cells, again.work.cells]", "same": "same"},
 }
 
 
