@@ -44,14 +44,14 @@ def run_app() -> None:
 
 
 def _with_plugins(registry: Registry, files: Sequence[str]) -> Registry:
-    found = find_plugins(registry, files)
+    discovery = find_plugins(registry, files)
     try:
-        require_files(found)
+        require_files(discovery)
     except PluginError as error:
         print_error(error)
         sys.exit(2)
-    warn(found)
-    return found.registry
+    warn(discovery)
+    return discovery.registry
 
 
 def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
@@ -106,16 +106,16 @@ def _list_command(registry: Registry) -> Any:
 def _list(registry: Registry, as_json: bool) -> None:
     from mechpaint.models.loading import PRESETS
 
-    found = {
+    there = {
         "analyses": {name: sanitize(analysis.question) for name, analysis in registry.analyses.items()},
         "tasks": {name: _first_line(task) for name, task in registry.tasks.items()},
         "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
         "models": {name: _first_line(make) for name, make in PRESETS.items()},
     }
     if as_json:
-        print(json.dumps(found, indent=2))  # noqa: T201
+        print(json.dumps(there, indent=2))  # noqa: T201
         return
-    for kind, names in found.items():
+    for kind, names in there.items():
         table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
         for name, what in names.items():
             table.add_row(Text(name, style="bold"), Text(what))

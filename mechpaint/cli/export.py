@@ -65,7 +65,7 @@ def _export(name: str, what: str | HookSet, out: str, device: str | None, dtype:
 
 
 def _print(done: Exported, as_json: bool) -> None:
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "checkpoint": str(done.folder),
         "route": str(done.route),
         "layers": list(done.order),
@@ -73,7 +73,7 @@ def _print(done: Exported, as_json: bool) -> None:
         "tokens": done.tokens,
     }
     if as_json:
-        print(json.dumps(found, indent=2))  # noqa: T201
+        print(json.dumps(facts, indent=2))  # noqa: T201
         return
     print(  # noqa: T201
         f"{len(done.order)} layers along {done.route}; logits as the routed model's, {done.agreement}\n"

@@ -77,19 +77,19 @@ class Threads(Executor):
 
     def do(self, work: CellRunner, cells: Sequence[Cell], bar: Bar) -> list[ReuseStats]:
         """Compute cells and put each in its place."""
-        found: list[ReuseStats] = []
+        reused: list[ReuseStats] = []
         with _one_thread_of_torch(), ThreadPoolExecutor(self.concurrency) as pool:
             try:
                 for done in _as_completed([pool.submit(_do, work, cell, bar) for cell in cells]):
                     error = done.exception()
                     if error is None:
-                        found += done.result()
+                        reused += done.result()
                     elif not isinstance(error, Cancelled):
                         raise error
             except BaseException:
                 work.stop()
                 raise
-        return found
+        return reused
 
 
 def _as_completed(futures: Iterable[Future[list[ReuseStats]]]) -> Iterator[Future[list[ReuseStats]]]:

@@ -112,19 +112,19 @@ class OtherRuns:
         return CachedRecords()
 
     def _rows(self, cell: ItemsCell) -> CachedRecords:
-        found: dict[tuple[str, str], Record] = {}
+        records: dict[tuple[str, str], Record] = {}
         runs: list[str] = []
         for source in self._with_items(cell):
             table = self._read(source)
-            if table is None or len(found) == cell.rows:
+            if table is None or len(records) == cell.rows:
                 continue
-            before = len(found)
+            before = len(records)
             same = [name for name, content in cell.items.items() if source.items.get(name) == content]
             for record in _some(table, same, cell.routes):
-                found.setdefault((record["item"], record["route"]), record)
-            if len(found) > before:
+                records.setdefault((record["item"], record["route"]), record)
+            if len(records) > before:
                 runs.append(source.named)
-        return CachedRecords(list(found.values()), len(found) == cell.rows, tuple(dict.fromkeys(runs)))
+        return CachedRecords(list(records.values()), len(records) == cell.rows, tuple(dict.fromkeys(runs)))
 
     def _with_items(self, cell: ItemsCell) -> list[_Source]:
         """The cells of others that have items of this one."""
@@ -135,12 +135,12 @@ class OtherRuns:
 
     def _indexed(self, basis: str) -> dict[str, list[_Source]]:
         """The cells of others by the names of their items."""
-        found: dict[str, list[_Source]] = {}
+        by_item: dict[str, list[_Source]] = {}
         for source in self._sources[basis]:
             table = self._read(source)
             for name in () if table is None else table["item"].unique().to_pylist():
-                found.setdefault(name, []).append(source)
-        return found
+                by_item.setdefault(name, []).append(source)
+        return by_item
 
     def _read(self, source: _Source) -> Any | None:
         try:

@@ -48,9 +48,9 @@ def parted(
     milliseconds: dict[str, list[float]] = {}
     for route, score in zip(timed["route"], timed["score"], strict=True):
         milliseconds.setdefault(str(route), []).append(float(score))
-    found = of_table(table[~in_round.isin([HELD_OUT, LATENCY])], model, tasks, search.vocabulary)
+    in_rounds = of_table(table[~in_round.isin([HELD_OUT, LATENCY])], model, tasks, search.vocabulary)
     held_out = of_table(table[in_round == HELD_OUT], model, search.held_out, search.vocabulary)
-    return found, held_out, milliseconds
+    return in_rounds, held_out, milliseconds
 
 
 def of_table(table: Any, model: ModelFacts, tasks: Sequence[TaskFacts], vocabulary: int) -> SearchResults:

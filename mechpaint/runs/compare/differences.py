@@ -82,12 +82,12 @@ def same_items(first: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
 def differences(first: Scored, other: Scored) -> list[Difference]:
     """Every difference that can be taken, the largest first."""
     labels = common_labels(first.results, other.results)
-    found = [
+    rows = [
         difference
         for tasks in common_tasks(first.results, other.results)
         for difference in _of_task(first, other, tasks, labels)
     ]
-    return sorted(found, key=lambda difference: -difference.size)
+    return sorted(rows, key=lambda difference: -difference.size)
 
 
 def _of_task(

@@ -57,9 +57,9 @@ def compared_runs(runs: Sequence[Run]) -> list[ComparedRun]:
     return [ComparedRun(name, run) for name, run in zip(names, runs, strict=True)]
 
 
-def apart_table(found: Sequence[Apart]) -> list[Table]:
+def apart_table(apart: Sequence[Apart]) -> list[Table]:
     """A table of what only some runs have; none if there is nothing."""
-    rows = [(each.what, each.only, f"{len(each.names):,}", _listed(each.names)) for each in found if each.names]
+    rows = [(each.what, each.only, f"{len(each.names):,}", _listed(each.names)) for each in apart if each.names]
     if not rows:
         return []
     caption = "What a run has and one that it is compared with has not. It is not compared."

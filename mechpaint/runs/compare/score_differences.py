@@ -19,16 +19,16 @@ _LONGEST = 48
 def scored_report(sides: Sequence[ComparedRun]) -> Made:
     """Differences of each run to the first."""
     runs = [_scored(side) for side in sides]
-    found = [(side, differences(runs[0], run)) for side, run in zip(sides[1:], runs[1:], strict=True)]
+    pairs = [(side, differences(runs[0], run)) for side, run in zip(sides[1:], runs[1:], strict=True)]
     every = sorted(
-        ((side, difference) for side, listed in found for difference in listed), key=lambda pair: -pair[1].size
+        ((side, difference) for side, listed in pairs for difference in listed), key=lambda pair: -pair[1].size
     )
     sections = [_figure(sides, every), _table(sides, every)] if every else []
     others = zip(sides[1:], runs[1:], strict=True)
     unlike = [each for side, run in others for each in _apart(sides[0], runs[0], side, run)]
-    unpaired = [_unpaired(sides[0], side, listed) for side, listed in found]
+    unpaired = [_unpaired(sides[0], side, listed) for side, listed in pairs]
     return Made(
-        [_summary(sides[0], side, listed) for side, listed in found],
+        [_summary(sides[0], side, listed) for side, listed in pairs],
         sections,
         apart_table(list(dict.fromkeys(unlike))),
         [warning for warning in unpaired if warning],
@@ -41,16 +41,16 @@ def _scored(side: ComparedRun) -> Scored:
     return Scored(inputs.results(side.table), contents)
 
 
-def _summary(first: ComparedRun, side: ComparedRun, found: Sequence[Difference]) -> str:
-    if not found:
+def _summary(first: ComparedRun, side: ComparedRun, listed: Sequence[Difference]) -> str:
+    if not listed:
         return f"{side.name} and {first.name} have no task and hook set in common."
-    clear = [difference for difference in found if difference.clear]
+    clear = [difference for difference in listed if difference.clear]
     higher = sum(difference.change.value > 0 for difference in clear)
-    tasks, labels = {d.task for d in found}, {d.label for d in found}
-    largest = found[0]
+    tasks, labels = {d.task for d in listed}, {d.label for d in listed}
+    largest = listed[0]
     return (
         f"{side.name} against {first.name}, {_count(len(tasks), 'task')} under {_count(len(labels), 'hook set')}: of "
-        f"{_count(len(found), 'difference')} {len(clear)} {'is' if len(clear) == 1 else 'are'} clear (the 95 % "
+        f"{_count(len(listed), 'difference')} {len(clear)} {'is' if len(clear) == 1 else 'are'} clear (the 95 % "
         f"interval leaves 0 out): {higher} higher, {len(clear) - higher} lower. About one in twenty would be clear "
         f"by chance alone. The largest is that of {largest.task} under {largest.label}: {largest.change}."
     )
@@ -60,8 +60,8 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _unpaired(first: ComparedRun, side: ComparedRun, found: Sequence[Difference]) -> str:
-    tasks = dict.fromkeys(difference.task for difference in found if not difference.paired)
+def _unpaired(first: ComparedRun, side: ComparedRun, listed: Sequence[Difference]) -> str:
+    tasks = dict.fromkeys(difference.task for difference in listed if not difference.paired)
     if not tasks:
         return ""
     return (

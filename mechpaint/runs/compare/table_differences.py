@@ -32,11 +32,11 @@ class _Row:
 
 def measured_report(sides: Sequence[ComparedRun]) -> Made:
     """Differences of each run to the first."""
-    found = [(side, _differences(sides[0].table, side.table)) for side in sides[1:]]
+    pairs = [(side, _differences(sides[0].table, side.table)) for side in sides[1:]]
     unlike = [each for side in sides[1:] for each in _apart(sides[0], side)]
     return Made(
-        [_summary(sides[0], side, rows) for side, rows in found],
-        [_table(sides[0], side, rows, place) for place, (side, rows) in enumerate(found, start=1) if rows],
+        [_summary(sides[0], side, rows) for side, rows in pairs],
+        [_table(sides[0], side, rows, place) for place, (side, rows) in enumerate(pairs, start=1) if rows],
         apart_table(list(dict.fromkeys(unlike))),
     )
 

@@ -180,10 +180,10 @@ class Shard:
     @classmethod
     def parse(cls, text: str) -> Shard:
         """The shard that `str` gave."""
-        found = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
-        if found is None:
+        match = re.fullmatch(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", text)
+        if match is None:
             raise RunError(f"cannot read the shard {text!r}; expected I/N, such as 2/8 for the second of eight")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(match[1]), int(match[2]))
 
     def of(self, cells: Sequence[_T]) -> list[_T]:
         """Its share."""

@@ -203,16 +203,16 @@ def completed(
 ) -> list[Record]:
     """The records of a part of a task's work, in the order of items and then of routes."""
     named = {route: str(route) for route in part.tree.routes}
-    found = {(record["item"], record["route"]): record for record in held}
-    advance(len(found))
-    for items, tree in _missing(part, named, found.keys()):
+    records = {(record["item"], record["route"]): record for record in held}
+    advance(len(records))
+    for items, tree in _missing(part, named, records.keys()):
         for record in task.records(model, items, tree, batch_size, advance):
-            found[record["item"], record["route"]] = record
+            records[record["item"], record["route"]] = record
     asked = [(item.name, name) for item in part.items for name in named.values()]
     for item, route in asked:
-        if (item, route) not in found:
+        if (item, route) not in records:
             raise ValueError(f"the task {task} gave no record of the item {item!r} under the route {route}")
-    return list(map(found.__getitem__, asked))
+    return list(map(records.__getitem__, asked))
 
 
 def task_facts(task: Task[Any], selection: Selection[Any], routed_model: RoutedModel) -> TaskFacts:

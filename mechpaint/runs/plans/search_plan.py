@@ -215,12 +215,12 @@ class SearchPlan(Plan):
         """Items under routes, by one sweep a batch over all of them."""
         if not routes:
             return []
-        tree, asked, found = PrefixTree(routes), {str(route) for route in routes}, list[Record]()
+        tree, asked, records = PrefixTree(routes), {str(route) for route in routes}, list[Record]()
         for task, own in zip(self.settings.tasks, items, strict=True):
             known = [each for each in held if each["task"] == str(task) and each["route"] in asked]
             rows = self._rows_at_once(task, own)
-            found += completed(self.routed_model.model, task, Part("", "", own, tree), rows, advance, known)
-        return [{**record, "round": label} for record in found]
+            records += completed(self.routed_model.model, task, Part("", "", own, tree), rows, advance, known)
+        return [{**record, "round": label} for record in records]
 
     def _rows_at_once(self, task: Task[Any], items: Sequence[Rowed]) -> int:
         return self.settings.batch_size or task.batch_size(self.routed_model.model, items)
