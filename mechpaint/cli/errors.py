@@ -1,4 +1,4 @@
-"""What commands say besides their results: on stderr, with the exit status that goes with it."""
+"""Errors and warnings of commands, on stderr, with their exit status."""
 
 from __future__ import annotations
 

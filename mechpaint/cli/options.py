@@ -23,7 +23,7 @@ _PARTS: dict[Any, str] = {
     float: "numbers separated by commas, such as 0.1,1,10",
     str: "words separated by commas, such as a,b,c",
 }
-"""What the members of a tuple can be, and how it is written."""
+"""The types of a tuple's members, and how it is written."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _option(field: dataclasses.Field[Any], kind: Any) -> Option:
 
 
 def _member(kind: Any) -> Any:
-    """What a tuple type, or an optional one, is a tuple of; None for other types."""
+    """The member type of a tuple, or of an optional one; None for other types."""
     for each in (kind, *typing.get_args(kind)):
         if typing.get_origin(each) is tuple:
             return typing.get_args(each)[0]
@@ -118,7 +118,7 @@ def _value(given: Any, kind: Any, name: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """What is printed."""
+    """The output of `analyze`."""
 
     dry_run: bool = field(default=False, metadata={"help": "Say what would be done and what it costs, then stop."})
     json: bool = field(default=False, metadata={"help": "Print the results as JSON."})

@@ -1,4 +1,4 @@
-"""What commands print of a report: on stdout, its first table and where the page is, or all tables as JSON.
+"""Results of commands on stdout: a report's first table and its page, or all tables as JSON.
 
 Nothing at the top of this file imports torch, so that `mechpaint --help` answers at once.
 """

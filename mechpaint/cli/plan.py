@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mechpaint.tasks.task import Task
 
 ROWS = 32
-"""How many token rows go through the model together on an accelerator, whose free memory is not known here."""
+"""The batch size assumed on an accelerator, whose free memory is not known here."""
 
 _REACHED = Efficiency()
 

@@ -163,7 +163,7 @@ def execute(
 
 
 def forecast(analysis: Analysis, registry: Registry, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run would do and cost, and how much of it is there."""
+    """Forecast a run, and count the cells that are there."""
     from mechpaint.runs.execute import remaining
     from mechpaint.runs.plans.plan import Shard
 
@@ -217,7 +217,7 @@ def all_options(analysis: type[Analysis], given: Mapping[str, Any]) -> dict[str,
 def _request(
     analysis: Analysis, registry: Registry, options: Mapping[str, Any], plugins: Sequence[str]
 ) -> Request | None:
-    """What can be written down of what is asked; None where objects in memory are part of it."""
+    """The request as `run.json` holds it; None if objects in memory are part of it."""
     options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
     try:
         json.dumps(options)

@@ -35,7 +35,7 @@ class Cells:
         self._schema = schema
 
     def has(self, cell: str, rows: int | None) -> bool:
-        """Whether a cell is there and whole."""
+        """True if a cell is there and whole."""
         try:
             self.read(cell, rows)
         except CellError:
@@ -157,7 +157,7 @@ def check(data: bytes) -> None:
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:
-    """What is before the checksum, the checksum, and what is after it."""
+    """Split at the checksum: the bytes before it, itself, the bytes after it."""
     if not data:
         raise BadChecksum("it is empty")
     seals = list(_SEAL.finditer(data))
@@ -172,7 +172,7 @@ def _digest(before: bytes, after: bytes) -> bytes:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file holds the bytes that were written."""
+    """True if a file holds the bytes that were written."""
     try:
         check(path.read_bytes())
     except (OSError, BadChecksum):

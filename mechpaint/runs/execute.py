@@ -99,7 +99,7 @@ def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
 
 
 def remaining(plan: Plan, out: Path, shard: Shard | None = None) -> dict[str, int]:
-    """How many cells of a plan, or of a shard of it, are there, and how many other runs hold. Nothing is written."""
+    """Count the cells of a plan, or a shard of it, that are there or in other runs. Nothing is written."""
     folder, cells = plan.stored_cells(out), plan.cells()
     if shard is not None:
         cells = shard.of(cells)

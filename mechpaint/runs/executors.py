@@ -22,7 +22,7 @@ from mechpaint.statistics.results import Advance, Record
 
 @runtime_checkable
 class Bar(Protocol):
-    """What an engine shows its progress on."""
+    """A progress bar, as executors see it."""
 
     def show(self, label: str) -> None:
         """Say what is being done."""

@@ -1,4 +1,4 @@
-"""What results depend on besides what was asked for: versions, and digests of both together."""
+"""Versions that results depend on, and digests of them with what was asked for."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def digest(config: dict[str, Any], computed_with: Mapping[str, str]) -> str:
 
 
 def versions(plugins: Mapping[str, str] = NO_PLUGINS) -> dict[str, str]:
-    """What results depend on besides the configuration."""
+    """The versions that results depend on."""
     return {**{name: version(name) for name in VERSIONS_THAT_MATTER}, **plugins}
 
 

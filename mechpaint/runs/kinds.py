@@ -74,7 +74,7 @@ KINDS = (
 
 
 def batch_size(options: Mapping[str, Any]) -> int | None:
-    """How many token rows go through the model together, if that was said."""
+    """The batch size that was asked for; None for the default."""
     if options["batch_size"] is not None and options["batch_size"] < 1:
         raise InputError(f"the batch size (--batch-size) must be 1 or more, got {options['batch_size']}")
     return options["batch_size"]

@@ -14,12 +14,12 @@ from mechpaint.files import write_text
 RUN = "run.json"
 FORMAT = 1
 _EARLIER = "config.yaml"
-"""What runs of earlier versions have in its place, with `plan.json` and four more."""
+"""A file of runs before `run.json`, which had six."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a run is, apart from its cells.
+    """The description of a run, apart from its cells.
 
     Attributes:
         analysis: The analysis's name.
@@ -71,7 +71,7 @@ class Manifest:
 
 
 def is_earlier(folder: Path) -> bool:
-    """Whether a folder is a run of a version before `run.json`."""
+    """True if a folder is a run of a version before `run.json`."""
     return (folder / _EARLIER).is_file() and not (folder / RUN).exists()
 
 

@@ -1,4 +1,4 @@
-"""What can be asked of a run besides an analysis's own settings: keywords of `analyze`, options of the command line.
+"""Options of a run besides the analysis's own settings: keywords of `analyze`, options on the command line.
 
 Each field's help is its help on the command line. Nothing here needs torch.
 """
@@ -16,7 +16,7 @@ def option(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Which model, and where it runs."""
+    """The model, and where it runs."""
 
     model: str | None = option(None, "A preset, a local Hugging Face folder, or a name on the hub.")
     device: str | None = option(None, "cpu, cuda, mps, …; by default the fastest there is.")
@@ -26,14 +26,14 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HookOptions:
-    """Under which hook sets; a search takes none, since its routes may not fit them."""
+    """Hook sets under which everything runs; a search takes none, since they may not fit its routes."""
 
     hooks: str = option("", "Hook sets to run everything under, such as 'skip(4, 7)'.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """Which items are scored."""
+    """The items that are scored."""
 
     task: list[str] = field(
         default_factory=list[str],
@@ -54,7 +54,7 @@ class TaskOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(TaskOptions):
-    """Which items a search scores, and which it holds out."""
+    """The items that a search scores and holds out."""
 
     limit: int | None = option(24, "How many items of each task the search scores.")
     held_out: int = option(100, "How many more, which it does not see, the routes that it finds are scored on.")

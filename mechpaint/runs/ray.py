@@ -30,12 +30,12 @@ from mechpaint.runs.plans.plan import Cell, Plan, processors
 from mechpaint.runs.reuse import OtherRuns, ReuseStats
 
 _LIVES = 3
-"""How many workers a cell may end, or the making of plans, before the run is given up."""
+"""After so many workers that one cell, or making the plan, has ended, the run is given up."""
 _SECONDS_A_LOOK = 0.5
 _SECONDS_TO_STOP = 30
 _SECONDS_TO_ANSWER = 10
 _BYTES_OF_MESSAGES = 100 * 2**20
-"""What a local Ray sets aside in shared memory. By default that is a third of the memory; what is sent is small."""
+"""The shared memory of a local Ray. Its default is a third of all memory; our messages are small."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Ray(Executor):
 
 @dataclass
 class _Shift:
-    """What a worker is at: a cell, or where there is none the plan."""
+    """A worker's current job: a cell, or the plan."""
 
     worker: Any
     cell: Cell | None

@@ -1,4 +1,4 @@
-"""What a report is drawn from, besides the records: enough to draw it without the model and its tasks' data."""
+"""The inputs of a report besides the records: enough to draw it without the model and the tasks' data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ReportInputs:
     search: SearchFacts | None = None
 
     def results(self, table: pd.DataFrame) -> Results:
-        """The records of a `RouteAnalysis`, with what is known of them."""
+        """The records of a `RouteAnalysis`, with the facts about its routes and tasks."""
         if self.model is None or not isinstance(self.analysis, RouteAnalysis):
             raise ValueError(f"the analysis {self.analysis.name!r} scores no routes")
         return Results(table, self.model.routes, self.tasks, self.model.name, self.model.n_layers)

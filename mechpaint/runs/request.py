@@ -1,4 +1,4 @@
-"""What was asked for: small, written into `run.json`, and enough to make the plan again, here or on another machine."""
+"""A request: small, kept in `run.json`, and enough to make the plan again, here or on another machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Request:
 
     @classmethod
     def of(cls, analysis: Analysis, options: Mapping[str, Any], plugins: Sequence[str]) -> Request:
-        """What is asked for with these options."""
+        """Write down an analysis and its options."""
         return cls(analysis.name, fields_of(analysis), dict(options), tuple(map(os.path.abspath, plugins)))
 
     def __call__(self) -> Plan:
@@ -51,7 +51,7 @@ class Request:
 
 
 def executor_of(request: Request | None, options: Mapping[str, Any]) -> Executor | None:
-    """What computes the run; None for this process."""
+    """The executor that was asked for; None for this process."""
     name, workers, address = (options[option] for option in ("engine", "workers", "ray_address"))
     if name == "here":
         for option, value in (("--workers", workers), ("--ray-address", address)):

@@ -1,4 +1,4 @@
-"""What other runs in the same folder hold of a run's cells, so that only what is new is computed.
+"""Records of other runs in the same folder, reused so that only new ones are computed.
 
 Each `run.json` says what is in the run's cells: of each cell the *basis*, a digest of all that its records depend on,
 and of scored items digests of their content. Cells with the same basis hold the same; cells of items under routes do so
@@ -41,7 +41,7 @@ def item_contents(manifest: Manifest) -> list[Mapping[str, str]]:
 
 @dataclass(frozen=True)
 class ReuseStats:
-    """What was taken from other runs: how many whole cells, parts of how many more, and from which runs."""
+    """Counts of cells reused from other runs, whole and in part, and the names of these runs."""
 
     cells: int = 0
     in_part: int = 0
@@ -56,7 +56,7 @@ class ReuseStats:
 
 @dataclass(frozen=True)
 class CachedRecords:
-    """What other runs hold of a cell.
+    """Records of a cell that other runs hold.
 
     Attributes:
         records: The records.
@@ -102,7 +102,7 @@ class OtherRuns:
                         self._sources[basis].append(source)
 
     def cached(self, cell: Cell) -> CachedRecords:
-        """What they hold of a cell."""
+        """Look a cell up."""
         if isinstance(cell, ItemsCell):
             return self._rows(cell)
         for source in self._sources[cell.basis]:

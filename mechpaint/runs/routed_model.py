@@ -1,4 +1,4 @@
-"""The subject of an analysis: a model, under hook sets that all others are followed by."""
+"""A model, and the hook sets that follow each of an analysis's own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RoutedModel:
 
     @cached_property
     def n_layers(self) -> int:
-        """How many layers it has."""
+        """The number of layers."""
         return RouteRunner(self.model).n_layers
 
     @cached_property
@@ -51,15 +51,15 @@ class RoutedModel:
 
     @property
     def dtype(self) -> str:
-        """What it computes in."""
+        """The dtype that it computes in."""
         return str(self.model.cfg.dtype)
 
     def hooked(self, hook_sets: Mapping[str, HookSet]) -> dict[str, HookSet]:
-        """An analysis's hook sets, each followed by this subject's own."""
+        """An analysis's hook sets, each followed by the model's."""
         return {label: hook_set + self.hooks for label, hook_set in hook_sets.items()}
 
     def details(self) -> list[tuple[str, str]]:
-        """What a page tells of it."""
+        """Its lines among a report's details."""
         return [
             ("model", f"{self.name} ({self.n_layers} layers)"),
             ("weights", f"SHA-256 {self.weights[:16]}…, {self.dtype}"),

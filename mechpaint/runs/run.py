@@ -42,7 +42,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Work:
-    """What one process did for a run.
+    """The work that one process did for a run.
 
     Attributes:
         cells: How many cells it computed, whole or in part; others were there, were reused, or another process won.
@@ -107,7 +107,7 @@ class Run(Summarized):
 
     @property
     def state(self) -> State:
-        """Whether all cells are there and whole, and the report drawn. Its command computes what is not."""
+        """Finished, unfinished, or damaged. The run's command computes what is missing."""
         if self.damaged:
             return "damaged"
         return "finished" if self.page.is_file() and len(self.whole) == len(self.manifest.cells) else "unfinished"
@@ -135,7 +135,7 @@ class Run(Summarized):
 
     @cached_property
     def inputs(self) -> ReportInputs:
-        """What the report is drawn from, besides the records.
+        """The inputs of the report, besides the records.
 
         Raises:
             RunError: The analysis is not there, or has other settings by now.
@@ -173,7 +173,7 @@ class Run(Summarized):
 
     @property
     def left(self) -> str:
-        """What is missing, and what draws the report once it is there, in words."""
+        """A sentence on the missing cells, and on drawing the report once they are there."""
         return (
             f"of the run's {len(self.manifest.cells)} cells {len(self.missing)} are still missing: other shards, or "
             "the command without --shard, compute them. When all are there: mechpaint report "
@@ -215,7 +215,7 @@ class Run(Summarized):
         return Cells(self.path, schema_of(self.inputs.analysis))
 
     def _lacking(self, cells: Cells) -> str:
-        """What is missing or damaged, and what computes it."""
+        """An error message: the missing and damaged cells, and the command that computes them."""
         missing: list[str] = []
         damaged: list[str] = []
         for name in self.manifest.cells:

@@ -32,7 +32,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Difference:
-    """How a run differs from the first, on one task under one hook set.
+    """The difference of a run from the first, on one task under one hook set.
 
     Attributes:
         task: The task's name.
@@ -54,12 +54,12 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """True if the interval excludes 0."""
         return self.change.low > 0 or self.change.high < 0
 
     @property
     def size(self) -> float:
-        """How large it is, without its sign; what is no number is no size."""
+        """The absolute difference; 0 for NaN."""
         return -1.0 if np.isnan(self.change.value) else abs(self.change.value)
 
 

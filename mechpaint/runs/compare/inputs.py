@@ -25,7 +25,7 @@ class ComparedRun:
 
     @property
     def analysis(self) -> Analysis:
-        """What was run."""
+        """The analysis."""
         return self.run.inputs.analysis
 
     @property
@@ -36,7 +36,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Apart:
-    """What only some runs of a comparison have.
+    """Names that only some runs of a comparison have.
 
     Args:
         what: Such as `"hook sets"`.
@@ -62,7 +62,7 @@ def apart_table(apart: Sequence[Apart]) -> list[Table]:
     rows = [(each.what, each.only, f"{len(each.names):,}", _listed(each.names)) for each in apart if each.names]
     if not rows:
         return []
-    caption = "What a run has and one that it is compared with has not. It is not compared."
+    caption = "Present in one run and missing in another, so not compared."
     return [Table("not-in-common", "Not in common", caption, ("what", "only in", "how many", "which"), rows)]
 
 
@@ -82,7 +82,7 @@ def unlike_settings(sides: Sequence[ComparedRun]) -> list[Table]:
     ]
     if not rows:
         return []
-    caption = "What was asked for otherwise, and what it was computed with."
+    caption = "Settings and versions that differ between the runs."
     return [Table("settings", "Settings that differ", caption, ("setting", *(side.name for side in sides)), rows)]
 
 
@@ -114,7 +114,7 @@ class Made:
     """A comparison.
 
     Args:
-        summary: What was found, in paragraphs.
+        summary: The findings, in paragraphs.
         sections: Tables and figures of differences; none where there is nothing in common.
         apart: A table of what only some runs have, if there is such.
         warnings: What a reader must know before believing it.

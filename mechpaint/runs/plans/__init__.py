@@ -1,1 +1,1 @@
-"""What each kind of analysis will run: its cells, configuration and schema."""
+"""Plans, one for each kind of analysis: the cells to compute, the configuration, the schema."""

@@ -1,4 +1,4 @@
-"""How an `Experiment` is run: a cell for every trial, several at once."""
+"""The plan of an `Experiment`: a cell for each trial, several at once."""
 
 from __future__ import annotations
 

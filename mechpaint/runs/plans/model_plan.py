@@ -1,4 +1,4 @@
-"""How a `ModelAnalysis` is run: a cell for every hook set."""
+"""The plan of a `ModelAnalysis`: a cell for each hook set."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ModelPlan(Plan):
         }
 
     def _basis(self, label: str) -> dict[str, Any]:
-        """What is measured under a hook set depends on."""
+        """All that the records of one hook set depend on."""
         return {
             **self.analysis.settings_of(label),
             "label": label,

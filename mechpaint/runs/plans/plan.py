@@ -68,10 +68,10 @@ class ItemsCell(Cell):
 
 @dataclass(frozen=True, kw_only=True)
 class DependentCell(Cell):
-    """A cell of which it is known what it computes only when the cells before it are there.
+    """A cell whose inputs are earlier cells' results.
 
     Args:
-        after: The names of these, all of which stand before it in its plan.
+        after: The names of those cells, which come before it in the plan.
         follow: Gives its records, out of those of the cells before it, in one table, and of those that other runs hold
             of it, and advances as it goes.
     """
@@ -87,7 +87,7 @@ def _by_itself(advance: Advance) -> Iterable[Record]:
 
 @dataclass(frozen=True)
 class Plan(ABC):
-    """What a run will do.
+    """The work of a run, cut into cells.
 
     Attributes:
         analysis: What is run.
@@ -114,7 +114,7 @@ class Plan(ABC):
 
     @abstractmethod
     def forecast(self) -> dict[str, Any]:
-        """What it will do and cost, for `--dry-run`: numbers, or numbers and texts by name."""
+        """Work and cost, for `--dry-run`: numbers, or numbers and texts by name."""
 
     def made_of(self) -> Sequence[object]:
         """The analysis, and the tasks and hook sets that it is run with: the results depend on their code."""
@@ -122,10 +122,10 @@ class Plan(ABC):
 
     @abstractmethod
     def report_inputs(self) -> ReportInputs:
-        """What its report is drawn from, besides the records."""
+        """The inputs of the report, besides the records."""
 
     def report(self, table: pd.DataFrame) -> Report:
-        """What to say of all cells' records."""
+        """Draw the report of all records."""
         return self.report_inputs().report(table)
 
     def routes(self) -> Mapping[str, Route]:
@@ -134,9 +134,9 @@ class Plan(ABC):
         return {} if model is None else model.routes
 
     def concurrency(self) -> int | None:
-        """How many cells may be computed at the same time, in threads, each with one thread of torch.
+        """The number of cells computed at the same time, in threads with one thread of torch each.
 
-        None: they are computed one after the other, each with as many threads as torch has.
+        None: one after the other, each with as many threads as torch has.
         """
         return None
 
@@ -194,7 +194,7 @@ class Shard:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     # not on every system
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

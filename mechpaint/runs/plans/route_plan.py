@@ -1,4 +1,4 @@
-"""How a `RouteAnalysis` is run: a cell for every part of a task's work, such as some items under all routes."""
+"""The plan of a `RouteAnalysis`: a cell for each part of a task's work, such as some items under all routes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """What to score, and how.
+    """The tasks, and how their items are scored.
 
     Args:
         tasks: What to measure.
@@ -144,7 +144,7 @@ class RoutePlan(Plan):
         return self.estimate().told()
 
     def estimate(self, on: Roofline | None = None) -> Forecast:
-        """What it will do and cost."""
+        """Forecast work, memory and time, here or on an accelerator."""
         from mechpaint.planning.forecast import Forecast
 
         costs = tuple(
@@ -175,7 +175,7 @@ class RoutePlan(Plan):
         )
 
     def _basis(self, task: Task[Any]) -> str:
-        """What a record depends on besides its item and its route: not how items are batched, nor which there are."""
+        """Digest all that a record depends on besides its item and route: not batching, and not which other items there are."""
         depends = {
             "task": task.settings(),
             "called": str(task),
@@ -216,7 +216,7 @@ def completed(
 
 
 def task_facts(task: Task[Any], selection: Selection[Any], routed_model: RoutedModel) -> TaskFacts:
-    """What a report needs to know of a task."""
+    """Collect the facts about a task that reports need."""
     items = selection.items
     chance = task.chance(routed_model.model, items)
     metric = task.metric(items)

@@ -1,4 +1,4 @@
-"""How a `SearchAnalysis` is run: a cell for every round, each out of those before it, then one for the items held out.
+"""The plan of a `SearchAnalysis`: a cell for each round, computed from those before it, then one for held-out items.
 
 The last cell has how long the finalists take. It is measured once and kept; all others have the same records whenever
 and however often a run was stopped.
@@ -36,7 +36,7 @@ Items = tuple[tuple[Rowed, ...], ...]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What to search with.
+    """The tasks and items of a search.
 
     Args:
         tasks: What to measure.
@@ -176,7 +176,7 @@ class SearchPlan(Plan):
         return [{**task.settings(), "called": str(task), "items": content_digest(items)} for task, items in pairs]
 
     def _basis(self, label: str) -> dict[str, Any]:
-        """What the records of a cell depend on: of a round nothing that comes after it."""
+        """Digest all that a cell's records depend on: for a round, nothing that comes after it."""
         if label not in self.rounds:
             return {**self.config(), "cell": label}
         return {
@@ -189,11 +189,11 @@ class SearchPlan(Plan):
         }
 
     def _results(self, table: pd.DataFrame) -> SearchResults:
-        """What the rounds have measured so far."""
+        """The results of the rounds so far."""
         return of_table(table, self._model(), self.facts, self.search.vocabulary)
 
     def _proposed(self, label: str, so_far: SearchResults) -> list[Route]:
-        """What a round scores that none before it has scored."""
+        """Score the routes of a round that no earlier round has scored."""
         rng = random.Random(f"{self.analysis.name} {self.settings.seed} {label}")
         first = [Route.identity(self.routed_model.n_layers)] if label == next(iter(self.rounds)) else []
         routes = [*first, *self.analysis.propose(label, so_far, rng)]
