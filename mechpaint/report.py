@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mechpaint.display.figures import png_of, svg_of
-from mechpaint.display.sanitize import sanitize
+from mechpaint.display.sanitize import safe, sanitize
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import Script, View
 from mechpaint.files import write_text, written
@@ -56,6 +56,17 @@ class Figure:
     caption: str
     alt: str
     drawing: MatplotlibFigure | Diagram
+
+    def _repr_html_(self) -> str:
+        """The drawing with its title and caption, for notebooks."""
+        drawing = self.drawing
+        svg = drawing.svg.encode() if isinstance(drawing, Diagram) else svg_of(drawing, self.name)
+        source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+        title, caption, alt = map(safe, (self.title, self.caption, self.alt))
+        return (
+            f"<figure><figcaption><strong>{title}</strong></figcaption>"
+            f'<img src="{source}" alt="{alt}" style="max-width:100%"><figcaption>{caption}</figcaption></figure>'
+        )
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ class RoutePlan(Plan):
         )
 
     def _basis(self, task: Task[Any]) -> str:
-        """Digest all that a record depends on besides its item and route: not batching, and not which other items there are."""
+        """Digest all that a record depends on besides its item and route, which batching and other items are not."""
         depends = {
             "task": task.settings(),
             "called": str(task),
