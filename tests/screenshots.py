@@ -13,7 +13,7 @@ from examples import export
 from mechpaint.analyses.induction import Induction
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.model_plan import ModelPlan
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from tests.browser import DESK, PHONE, Chromium, Opened, started
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"

@@ -18,7 +18,7 @@ from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.plans.model_plan import ModelPlan
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.tasks import Facts
 from tests.docs.fences import PAGES, ROOT
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.util import find_spec
 
@@ -29,10 +28,10 @@ def _run() -> None:
     from lm_eval.api.registry import model_registry
 
     assert lm_eval.models
-    from mechpaint.plugins import built_in, chosen_by, discover
+    from mechpaint.plugins import built_in, discover
     from mechpaint.tasks.lm_eval.harness_model import MechpaintLM
 
-    MechpaintLM.hook_sets = discover(built_in(), chosen=chosen_by(os.environ)).registry.hook_sets
+    MechpaintLM.hook_sets = discover(built_in()).registry.hook_sets
     if "mechpaint" not in model_registry:
         model_registry.register("mechpaint", target="mechpaint.tasks.lm_eval.harness_model:MechpaintLM")
     cli_evaluate()

@@ -89,7 +89,7 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
         hooks = parse_hook_set(options["hooks"], registry.hook_sets)
         from mechpaint.planning.flops import to_plan
         from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-        from mechpaint.runs.routed_model import RoutedModel
+        from mechpaint.runs.plans.routed_model import RoutedModel
 
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)

@@ -86,9 +86,8 @@ def as_tokens(model: TransformerBridge, given: object) -> tuple[Tokens, Tokens |
 
 
 def _texts(given: object) -> list[str]:
-    texts: list[object] = [given] if isinstance(given, str) else []
-    if isinstance(given, list | tuple):
-        texts = list(cast(Sequence[object], given))
+    listed = isinstance(given, list | tuple)
+    texts = [given] if isinstance(given, str) else list(cast(Sequence[object], given)) if listed else []
     if not texts or not all(isinstance(text, str) for text in texts):
         raise InputError(f"expected tokens [batch, position], a text or a list of texts, got {_short(given)}")
     return cast(list[str], texts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -19,10 +19,10 @@ from mechpaint.engine.layer_inputs import LayerInputs, Residual
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import CannotReroute, InputError, RouteError
 from mechpaint.routes.merge import GroupMerge
-from mechpaint.routes.prefix_tree import Node, PrefixTree
+from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.routes.schedule import Schedule
-from mechpaint.routes.steps import Step
+from mechpaint.routes.walk import Stream, walk
 
 Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
 
@@ -149,20 +149,8 @@ class Sweep(Summarized):
         """
         calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs)
         visits = visits_per_call(self._tokens.numel(), self._tokens_at_once)
-        schedule = Schedule[_Stream](1 if calls.has_user_hooks else visits)
-        done = [(self._tree.root, calls.embeddings)]
-        while done or schedule:
-            while done:
-                node, residual = done.pop()
-                if node.route is not None:
-                    yield node.route, residual
-                schedule.add(_Stream.of(node, residual))
-                del residual
-            if schedule:
-                layer, streams = schedule.take()
-                for stream, output in zip(streams, calls.outputs(layer, streams, schedule), strict=True):
-                    done.extend(stream.read(layer, output))
-                    del output
+        schedule = Schedule[Stream[Residual]](1 if calls.has_user_hooks else visits)
+        yield from walk(self._tree, schedule, calls.embeddings, GroupMerge, partial(calls.outputs, schedule))
 
     def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
@@ -185,38 +173,8 @@ class Sweep(Summarized):
         return max(1, TAIL_BYTES // (4 * max(1, vocabulary)))
 
 
-@dataclass(slots=True, eq=False)
-class _Stream:
-    """The residual stream at a node, while layers have yet to read it."""
-
-    node: Node
-    residual: Residual | None
-    layers: list[int]
-    mergers: dict[Step, GroupMerge]
-
-    @classmethod
-    def of(cls, node: Node, residual: Residual) -> _Stream:
-        return cls(node, residual, node.layers(), {step: GroupMerge(step, residual) for step in node.children})
-
-    def read(self, layer: int, output: Residual) -> Iterator[tuple[Node, Residual]]:
-        """Take in what a layer made of the stream: the nodes whose steps are complete now, with their streams."""
-        if not self.layers:
-            self.residual = None  # let it go, though its node's subtree is yet to run
-        for step in self.node.steps_reading(layer):
-            self.mergers[step].add(output)
-            if self.mergers[step].complete:
-                yield self.node.children[step], self.mergers.pop(step).merged()
-
-
 class _Calls:
-    """The layer calls of one sweep: each on one stream or more, which are rows of a batch then.
-
-    Args:
-        runner: Of the model.
-        tokens: The sweep's.
-        attention_mask: The sweep's.
-        inputs: The sweep's others.
-    """
+    """The layer calls of one sweep: each on one stream or more, which are rows of a batch then."""
 
     def __init__(
         self, runner: RouteRunner, tokens: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]
@@ -232,8 +190,10 @@ class _Calls:
         """Whether somebody listens in the layers, who expects the batch as it is."""
         self.embeddings = self._recording(1).embeddings
 
-    def outputs(self, layer: int, streams: list[_Stream], schedule: Schedule[_Stream]) -> list[Residual]:
-        """What a layer makes of each stream. Where memory does not suffice for so many, the agenda gives fewer."""
+    def outputs(
+        self, schedule: Schedule[Stream[Residual]], layer: int, streams: Sequence[Stream[Residual]]
+    ) -> list[Residual]:
+        """A layer's output for each stream. Out of memory, halve the call, and let the schedule give fewer from now."""
         try:
             return self._outputs(layer, streams)
         except Exception as error:
@@ -242,9 +202,9 @@ class _Calls:
         schedule.per_call = half = len(streams) // 2
         self._recordings = {copies: found for copies, found in self._recordings.items() if copies <= half}
         clear_device_cache()
-        return [*self.outputs(layer, streams[:half], schedule), *self.outputs(layer, streams[half:], schedule)]
+        return [*self.outputs(schedule, layer, streams[:half]), *self.outputs(schedule, layer, streams[half:])]
 
-    def _outputs(self, layer: int, streams: list[_Stream]) -> list[Residual]:
+    def _outputs(self, layer: int, streams: Sequence[Stream[Residual]]) -> list[Residual]:
         residuals = [stream.residual for stream in streams if stream.residual is not None]
         together = _joined(residuals)
         arguments = self._recording(len(residuals)).layers[layer]

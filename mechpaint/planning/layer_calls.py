@@ -1,10 +1,9 @@
-"""Which layer calls a sweep makes, and of how many visits: walked with the sweep's own agenda, without tensors."""
+"""Which layer calls a sweep makes, and of how many visits: the sweep's own walk, without tensors."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -13,9 +12,10 @@ import torch
 
 from mechpaint.engine import sweep as sweeping
 from mechpaint.engine.batch_size import tokens_that_pay
-from mechpaint.routes.prefix_tree import Node, PrefixTree
+from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.schedule import Schedule
 from mechpaint.routes.steps import Step
+from mechpaint.routes.walk import Stream, walk
 from mechpaint.scoring.batches import Batch
 
 
@@ -26,42 +26,35 @@ def visits_per_call(tokens: int, device: torch.device) -> int:
 
 @lru_cache(maxsize=8)  # asked again for every batch of a plan, under the same few trees
 def calls_of(tree: PrefixTree, per_call: int) -> Mapping[tuple[int, int], int]:
-    """From layers and numbers of visits to how many calls a sweep makes of that layer with so many."""
-    found: Counter[tuple[int, int]] = Counter()
-    schedule = Schedule[_Stream](per_call)
-    done = [tree.root]
-    while done or schedule:
-        while done:
-            schedule.add(_Stream.of(done.pop()))
-        if schedule:
-            layer, streams = schedule.take()
-            found[layer, len(streams)] += 1
-            for stream in streams:
-                done.extend(stream.read(layer))
-    return MappingProxyType(found)
+    """Count a sweep's calls by layer and number of visits, with up to `per_call` visits each."""
+    counts: Counter[tuple[int, int]] = Counter()
+
+    def count(layer: int, streams: Sequence[Stream[None]]) -> list[None]:
+        counts[layer, len(streams)] += 1
+        return [None] * len(streams)
+
+    for _ in walk(tree, Schedule[Stream[None]](per_call), None, _Members, count):
+        pass
+    return MappingProxyType(counts)
 
 
-@dataclass(slots=True, eq=False)
-class _Stream:
-    """A node, the layers that have yet to read its stream, and those that its steps wait for."""
+class _Members:
+    """Counts a step's members in, as `GroupMerge` does with tensors."""
 
-    node: Node
-    layers: list[int]
-    waiting: dict[Step, set[int]]
+    __slots__ = ("_waiting",)
 
-    @classmethod
-    def of(cls, node: Node) -> _Stream:
-        return cls(node, node.layers(), {step: set(step.layers) for step in node.children})
+    def __init__(self, step: Step, incoming: None) -> None:
+        self._waiting = len(step.layers)
 
-    def read(self, layer: int) -> list[Node]:
-        """The nodes whose steps are complete now, groups first, as in a sweep."""
-        complete: list[Node] = []
-        for step in self.node.steps_reading(layer):
-            self.waiting[step].discard(layer)
-            if not self.waiting[step]:
-                del self.waiting[step]
-                complete.append(self.node.children[step])
-        return complete
+    def add(self, output: None) -> None:
+        self._waiting -= 1
+
+    @property
+    def complete(self) -> bool:
+        return self._waiting == 0
+
+    def merged(self) -> None:
+        return None
 
 
 Sweeps: TypeAlias = Sequence[tuple[PrefixTree, Sequence[Batch[Any]]]]

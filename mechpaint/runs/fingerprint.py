@@ -43,19 +43,17 @@ def plain(value: Any) -> Any:
 
 
 def plugin_versions(things: Iterable[object]) -> dict[str, str]:
-    """The plugins that the classes of these analyses, tasks and hook sets are from; nothing for mechpaint's own."""
+    """The plugins that define these analyses, tasks and hook sets: a package's version, a file's SHA-256."""
     modules = sorted({type(thing).__module__ for thing in things} - {"builtins"})
     others = [module for module in modules if module.partition(".")[0] not in ("mechpaint", "__main__")]
-    if not others:
-        return {}
-    packages = {source.module: source.package for source in installed()}
-    found: dict[str, str] = {}
+    plugins = {plugin.module: plugin for plugin in installed()} if others else {}
+    named: dict[str, str] = {}
     for module in others:
-        package = packages.get(module.partition(".")[0])
-        if package is not None:
-            found[package.name] = package.version
+        plugin = plugins.get(module.partition(".")[0])
+        if plugin is not None:
+            named[str(plugin.package)] = str(plugin.version)
         elif (digest := getattr(sys.modules.get(module), DIGEST, None)) is not None:
             name = Path(str(sys.modules[module].__file__)).name
-            others_of_name = [found[name]] if name in found else []
-            found[name] = ", ".join([*others_of_name, f"SHA-256 {digest[:16]}"])
-    return found
+            before = f"{named[name]}, " if name in named else ""  # two files of one name
+            named[name] = f"{before}SHA-256 {digest[:16]}"
+    return named

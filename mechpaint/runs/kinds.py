@@ -13,7 +13,7 @@ from mechpaint.runs.options import ExecutionOptions, HookOptions, ModelOptions, 
 if TYPE_CHECKING:
     from mechpaint.plugins import Registry
     from mechpaint.runs.plans.plan import Plan
-    from mechpaint.runs.routed_model import RoutedModel
+    from mechpaint.runs.plans.routed_model import RoutedModel
     from mechpaint.tasks.task import Task
 
 
@@ -111,7 +111,7 @@ def _routed_model(registry: Registry, options: Mapping[str, Any]) -> RoutedModel
     given = options["model"]
     with Console(stderr=True).status(f"loading {given}" if isinstance(given, str) else "loading"):
         from mechpaint.models.loading import load
-        from mechpaint.runs.routed_model import RoutedModel
+        from mechpaint.runs.plans.routed_model import RoutedModel
 
     model = load(given, device=options["device"], device_map=options["device_map"], dtype=options["dtype"])
     return RoutedModel(model, str(given) if isinstance(given, str) else str(model.cfg.model_name), hooks)

@@ -17,7 +17,7 @@ from mechpaint.hooks import Average, Loop, ReadAttention, Skip
 from mechpaint.report import write_report
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.model_plan import ModelPlan
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.toy.bridge import as_bridge, task_of
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 from tests.hostile import HOSTILE

@@ -17,7 +17,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.statistics.bootstrap import Scores, estimate
 from mechpaint.statistics.results import Results, TaskFacts
 from mechpaint.tasks import Facts

@@ -33,8 +33,8 @@ from mechpaint.routes.steps import Step
 from mechpaint.runs.execute import run
 from mechpaint.runs.executors import Here
 from mechpaint.runs.plans.plan import Shard
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.plans.search_plan import SearchPlan, SearchSettings
-from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.schemas import HELD_OUT, LATENCY
 from mechpaint.statistics.results import SearchResults, TaskFacts
 from mechpaint.tasks import CausalTask, Facts, Glue, Item

@@ -27,7 +27,7 @@ from mechpaint.report import write_report
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.model_plan import ModelPlan
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.statistics.results import ModelFacts
 from tests import plain, tiny
 from tests.hostile import HOSTILE

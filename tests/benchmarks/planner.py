@@ -32,7 +32,7 @@ from mechpaint.models.encoders import minilm_folder
 from mechpaint.planning.flops import to_plan
 from mechpaint.runs.plans.plan import Cell
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.tasks import Facts, IndirectObject, Similarity, Task
 from mechpaint.tasks.synthetic import Described
 

@@ -22,8 +22,8 @@ from mechpaint.runs.execute import run
 from mechpaint.runs.executors import Bar, CellRunner
 from mechpaint.runs.plans.plan import Cell
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.ray import Ray
-from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.runs.run_folder import ReuseStats
 from mechpaint.tasks import Facts
 from tests.mechpaint.runs.surviving import Lesions

@@ -14,8 +14,8 @@ from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
 from mechpaint.runs.plans.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.report_inputs import ReportInputs
-from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.results import Advance, ModelFacts, Record
 
 

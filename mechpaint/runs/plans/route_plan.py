@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mechpaint.planning.accelerators import Roofline
     from mechpaint.planning.forecast import Forecast
-    from mechpaint.runs.routed_model import RoutedModel
+    from mechpaint.runs.plans.routed_model import RoutedModel
 
 _NAMED = 10
 

@@ -29,7 +29,7 @@ from mechpaint.tasks.task import Part, RowTask, Selection, Task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mechpaint.runs.routed_model import RoutedModel
+    from mechpaint.runs.plans.routed_model import RoutedModel
 
 Items = tuple[tuple[Rowed, ...], ...]
 

@@ -16,7 +16,7 @@ from mechpaint.hooks import Skip
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.scoring.score import score_items
 from mechpaint.tasks import Glue
 from tests.mechpaint.finetuning import made_up

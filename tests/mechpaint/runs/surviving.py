@@ -25,7 +25,7 @@ from mechpaint.hooks import Skip
 from mechpaint.report import Report, Table
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.run import Run
 from mechpaint.tasks import Facts, IndirectObject
 

@@ -23,7 +23,7 @@ from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.plans.model_plan import ModelPlan
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.run import Run, runs_in
 from mechpaint.statistics.metrics import Spearman
 from mechpaint.statistics.results import Results, TaskFacts

@@ -28,7 +28,7 @@ from mechpaint.routes.route import Route
 from mechpaint.runs.cells import Cells, write_checked
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.tasks import Facts, IndirectObject, Text
 
 SMALL = Painters(start_layers=(1,), seeds=2)

@@ -22,8 +22,8 @@ from mechpaint.runs.execute import run
 from mechpaint.runs.plans.experiment_plan import ExperimentPlan
 from mechpaint.runs.plans.model_plan import ModelPlan
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.reuse import ReuseStats
-from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.tasks import Facts, IndirectObject, task
 from tests import tiny
 from tests.made_up import Gaze, Walks

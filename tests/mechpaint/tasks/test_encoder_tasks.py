@@ -19,7 +19,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.scoring.embeddings import mean_over_tokens
 from mechpaint.scoring.score import score_items
 from mechpaint.tasks import Facts, Masked, MaskedTokens, Pair, Similarity, Text

@@ -19,7 +19,7 @@ from mechpaint.routes.route import Route
 from mechpaint.runs.cells import write_checked
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.model_plan import ModelPlan
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from tests import tiny
 from tests.made_up import Gaze
 

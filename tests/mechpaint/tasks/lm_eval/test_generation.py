@@ -21,7 +21,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.execute import run
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
-from mechpaint.runs.routed_model import RoutedModel
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.tasks import LmEval
 from mechpaint.tasks.lm_eval.generation import generate
 from mechpaint.tasks.lm_eval.registry import quiet

@@ -19,8 +19,8 @@ from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.execute import run
 from mechpaint.runs.manifest import Manifest
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
+from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.report_inputs import ReportInputs
-from mechpaint.runs.routed_model import RoutedModel
 from mechpaint.statistics.bootstrap import Scores
 from mechpaint.statistics.results import ReportedMetric
 from mechpaint.tasks import LmEval, Sources, lm_eval_tasks
