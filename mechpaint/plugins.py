@@ -119,7 +119,7 @@ def built_in() -> Registry:
     """Register what mechpaint itself has.
 
     Returns:
-        A registry without plugins.
+        A new registry, without plugins.
     """
     made = Registry()
     for hook_set in mechpaint.hooks.BUILT_IN:
@@ -250,7 +250,7 @@ def _import(path: Path, name: str) -> ModuleType:
     try:
         exec(compile(code, module.__file__, "exec", dont_inherit=True), module.__dict__)
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
     return module
 
@@ -291,5 +291,5 @@ def _explain(error: BaseException, module: str) -> tuple[str, str]:
     else:
         what = next(told.format_exception_only()).splitlines()[0]
         file, line = (own[-1].filename, own[-1].lineno) if own else (None, None)
-    place = f" ({Path(file).name}, line {line})" if file else ""
+    place = f" ({Path(str(file)).name}, line {line})" if file else ""
     return f"{what}{place}", "\n".join(lines)

@@ -101,7 +101,6 @@ def wheels(tmp_path_factory):
         _copy(
             "needs", place, init=("from mechpaint.plugins", "import a_module_that_is_nowhere\nfrom mechpaint.plugins")
         ),
-        _copy("late", place, project=("mechpaint>=0.1,<0.2", "mechpaint>=99")),
         _copy("twin", place),
     ]
     out = tmp_path_factory.mktemp("wheels")
@@ -150,7 +149,7 @@ def test_the_example_is_run_and_its_version_recorded(environment, folder):
     shown = json.loads(done.stdout)
     assert [row["route"] for row in shown["rotations"]] == ["0-5", "1-3 0 4-5", "0 2-4 1 5", "0-1 3-5 2"]
     run = environment.folder / shown["run"]
-    assert json.loads((run / "env.json").read_text())["plugins"] == {"mechpaint-example": "0.1.0"}
+    assert json.loads((run / "run.json").read_text())["environment"]["plugins"] == {"mechpaint-example": "0.1.0"}
     assert (run / "figures" / "scores.svg").exists()
     assert "mechpaint-example 0.1.0" in (run / "report.html").read_text()
 
@@ -176,8 +175,8 @@ def test_every_command_of_the_guide_works(environment, wheels, folder, tmp_path)
     (page,) = {
         path.parent for path in (tmp_path / "runs" / "lengths").rglob("report.html") if "duplicate(" in path.read_text()
     }
-    assert json.loads((page / "env.json").read_text())["plugins"].keys() == {"mine.py"}
-    (tmp_path / "session.py").write_text("\n".join([file, *session, "print(finished.report.sections[0].rows)"]))
+    assert json.loads((page / "run.json").read_text())["environment"]["plugins"].keys() == {"mine.py"}
+    (tmp_path / "session.py").write_text("\n".join([file, *session, "print(run.report.sections[0].rows)"]))
     done = environment.run(environment.python, tmp_path / "session.py", MECHPAINT_PLUGINS="")
     assert done.returncode == 0, done.stderr
     assert "('without 0', '1', " in done.stdout
@@ -190,28 +189,26 @@ def test_the_guide_shows_the_example_s_entry_point():
 
 
 def test_broken_copies_stop_nothing_else(environment, wheels, folder):
-    environment.install(*(wheels[f"mechpaint_{name}"] for name in ("raises", "needs", "late", "twin")))
+    environment.install(*(wheels[f"mechpaint_{name}"] for name in ("raises", "needs", "twin")))
     status, plugins = environment.plugins()
     assert status == 1
     assert {name.removeprefix("mechpaint-"): plugin["status"] for name, plugin in plugins.items()} == {
         "example": "loaded",
         "raises": "broken",
         "needs": "broken",
-        "late": "mismatch",
         "twin": "duplicate",
     }
     assert "RuntimeError: of no use (__init__.py, line " in plugins["mechpaint-raises"]["reason"]
     assert "raise RuntimeError('of no use')" in plugins["mechpaint-raises"]["traceback"]
     assert "a_module_that_is_nowhere" in plugins["mechpaint-needs"]["reason"]
-    assert plugins["mechpaint-late"]["reason"] == "it requires mechpaint>=99, and this is mechpaint 0.1.0"
     assert "hook sets named 'rotate': of mechpaint_example.rotate" in plugins["mechpaint-twin"]["reason"]
 
     done = environment.mechpaint("list")
     assert done.returncode == 0
     assert "rotations" in done.stdout
-    assert len(done.stderr.splitlines()) == 4, done.stderr
+    assert len(done.stderr.splitlines()) == 3, done.stderr
     assert all(line.endswith("for more: mechpaint plugins") for line in done.stderr.splitlines())
-    assert "the plugin late of mechpaint-late 0.1.0 was left out (mismatch)" in done.stderr
+    assert "the plugin raises of mechpaint-raises 0.1.0 was left out (broken)" in done.stderr
 
     small = ("--model", folder, "--limit", "4", "--task", "weekdays", "--json")
     again = environment.mechpaint("analyze", "painters", *small, "--start-layers", "1", "--seeds", "1")

@@ -275,8 +275,8 @@ def test_a_file_that_was_edited_is_another_run(files, mechpaint, tmp_path):
     assert "all was computed before" in mechpaint(*command).stdout
     files(good().replace("range(self.to)", "range(9, 9 + self.to)"))
     assert "1 cells computed" in mechpaint(*command).stdout
-    (first, second) = (json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("env.json"))
-    assert first["plugins"]["mine.py"] != second["plugins"]["mine.py"]
+    (first, second) = (json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("run.json"))
+    assert first["environment"]["plugins"]["mine.py"] != second["environment"]["plugins"]["mine.py"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import random
 import pytest
 from mechpaint_example import Rotate, Rotations, Weekdays
 
-from mechpaint import plugins as discovery
+from mechpaint import plugins
 from mechpaint.errors import InputError, TaskError
 from mechpaint.routes.hookset_text import parse_hook_set
 from mechpaint.routes.route import Route
@@ -19,7 +19,7 @@ class Words:
 
 
 def test_mechpaint_knows_what_it_brings():
-    registry = discovery.registry()
+    registry = plugins.registry()
     assert registry.hook_sets["rotate"] is Rotate
     assert registry.tasks["weekdays"] is Weekdays
     assert registry.analyses["rotations"] is Rotations

@@ -1,7 +1,7 @@
 """A plugin of mechpaint: a hook set, a task and an analysis.
 
-This module is imported by `mechpaint list` and `mechpaint analyze`: so nothing here imports torch, pandas or matplotlib
-where it stands. The files import them inside of functions, and for type checkers only.
+`mechpaint list` and `mechpaint analyze` import this module, so torch, pandas and matplotlib are imported only inside
+functions and for type checkers.
 """
 
 from mechpaint.plugins import Registry
@@ -13,7 +13,7 @@ __all__ = ["Rotate", "Rotations", "Weekdays"]
 
 
 def register(registry: Registry) -> None:
-    """Make them known to mechpaint, which calls this."""
+    """Register them. mechpaint calls this."""
     registry.add_hook_set(Rotate)
     registry.add_task(Weekdays)
     registry.add_analysis(Rotations)

@@ -1,4 +1,4 @@
-"""Begin a stretch of layers somewhere else."""
+"""Rotate a stretch of layers."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from mechpaint.routes.route import Route
 
 @dataclass(frozen=True)
 class Rotate(HookSet):
-    """Run the steps of layers `first` to `last` from the one after `by` on, and those `by` that were left out last.
+    """Rotate layers `first` to `last`, so that the first `by` of them run last.
 
-    `rotate(4, 7)` makes `4 5 6 7` into `5 6 7 4`. All but one layer have the same neighbour before them as ever.
+    `rotate(4, 7)` turns `4 5 6 7` into `5 6 7 4`. Inside the stretch, all but one layer still follow the same layer.
     """
 
     first: int

@@ -21,7 +21,7 @@ class Weekdays(ChoiceTask):
     """Days of the week in a row: which of the seven comes next? Chance is 1/7.
 
     Args:
-        step: How many days each is after the one before, 1 to 6. On the command line: `weekdays:2`.
+        step: Days from each to the next, 1 to 6. On the command line: `weekdays:2`.
     """
 
     name: ClassVar[str] = "weekdays"
@@ -33,7 +33,7 @@ class Weekdays(ChoiceTask):
 
     @classmethod
     def from_argument(cls, argument: str | None) -> Weekdays:
-        """The step from what stands after the colon."""
+        """Read the step after the colon."""
         if argument is None:
             return cls()
         if not argument.isdecimal():
@@ -41,7 +41,7 @@ class Weekdays(ChoiceTask):
         return cls(int(argument))
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
-        """Rows of three to seven days, beginning with each."""
+        """Yield rows of three to seven days, starting from each day."""
         rows = [(first, length) for first in range(7) for length in range(3, 8)]
         rng.shuffle(rows)
         for first, length in rows:
