@@ -101,6 +101,7 @@ class Table:
 
 
 Section: TypeAlias = "Figure | Table | View"
+"""A part of a report."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,8 @@ def _draw(figure: Figure, folder: Path) -> _Image:
 def _size(svg: bytes) -> tuple[int, int]:
     """Width and height in CSS pixels; matplotlib gives points."""
     root = svg.partition(b"<svg ")[2].partition(b">")[0].decode()
-    found = re.findall(r'\b(?:width|height)="([\d.]+)(pt)?"', root)
-    width, height = (round(float(length) * (4 / 3 if unit else 1)) for length, unit in found)
+    lengths = re.findall(r'\b(?:width|height)="([\d.]+)(pt)?"', root)
+    width, height = (round(float(length) * (4 / 3 if unit else 1)) for length, unit in lengths)
     return width, height
 
 

@@ -46,7 +46,7 @@ class Manifest:
     report: Mapping[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Write `run.json`, whole or not at all."""
+        """Write `run.json` into `folder`, whole or not at all."""
         write_text(folder / RUN, json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
 
     @classmethod

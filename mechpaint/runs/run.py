@@ -73,6 +73,8 @@ class Run(Summarized):
         manifest: What `run.json` says.
         registry: The analyses there are, of which one draws the report.
         work: What was done just now; None for a run that was only opened.
+        again: Runs the same request in this process, for `resume`; None if it cannot be.
+        kind: The analysis's class, where it was just run; otherwise the registry has it.
     """
 
     path: Path
@@ -80,9 +82,7 @@ class Run(Summarized):
     registry: Registry = field(compare=False)
     work: Work | None = None
     again: Callable[[], Run] | None = field(default=None, compare=False)
-    """Runs the same request in this process, for `resume`."""
     kind: type[Analysis] | None = field(default=None, compare=False)
-    """The analysis's class, where it was just run; otherwise the registry has it."""
 
     @classmethod
     def open(cls, path: str | Path, registry: Registry) -> Run:

@@ -45,8 +45,8 @@ def test_pages(chromium, site, name, size, colours):
 def test_the_search_works_from_disk(chromium, site):
     with opened(chromium, site / "index.html", DESK, "light") as page:
         page.click(".md-search__button")
-        page.keyboard.type("looped parallel")
-        first = page.wait_for_selector("li > a:has(mark:text('looped'))")
+        page.get_by_role("combobox", name="Search").fill("looped parallel")
+        first = page.wait_for_selector("li > a:has(mark :text('looped'))")
         assert first.evaluate("link => link.href").startswith("file:")
         assert "looped" in first.inner_text().lower()
 
