@@ -44,11 +44,6 @@ class Stream(Generic[T]):
     layers: list[int]
     merges: dict[Step, Merge[T]]
 
-    @classmethod
-    def of(cls, node: Node, residual: T, merge: Callable[[Step, T], Merge[T]]) -> Stream[T]:
-        """The stream at a node that has just been reached."""
-        return cls(node, residual, node.layers(), {step: merge(step, residual) for step in node.children})
-
     def read(self, layer: int, output: T) -> Iterator[tuple[Node, T]]:
         """Take in a layer's output: the nodes whose steps are complete now, with their streams."""
         if not self.layers:
@@ -76,9 +71,8 @@ def walk(
             node, residual = reached.pop()
             if node.route is not None:
                 yield node.route, residual
-            stream: Stream[T] = Stream.of(node, residual, merge)
-            schedule.add(stream)
-            del residual, stream
+            schedule.add(Stream(node, residual, node.layers(), {step: merge(step, residual) for step in node.children}))
+            del residual
         if schedule:
             layer, streams = schedule.take()
             for stream, output in zip(streams, call(layer, streams), strict=True):

@@ -61,7 +61,7 @@ def test_a_layer_takes_what_torch_counts_on_a_real_call(name):
             assert work.layer(layer, ROWS, TOKENS).flops == counter.get_total_flops() > 0
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 32])
+@pytest.mark.parametrize("per_call", [1, 3, 32])
 def test_routes_take_the_calls_that_a_sweep_makes(llama, monkeypatch, per_call):
     """Each of as many visits of its layer."""
     tree = PrefixTree(variant.hook_set(6).route(6) for variant in suite(6))
