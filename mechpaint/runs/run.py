@@ -86,7 +86,7 @@ class Run(Summarized):
 
     @classmethod
     def open(cls, path: str | Path, registry: Registry) -> Run:
-        """Open a run folder; see `open_run`."""
+        """Open the run folder `path`, whose analysis is in `registry`; see `open_run`."""
         return cls(Path(path), Manifest.read(Path(path)), registry)
 
     @property
