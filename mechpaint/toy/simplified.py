@@ -260,7 +260,10 @@ class SimplifiedTransformer(nn.Module):
         if length > self.config.length:
             raise ToyError(f"this model takes sequences of up to {self.config.length} tokens, got {length}")
         residual: Tensor = self.tok_embed(tokens)
-        return residual if self.pos is None else residual + self.pos(torch.arange(length, device=tokens.device))
+        if self.pos is None:
+            return residual
+        # a bridge repeats the embedding of a single position for every sequence
+        return residual + self.pos(torch.arange(length, device=tokens.device))[:length]
 
 
 def sinusoids(length: int, dim: int) -> Float[Tensor, "position dim"]:
