@@ -28,7 +28,7 @@ def latencies(model: TransformerBridge, routes: Sequence[Route]) -> dict[Route, 
     runner = RouteRunner(model)
     length = min(LATENCY_TOKENS, int(model.cfg.n_ctx))
     drawn = torch.randint(0, int(model.cfg.d_vocab), (1, length), generator=torch.Generator().manual_seed(0))
-    found: dict[Route, list[float]] = {route: [] for route in routes}
+    milliseconds_of: dict[Route, list[float]] = {route: [] for route in routes}
     with torch.no_grad():
         layer_inputs = runner.record(drawn.to(model.cfg.device))
 
@@ -40,6 +40,6 @@ def latencies(model: TransformerBridge, routes: Sequence[Route]) -> dict[Route, 
         for route in routes:
             milliseconds(route)
         for _ in range(LATENCY_PASSES):
-            for route, passes in found.items():
+            for route, passes in milliseconds_of.items():
                 passes.append(milliseconds(route))
-    return found
+    return milliseconds_of

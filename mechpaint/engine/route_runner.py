@@ -88,13 +88,13 @@ class RouteRunner:
 
     def _real_list(self) -> nn.Module:
         """The model's own list of layers, unless layer proxies are in its place."""
-        found = self._parent.get_submodule(self._name)
-        if isinstance(found, LayerProxies):
+        layers = self._parent.get_submodule(self._name)
+        if isinstance(layers, LayerProxies):
             raise CannotReroute(
                 "this model is attached already: leave that `with` block first, or add the hook sets: "
                 "attach(model, a + b)"
             )
-        return found
+        return layers
 
     def run(self, route: Route, layer_inputs: LayerInputs, layout: Layout | None = None) -> Residual:
         """The final residual stream of a route."""

@@ -157,8 +157,8 @@ class Sweep(Summarized):
         if len(waiting) > 1:
             with torch.no_grad():
                 logits = self._runner.tail(_joined([streams for _, streams in waiting]))
-            for (route, _), found in zip(waiting, torch.split(logits, self._size), strict=True):
-                yield route, slice(0, self._size), found
+            for (route, _), part in zip(waiting, torch.split(logits, self._size), strict=True):
+                yield route, slice(0, self._size), part
             return
         for route, streams in waiting:
             for first in range(0, self._size, rows):
@@ -200,7 +200,7 @@ class _Calls:
             if len(streams) == 1 or not is_out_of_memory(error):
                 raise
         schedule.per_call = half = len(streams) // 2
-        self._recordings = {copies: found for copies, found in self._recordings.items() if copies <= half}
+        self._recordings = {copies: inputs for copies, inputs in self._recordings.items() if copies <= half}
         clear_device_cache()
         return [*self.outputs(schedule, layer, streams[:half]), *self.outputs(schedule, layer, streams[half:])]
 
@@ -218,12 +218,12 @@ class _Calls:
 
     def _recording(self, copies: int) -> LayerInputs:
         """What layers are handed for the batch so many times over: Hugging Face says so itself."""
-        found = self._recordings.get(copies)
-        if found is None:
+        recorded = self._recordings.get(copies)
+        if recorded is None:
             with torch.no_grad(), self._attention():
-                found = self._runner.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
-            self._recordings[copies] = found
-        return found
+                recorded = self._runner.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
+            self._recordings[copies] = recorded
+        return recorded
 
     def _times(self, copies: int, value: Any) -> Any:
         """An input for so many copies of the batch, if it has a row for each of the batch's."""

@@ -73,8 +73,8 @@ class Checkpoint:
         try:
             self.module.save_pretrained(folder)
         except SafetensorError as error:
-            found = re.search(r"os error ([0-9]+)", str(error))
-            number = int(found[1]) if found else errno.EIO
+            code = re.search(r"os error ([0-9]+)", str(error))
+            number = int(code[1]) if code else errno.EIO
             raise OSError(number, os.strerror(number)) from error
         except ValueError as error:
             raise CannotExport(f"Hugging Face does not write this model: {error}") from error
@@ -84,8 +84,8 @@ class Checkpoint:
 
         Logits, `[1, position, vocab]` or `[1, labels]`; of a model without a head its last hidden state."""
         options: dict[str, Any] = {"dtype": self.module.dtype, "attn_implementation": "eager"}
-        loaded, found = cast(Any, type(self.module)).from_pretrained(folder, output_loading_info=True, **options)
-        wrong = {kind: names for kind, names in found.items() if names}
+        loaded, report = cast(Any, type(self.module)).from_pretrained(folder, output_loading_info=True, **options)
+        wrong = {kind: names for kind, names in report.items() if names}
         if wrong:
             raise CannotExport(f"{type(loaded).__name__} does not take back its own weights: {wrong}")
         with torch.no_grad():
@@ -184,13 +184,13 @@ def _check_same_layers(before: nn.Module, after: nn.Module, path: str, order: Se
 def _traits(layer: nn.Module) -> dict[str, str]:
     """All that a layer is made of, by name: kinds of modules, shapes of weights, and plain settings."""
     modules: dict[str, nn.Module] = dict(cast(Any, layer).named_modules())
-    found = {name or "kind": type(module).__name__ for name, module in modules.items()}
-    found |= {name: str(tuple(tensor.shape)) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
+    traits = {name or "kind": type(module).__name__ for name, module in modules.items()}
+    traits |= {name: str(tuple(tensor.shape)) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
     for name, module in modules.items():
         settings = {key: value for key, value in vars(module).items() if key[0] != "_" and key not in _PLACES}
         plain = {key: value for key, value in settings.items() if isinstance(value, (int, float, str, type(None)))}
-        found |= {f"{name}.{key}".lstrip("."): repr(value) for key, value in plain.items()}
-    return found
+        traits |= {f"{name}.{key}".lstrip("."): repr(value) for key, value in plain.items()}
+    return traits
 
 
 def _weights(original: nn.Module, after: nn.Module, path: str, order: Sequence[int]) -> Mapping[str, Tensor]:
@@ -208,11 +208,11 @@ def _weights(original: nn.Module, after: nn.Module, path: str, order: Sequence[i
 
 def _find(module: Any, name: str) -> Tensor:
     """A tensor by its Hugging Face name, where TransformerLens has put modules of its own around Hugging Face's."""
-    found = module
+    tensor = module
     for part in name.split("."):
-        while isinstance(found, GeneralizedComponent):
-            found = cast(Any, found).original_component
-        found = getattr(found, part, None)
-    if not isinstance(found, Tensor):
+        while isinstance(tensor, GeneralizedComponent):
+            tensor = cast(Any, tensor).original_component
+        tensor = getattr(tensor, part, None)
+    if not isinstance(tensor, Tensor):
         raise CannotExport(f"this {type(module).__name__} has no weight {name!r}, which its class has")
-    return found
+    return tensor

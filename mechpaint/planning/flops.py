@@ -180,19 +180,19 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        found = func(*args, **kwargs)
+        output = func(*args, **kwargs)
         if func.is_view:
-            return found
-        operands, results = _tensors((args, kwargs)), _tensors(found)
+            return output
+        operands, results = _tensors((args, kwargs)), _tensors(output)
         given = {_storage(operand)._cdata for operand in operands}
         for result in results:
             if _storage(result)._cdata not in given:  # it is not written in place
                 self._hold(_storage(result))
         formula = _FORMULAS.get(func.overloadpacket)
-        flops = formula(*args, **kwargs, out_val=found) if formula else 0
+        flops = formula(*args, **kwargs, out_val=output) if formula else 0
         if any(result.numel() for result in results):
             self.operations.append(Operation(flops, _bytes((*operands, *results))))
-        return found
+        return output
 
     def _hold(self, storage: Any) -> None:
         """It counts until nothing refers to it."""
@@ -260,7 +260,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 
 def to_plan(model: str, dtype: str | None, *, measured: bool) -> TransformerBridge:
     """A model to plan with: its shape alone, or with random weights of one layer."""
-    found = meta_model(SHAPES.get(model, model), dtype=dtype)
-    if measured or not can_be_asked(found):
-        fill(found, "cpu")
-    return found
+    outline = meta_model(SHAPES.get(model, model), dtype=dtype)
+    if measured or not can_be_asked(outline):
+        fill(outline, "cpu")
+    return outline

@@ -61,15 +61,15 @@ class Part:
 
 def parts(route: Drawable) -> tuple[Part, ...]:
     """A route with its loops found: wherever steps come again at once, they are one part."""
-    found: list[Part] = []
+    stretches: list[Part] = []
     numbers = {step: i for i, step in enumerate(dict.fromkeys(route.steps))}
     steps = [numbers[step] for step in route.steps]  # which compare sooner
     at = 0
     while at < len(steps):
         length, times = _loop(steps, at)
-        found.append(Part(route.steps[at : at + length], times))
+        stretches.append(Part(route.steps[at : at + length], times))
         at += length * times
-    return tuple(found)
+    return tuple(stretches)
 
 
 def _loop(steps: Sequence[int], at: int) -> tuple[int, int]:
@@ -168,11 +168,11 @@ class _Piece:
     draw: Callable[[Canvas, Length, Length], None]
 
 
-def _pieces(found: Sequence[Part], n_layers: int) -> Iterator[_Piece]:
-    boxes = sum(len(step.layers[: 2 * _END_MEMBERS]) for part in found for step in part.steps)
+def _pieces(stretches: Sequence[Part], n_layers: int) -> Iterator[_Piece]:
+    boxes = sum(len(step.layers[: 2 * _END_MEMBERS]) for part in stretches for step in part.steps)
     shorten = boxes > _MANY
     plain: list[Step] = []
-    for part in (*found, None):
+    for part in (*stretches, None):
         if part is not None and part.times == 1:
             plain += part.steps
             continue
@@ -309,10 +309,10 @@ def _shade(layer: int, n_layers: int) -> str:
 # ---- words ---------------------------------------------------------------------------------------------------------
 
 
-def _joined(found: Sequence[Part]) -> Iterator[Part]:
+def _joined(stretches: Sequence[Part]) -> Iterator[Part]:
     """Parts that run once, as one."""
     plain: list[Step] = []
-    for part in found:
+    for part in stretches:
         if part.times == 1:
             plain += part.steps
             continue

@@ -97,13 +97,13 @@ class _Parser:
             if twice:
                 self.fail(f"layer {min(twice)} is in the group already", "each layer once", at)
             layers += members
-            found = self.peek()
-            if found == ")":
+            following = self.peek()
+            if following == ")":
                 break
-            if found == "+" and separator in ("", "+"):
+            if following == "+" and separator in ("", "+"):
                 separator = self.take("+")
                 self.peek()
-            elif found == "+" or separator == "+":
+            elif following == "+" or separator == "+":
                 self.fail("a group is either averaged or summed", "'+' between all members, or between none")
             else:
                 separator = " "
@@ -131,11 +131,11 @@ class _Parser:
         return layer
 
     def integer(self, expected: str) -> int:
-        found = _INTEGER.match(self.text, self.at)
-        if not found:
+        digits = _INTEGER.match(self.text, self.at)
+        if not digits:
             self.fail("cannot read the route", expected)
-        self.at = found.end()
-        return int(found[0]) if len(found[0]) <= 9 else 10**9
+        self.at = digits.end()
+        return int(digits[0]) if len(digits[0]) <= 9 else 10**9
 
     def peek(self) -> str:
         """Skip blanks; the character there, or "" at the end."""

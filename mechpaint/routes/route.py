@@ -122,14 +122,14 @@ class Route(Summarized):
         inside = [i for i, step in enumerate(self.steps) if wanted.intersection(step.layers)]
         if not inside:
             raise RouteError(f"none of the layers {first} to {last} is on the route {self}")
-        found = slice(inside[0], inside[-1] + 1)
-        strangers = sorted({layer for step in self.steps[found] for layer in step.layers} - wanted)
+        span = slice(inside[0], inside[-1] + 1)
+        strangers = sorted({layer for step in self.steps[span] for layer in step.layers} - wanted)
         if strangers:
             raise RouteError(
                 f"layers {first} to {last} do not stand together on the route {self}: "
                 f"{_listing(strangers)} in between or in the same group"
             )
-        return found
+        return span
 
     def replace(self, where: slice, steps: Iterable[Step]) -> Route:
         """The same route with the steps at `where` replaced.

@@ -53,11 +53,11 @@ class Schedule(Generic[Stream]):
     def take(self) -> tuple[int, list[Stream]]:
         """The next layer, and the streams that it reads in one call. They no longer wait for it."""
         layer = self._next()
-        found = list(self._readers(layer))
-        for stream in found:
+        streams = list(self._readers(layer))
+        for stream in streams:
             stream.layers.remove(layer)
         self._open = [stream for stream in self._open if stream.layers]
-        return layer, found
+        return layer, streams
 
     def _next(self) -> int:
         if len(self._open) > OPEN_A_PLACE * (self.per_call - 1):
@@ -68,10 +68,10 @@ class Schedule(Generic[Stream]):
 
     def _readers(self, layer: int) -> Iterator[Stream]:
         """The newest that wait for it: their streams are the first to be done with."""
-        found = 0
+        count = 0
         for stream in reversed(self._open):
             if layer in stream.layers:
                 yield stream
-                found += 1
-                if found == self.per_call:
+                count += 1
+                if count == self.per_call:
                     return
