@@ -13,6 +13,9 @@
                      entry points are found from then on; what is pinned, the Makefile installs in the same way
     python -m NAME   the module is there; the benchmarks that are started so take minutes
 
+In the default run, pages that analyse for more than a few seconds have their `mechpaint` commands read instead: options
+exist and have values that they may have, analyses and hook sets can be made. `-m release` carries them out.
+
 The commands of a page run in order, in an empty folder; a block with a title becomes the file of that name when it is
 its turn. A block of the language `text` right after commands holds what they print. A block without a language is taken
 for commands.
@@ -28,7 +31,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -37,10 +40,14 @@ from typing import Any
 
 import pytest
 
-from mechpaint.cli import main
+from mechpaint.analysis import Analysis
+from mechpaint.cli import app, export, main, plan
+from mechpaint.cli.errors import handle_errors
 from mechpaint.cli.lm_eval import main as lm_eval_command
 from mechpaint.models import loading as models
 from mechpaint.planning import calibration
+from mechpaint.plugins import Registry
+from mechpaint.routes.hookset_text import parse_hook_set
 from tests import tiny
 from tests.docs.fences import PAGES, ROOT, Block, blocks_of, shows
 
@@ -65,6 +72,12 @@ def _asks_gemma(words: list[str]) -> bool:
 
 COMMANDS = {page: [words for block in blocks_of(page) for words in _commands(block)] for page in PAGES}
 WITH_COMMANDS = [page for page, commands in COMMANDS.items() if commands]
+_LONG_GUIDES = "benchmarks clusters find-routes own-model plan plugins reproduce runs".split()
+LONG = {
+    ROOT / "docs" / f"{name}.md"
+    for name in ("gallery", "index", "results/painters", *(f"how-to/{guide}" for guide in _LONG_GUIDES))
+}
+"""Pages whose commands take longer than a few seconds."""
 
 
 def _name(path: Path) -> str:
@@ -87,6 +100,8 @@ class Place:
     """Commands that were carried out on an earlier page: `mechpaint` is asked the same thing once."""
     items: int | None = None
     """How many items tasks have, whatever the command says."""
+    only_reads: bool = False
+    """Whether commands of `mechpaint` are read and then left at that."""
 
     def enter(self, folder: Path) -> None:
         self.folder = folder
@@ -109,6 +124,7 @@ def done():
 def place(tmp_path, monkeypatch, folder, done):
     """A folder with what the pages speak of: a text, a model in a folder."""
     (tmp_path / "my.txt").write_text("to be or not to be, that is the question\n" * 50)
+    (tmp_path / "runs").mkdir()
     (tmp_path / "path" / "or").mkdir(parents=True)
     (tmp_path / "path" / "or" / "hub-name").symlink_to(folder)
     monkeypatch.setenv("COLUMNS", "160")
@@ -122,16 +138,36 @@ def place(tmp_path, monkeypatch, folder, done):
 def _mechpaint(words: list[str], place: Place) -> None:
     analysis = words[2] if words[1] == "analyze" else ""
     if analysis in MINUTES or (analysis == "induction" and "gemma-3-270m" in words):
-        words = [*words, "--dry-run"]
+        words = [*(word for word in words if word != "--dry-run"), "--dry-run"]
     if analysis == "painters" and place.items:
-        words = [*words, "--limit", str(place.items)]
+        words = _limited(words, place.items)
     if tuple(words) in place.done:
         return
     place.done.add(tuple(words))
-    place.monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit) as stopped:
-        main()
+    with pytest.MonkeyPatch.context() as for_this_one:
+        if place.only_reads:
+            for_this_one.setattr(app, "_analyze", _read)
+            for_this_one.setattr(plan, "_plan", _read)
+            for_this_one.setattr(export, "_export", lambda *given: None)
+            for_this_one.setattr(export, "_print", lambda *given: None)
+        for_this_one.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as stopped:
+            main()
     assert not stopped.value.code, words
+
+
+def _limited(words: list[str], items: int) -> list[str]:
+    """A command with another `--limit`, so that those that differ in nothing else are one."""
+    at = words.index("--limit") if "--limit" in words else len(words)
+    return [*words[:at], *words[at + 2 :], "--limit", str(items)]
+
+
+def _read(registry: Registry, *given: Any) -> None:
+    """Stand in for an analysis or a plan: its options were read, and the analysis was made of them."""
+    *_, analysis, options = given
+    assert isinstance(analysis, Analysis)
+    with handle_errors("nothing was written"):
+        parse_hook_set(options.get("hooks", ""), registry.hook_sets)
 
 
 def _lm_eval(words: list[str], place: Place) -> None:
@@ -245,14 +281,38 @@ def carry_out(words: list[str], place: Place) -> None:
         KINDS[program]([program, *words[1:]], place)
 
 
-@pytest.mark.parametrize("page", WITH_COMMANDS, ids=_name)
-def test_commands(page, place, stand_in, monkeypatch, capfd):
+@pytest.fixture
+def on_stand_in(stand_in, monkeypatch):
+    """The stand-in goes by the name of Gemma-3-270M."""
+
     def small():
         """A model that stands in for Gemma-3-270M."""
         return stand_in
 
     monkeypatch.setitem(models.PRESETS, "gemma-3-270m", small)
+
+
+def _marked(pages: list[Path]) -> list[Any]:
+    return [pytest.param(page, marks=pytest.mark.release if page in LONG else ()) for page in pages]
+
+
+@pytest.mark.parametrize("page", _marked(WITH_COMMANDS), ids=_name)
+def test_commands(page, place, on_stand_in, capfd):
     place.items = 4
+    for block, commands in _enacted(page, place, capfd):
+        if commands and block.output is not None:
+            assert shows(capfd.readouterr().out, block.output)
+
+
+@pytest.mark.parametrize("page", sorted(LONG), ids=_name)
+def test_commands_can_be_read(page, place, on_stand_in, capfd):
+    place.only_reads, place.done = True, set()
+    for _ in _enacted(page, place, capfd):
+        pass
+
+
+def _enacted(page: Path, place: Place, capfd: Any) -> Iterator[tuple[Block, list[list[str]]]]:
+    """The blocks of a page, after each was carried out."""
     for block in blocks_of(page):
         if block.title:
             (place.folder / block.title).write_text(block.text)
@@ -260,8 +320,7 @@ def test_commands(page, place, stand_in, monkeypatch, capfd):
         commands = _commands(block)
         for words in commands:
             carry_out(words, place)
-        if commands and block.output is not None:
-            assert shows(capfd.readouterr().out, block.output)
+        yield block, commands
 
 
 ON_GEMMA = {page: [words for words in commands if _asks_gemma(words)] for page, commands in COMMANDS.items()}
@@ -278,6 +337,13 @@ def test_commands_on_the_real_model(page, place):
 def test_an_unknown_kind_of_command_fails(place):
     with pytest.raises(AssertionError, match="how is 'curl something' tested"):
         carry_out(["curl", "something"], place)
+
+
+def test_what_cannot_be_read_fails(place):
+    place.only_reads = True
+    for wrong in ("--nothing 3", "--seeds many", "--start-layers a,b", "--hooks 'nowhere(1)'", "--limit"):
+        with pytest.raises(AssertionError, match="painters"):
+            carry_out(["mechpaint", "analyze", "painters", *shlex.split(wrong)], place)
 
 
 def test_wrong_commands_fail(place):
