@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Registry", "built_in", "registry"]
 
 VARIABLE = "MECHPAINT_PLUGINS"
-"""The environment variable with the entry points to load, separated by commas. Not set: all."""
+"""The environment variable that lists the entry points to load, separated by commas. Unset: all."""
 DIGEST = "__mechpaint_sha256__"
 """The attribute of a plugin file's module that holds the file's SHA-256."""
 _NAME = re.compile(r"\w[\w.-]*")
@@ -50,9 +50,9 @@ class NameTaken(PluginError):
 class Registry:
     """Hook sets, tasks and analyses by name.
 
-    Each method `add_...` raises TypeError for anything but such a class with its texts (a task's `name` and `measure`,
-    an analysis's `name` and `question`), ValueError for a name with characters other than letters, digits, `_`, `-` and
-    `.`, and PluginError if another class has the name.
+    Each method `add_...` raises TypeError for a class of another kind, or one that lacks a text (a task's `name` or
+    `measure`, an analysis's `name` or `question`); ValueError for a name with characters other than letters, digits,
+    `_`, `-` and `.`; and PluginError for a name that another class has.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Registry:
         return other
 
     def names_beyond(self, other: Registry) -> dict[str, tuple[str, ...]]:
-        """List the names that the registry `other` lacks: of `"hook sets"`, `"tasks"` and `"analyses"`."""
+        """List the names that the registry `other` lacks, by kind: `"hook sets"`, `"tasks"`, `"analyses"`."""
         return {kind: tuple(n for n in names if n not in other._kinds[kind]) for kind, names in self._kinds.items()}
 
     def _add(self, kind: str, name: str, cls: type) -> None:

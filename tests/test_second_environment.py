@@ -66,8 +66,8 @@ class Environment:
         return done.returncode, {plugin["package"]: plugin for plugin in json.loads(done.stdout)["plugins"]}
 
 
-def _copy(name: str, to: Path, **changed: tuple[str, str]) -> Path:
-    """The example under another name, as a distribution, a package and an entry point, with files changed."""
+def _copy(name: str, to: Path, before: str = "", after: str = "") -> Path:
+    """The example under another name (distribution, package and entry point), with its `__init__` changed."""
     made = shutil.copytree(EXAMPLE, to / name, ignore=JUNK)
     (made / "src" / "mechpaint_example").rename(made / "src" / f"mechpaint_{name}")
     for path in made.rglob("*.py"):
@@ -75,10 +75,9 @@ def _copy(name: str, to: Path, **changed: tuple[str, str]) -> Path:
     project = (made / "pyproject.toml").read_text().replace("mechpaint-example", f"mechpaint-{name}")
     project = project.replace('example = "mechpaint_example"', f'{name} = "mechpaint_{name}"')
     (made / "pyproject.toml").write_text(project)
-    for file, (before, after) in changed.items():
-        path = made / ("pyproject.toml" if file == "project" else f"src/mechpaint_{name}/__init__.py")
-        assert before in path.read_text()
-        path.write_text(path.read_text().replace(before, after))
+    module = made / "src" / f"mechpaint_{name}" / "__init__.py"
+    assert before in module.read_text()
+    module.write_text(module.read_text().replace(before, after))
     return made
 
 
@@ -95,12 +94,8 @@ def wheels(tmp_path_factory):
     folders = [
         checkout,
         shutil.copytree(EXAMPLE, place / "example", ignore=JUNK),
-        _copy(
-            "raises", place, init=("    registry.add_hook_set", "    raise RuntimeError('of no use')\n    registry.add")
-        ),
-        _copy(
-            "needs", place, init=("from mechpaint.plugins", "import a_module_that_is_nowhere\nfrom mechpaint.plugins")
-        ),
+        _copy("raises", place, "    registry.add_hook_set", "    raise RuntimeError('of no use')\n    registry.add"),
+        _copy("needs", place, "from mechpaint.plugins", "import a_module_that_is_nowhere\nfrom mechpaint.plugins"),
         _copy("twin", place),
     ]
     out = tmp_path_factory.mktemp("wheels")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -277,6 +278,16 @@ def test_a_file_that_was_edited_is_another_run(files, mechpaint, tmp_path):
     assert "1 cells computed" in mechpaint(*command).stdout
     (first, second) = (json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("run.json"))
     assert first["environment"]["plugins"]["mine.py"] != second["environment"]["plugins"]["mine.py"]
+
+
+def test_an_edited_file_is_read_anew_even_with_the_same_size_and_time(files):
+    path = files(good())
+    assert plugins.registry([path]).analyses["count"]().to == 3
+    before = path.stat()
+    files(good().replace("to: int = 3", "to: int = 4"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert plugins.registry([path]).analyses["count"]().to == 4
 
 
 @pytest.mark.parametrize(
