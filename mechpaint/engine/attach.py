@@ -22,7 +22,7 @@ from mechpaint.routes.steps import Visit
 
 
 class Session(Summarized):
-    """What `attach` gives: the route that the model runs, and what was read in its last forward pass.
+    """The route that an attached model runs, and what was read in its last forward pass.
 
     `session["attention"]` maps each `Visit` to what was read there, on the model's device and without gradient; the
     keys are those of the hook sets that read. Reading a key that nothing reads, or before the model ran, is a KeyError.
@@ -46,7 +46,7 @@ class Session(Summarized):
         return dict(self._store[key])
 
     def keys(self) -> tuple[str, ...]:
-        """What this session reads."""
+        """The keys under which this session reads."""
         return tuple(self._store)
 
     def _summary(self) -> Summary:

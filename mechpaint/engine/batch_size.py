@@ -1,4 +1,4 @@
-"""How many tokens should go through a model together: as many as pay, if they fit into memory."""
+"""The number of tokens to send through a model together: as many as pay, if they fit into memory."""
 
 from __future__ import annotations
 
@@ -16,25 +16,19 @@ _SHARE = 0.5
 
 
 def tokens_that_pay(device: torch.device) -> int:
-    """How many tokens a layer call takes before more of them make it no faster by the token.
-
-    Measured on a CPU (Speed, in the documentation). On accelerators it is an assumption: that matrices of so many rows
-    fill them."""
+    """Tokens beyond which a layer call is no faster per token: measured on a CPU, assumed on accelerators."""
     return 1024 if device.type == "cpu" else 16_384
 
 
 def optimal_batch_rows(model: TransformerBridge, lengths: Iterable[int]) -> int:
-    """How many rows of tokens should go through a model together, at least one.
-
-    As many as pay, or if that is less as fit into half of the memory that is free now. Should they not fit after all,
-    scoring goes on with half of them."""
+    """Rows to send through a model together: as many as pay, or as fit into half of the free memory; at least one."""
     device, longest = torch.device(str(model.cfg.device)), max(lengths)
     fits = int(_SHARE * free_memory(device)) // (longest * _bytes_a_token(model, longest))
     return max(1, min(tokens_that_pay(device) // longest, fits))
 
 
 def free_memory(device: torch.device) -> int:
-    """How many bytes of memory are free on a device now."""
+    """Bytes of memory that are free on a device now."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
@@ -50,11 +44,11 @@ def _bytes_a_token(model: TransformerBridge, longest: int) -> int:
 
 
 _SAID = ("out of memory", "can't allocate memory", "cannot allocate memory")
-"""How devices say it that raise no `OutOfMemoryError`: the CPU and Apple's."""
+"""The words of devices that raise no `OutOfMemoryError`: the CPU and Apple's."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has not enough memory."""
+    """Recognise errors that say that a device has run out of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAID)

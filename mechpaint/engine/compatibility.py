@@ -1,4 +1,4 @@
-"""Which models can be rerouted, where they keep their layers, and what those return."""
+"""The models that can be rerouted: where they keep their layers, and what layers return."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class _Seen(Exception):
 
 
 _SEEN: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
-"""What was seen of layers before: it cannot change while they live, and looking takes as long as some layer calls."""
+"""The answers so far: they cannot change while the layers live, and looking takes as long as some layer calls."""
 
 
 def outputs(model: TransformerBridge, layer: nn.Module) -> int | None:
-    """How long a tuple layers return, None for no tuple: seen on one token, with everybody's hooks silent."""
+    """The length of the tuple that layers return, None for no tuple: seen on one token, with all hooks silenced."""
     if layer not in _SEEN:
         _SEEN[layer] = _look(model, layer)
     return _SEEN[layer]

@@ -20,7 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.engine.route_runner import RouteRunner
 
 _ALIKE: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-"""What was seen of models before: comparing takes two calls of every layer."""
+"""The answers so far: comparing takes two calls of every layer."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def fastest_attention(runner: RouteRunner, layers: Sequence[nn.Module]) -> Calla
 
 
 def can_fuse(runner: RouteRunner, layers: Sequence[nn.Module]) -> bool:
-    """Whether a model's attention is eager, and can be fused with the same results but for rounding."""
+    """Check that a model's attention is eager, and can be fused with the same results but for rounding."""
     whole: Any = runner.model.original_model
     if not getattr(whole, "_supports_sdpa", False) or any(kind != "eager" for kind in _implementations(whole.config)):
         return False
@@ -59,7 +59,7 @@ def _implementations(config: Any) -> list[str | None]:
 
 @torch.no_grad()
 def _alike(runner: RouteRunner, layers: Sequence[nn.Module]) -> bool:
-    """Whether every layer adds the same to the residual stream, seen on a whole row and on a padded one."""
+    """Compare what every layer adds to the residual stream, on a whole row and on a padded one."""
     real = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]], device=runner.model.cfg.device)
     eager = _added(runner, layers, real)
     try:

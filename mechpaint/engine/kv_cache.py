@@ -22,17 +22,17 @@ from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step, Visit
 
 KV: TypeAlias = Literal["exact", "averaged"]
-"""How keys and values are kept while generating: `attach` says what each means."""
+"""The layouts of a key-value cache; `attach` says what each means."""
 
 Slot: TypeAlias = Any
 """A slot of Hugging Face's: what one layer of a cache holds, of the type that the model's layer needs."""
 VisitCaches: TypeAlias = Callable[[Visit], Cache]
-"""What a layer gets in place of the cache at a visit, in one forward pass. Whatever layer index that is asked for, it
-answers for the slot of its visit."""
+"""The cache that a layer gets at a visit, in one forward pass: it answers for
+that visit's slot, whatever the layer index."""
 
 
 class Layout(ABC):
-    """Which slots a route needs, and what its visits see of them."""
+    """The slots that a route needs, and what its visits see of them."""
 
     route: Route
 
@@ -144,7 +144,7 @@ class _Group:
 
 
 class _MemberCache(Cache):
-    """What a member of an averaged group gets: the group's past, and to that its own new keys and values."""
+    """The cache of a member of an averaged group: the group's past, then its own new keys and values."""
 
     def __init__(self, group: _Group, visit: Visit, n_layers: int) -> None:
         # a slot that grows makes new tensors, so a shallow copy grows without it
@@ -165,13 +165,13 @@ _KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer)
 
 
 def holds_keys_and_values(cache: Cache) -> bool:
-    """Whether a cache has been filled, and with keys and values alone: no states of convolutions or recurrences."""
+    """Check that a cache is filled, with keys and values alone: no states of convolutions or recurrences."""
     slots = cast(list[Slot], cache.layers)
     return all(type(slot) in _KEYS_AND_VALUES and slot.get_seq_length() > 0 for slot in slots)
 
 
 def _window(slot: Slot, visit: Visit) -> tuple[type, int | None]:
-    """What kind of window a slot has: those with the same can be one."""
+    """The kind of window that a slot has: slots of one kind can be shared."""
     if type(slot) not in _KEYS_AND_VALUES:
         raise RouteError(
             f"layer {visit.layer} keeps a {type(slot).__name__}, not keys and values alone, so its group cannot have "
@@ -199,7 +199,7 @@ class RoutedCache(DynamicCache):
         )
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """How many tokens have been seen, by the keys of the first visit that keeps some."""
+        """The number of tokens seen, by the keys of the first visit that keeps some."""
         try:
             return super().get_seq_length(layer_idx)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""How long routes take, each by itself, on the machine that this runs on."""
+"""The time that routes take, each run alone, on this machine."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 LATENCY_TOKENS = 64
-"""How long the text is."""
+"""The length of the text."""
 LATENCY_PASSES = 5
-"""How often it is timed."""
+"""The number of timed passes."""
 
 
 def latencies(model: TransformerBridge, routes: Sequence[Route]) -> dict[Route, list[float]]:
-    """How long the layers of a route take for one text of 64 tokens, without embeddings and what comes after.
-
-    Each route runs once untimed. Then all are timed in turn, five times, so that what slows the machine down for a
-    while slows down all of them."""
+    """Milliseconds of the layers on one text of 64 tokens, by route and pass; routes take turns, to share noise."""
     runner = RouteRunner(model)
     length = min(LATENCY_TOKENS, int(model.cfg.n_ctx))
     drawn = torch.randint(0, int(model.cfg.d_vocab), (1, length), generator=torch.Generator().manual_seed(0))

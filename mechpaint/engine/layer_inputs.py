@@ -1,4 +1,4 @@
-"""What one forward pass of Hugging Face's hands its layers: enough to run them in any order."""
+"""The inputs that one Hugging Face forward pass hands its layers: enough to run them in any order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEEP = "use_cache"
 
 @dataclass(frozen=True, slots=True)
 class LayerArguments:
-    """What Hugging Face hands one layer besides the residual stream."""
+    """The arguments that Hugging Face hands one layer besides the residual stream."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -52,13 +52,13 @@ class LayerArguments:
         return {**{f"argument {i}": value for i, value in enumerate(self.args, start=1)}, **self.kwargs}
 
     def state(self, residual: Tensor) -> State:
-        """What all of this holds now; it is another after something was written into it."""
+        """Everything the arguments hold now; it changes when something is written into them."""
         everything = {"residual stream": residual, **self.named()}
         return {name: [(id(leaf), _version(leaf)) for leaf in leaves(value)] for name, value in everything.items()}
 
 
 def leaves(value: object) -> Iterator[object]:
-    """What is in an argument: itself, or if it is a container all that is in it, however deep."""
+    """Yield a value itself, or everything inside a container, however deep."""
     if isinstance(value, Mapping):
         value = list(cast(Mapping[object, object], value).values())
     if isinstance(value, list | tuple):
@@ -69,13 +69,13 @@ def leaves(value: object) -> Iterator[object]:
 
 
 def _version(value: object) -> int:
-    """How often a tensor was written into; torch does not count that in inference mode."""
+    """Count writes into a tensor; torch does not count them in inference mode."""
     return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
 
 
 @dataclass(slots=True)
 class LayerInputs:
-    """What one forward pass hands its layers: enough to run any route from the embeddings."""
+    """The inputs that one forward pass hands its layers: enough to run any route from the embeddings."""
 
     embeddings: Residual
     layers: list[LayerArguments] = field(default_factory=list[LayerArguments])

@@ -11,7 +11,7 @@ from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, leaves
 from mechpaint.errors import CannotReroute
 
 Finish: TypeAlias = Callable[[LayerInputs], Tensor]
-"""What the last layer proxy does: from a recording to the residual stream that the model's tail gets."""
+"""The last layer proxy's work: from the layers' inputs to the residual stream that the model's tail gets."""
 
 
 class LayerProxies(nn.ModuleList):
@@ -75,7 +75,7 @@ class LayerProxies(nn.ModuleList):
 
 
 _WITHHELD = object()
-"""What layer proxies return besides the residual stream: they do not have what a layer would."""
+"""The rest of a layer proxy's tuple, besides the residual stream: it has nothing that a layer would."""
 
 
 class _LayerProxy:

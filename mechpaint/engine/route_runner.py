@@ -32,15 +32,7 @@ from mechpaint.routes.steps import Step, Visit
 
 
 class RouteRunner:
-    """Runs one bridge's layers in any order.
-
-    Args:
-        model: The bridge. It is left untouched but for the time of `intercept`.
-
-    Raises:
-        CannotReroute: The model is no TransformerBridge, has no single stack of layers, or passes state from layer
-            to layer besides the residual stream.
-    """
+    """Runs one bridge's layers in any order; the bridge changes only within `intercept`."""
 
     def __init__(self, model: TransformerBridge) -> None:
         check_reroutable(model)
@@ -57,7 +49,7 @@ class RouteRunner:
 
     @property
     def n_layers(self) -> int:
-        """How many layers the model has."""
+        """The model's number of layers."""
         return len(self.layers)
 
     @contextmanager
@@ -118,7 +110,7 @@ class RouteRunner:
         return self.fastest()
 
     def has_user_hooks(self) -> bool:
-        """Whether anybody but TransformerLens itself has a hook in a layer."""
+        """Look for hooks in the layers that are not TransformerLens's own."""
         return self._bare.has_user_hooks()
 
     def fastest(self) -> Sequence[nn.Module]:
@@ -171,11 +163,7 @@ class RouteRunner:
         self._harmless.add(layer)
 
     def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> LayerInputs:
-        """What a forward pass on these tokens hands its layers. No layer runs, and no logits are computed.
-
-        Layers are to keep nothing, neither in a key-value cache nor in themselves as recurrent ones do: the next call
-        of a layer may be of another batch.
-        """
+        """Record what a forward pass hands its layers, to be kept by none of them; no layer runs, nor does the tail."""
         recordings: list[LayerInputs] = []
 
         def stop(layer_inputs: LayerInputs) -> Tensor:
@@ -218,7 +206,7 @@ class RouteRunner:
     def output(
         self, residual: Residual, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any
     ) -> Float[Tensor, "batch *rest"]:
-        """What the model's own tail makes of whole residual streams, such as a classification head's logits."""
+        """The output of the model's own tail for whole residual streams, such as a classification head's logits."""
         with self.intercept(lambda layer_inputs: residual):
             return self.model(tokens, attention_mask=attention_mask, **inputs)
 

@@ -27,10 +27,10 @@ from mechpaint.routes.walk import Stream, walk
 Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
 
 TAIL_BYTES = 2**27
-"""How large a block of logits may be that is computed at once for several routes; a single route's may be larger."""
+"""The most bytes of logits that are computed at once for several routes; a single route's may be larger."""
 
 MAX_VISITS_PER_CALL = 32
-"""How many visits a call has at most: more save no calls."""
+"""The most visits of a call: more save no calls."""
 
 
 class Sweep(Summarized):
@@ -187,7 +187,7 @@ class _Calls:
             self._layers = runner.fastest()
             self._attention = fastest_attention(runner, self._layers)
         self.has_user_hooks = self._layers is runner.layers and runner.has_user_hooks()
-        """Whether somebody listens in the layers, who expects the batch as it is."""
+        """True if hooks in the layers expect the batch as it is."""
         self.embeddings = self._recording(1).embeddings
 
     def outputs(
@@ -217,7 +217,7 @@ class _Calls:
         return [rows.clone() for rows in parts]
 
     def _recording(self, copies: int) -> LayerInputs:
-        """What layers are handed for the batch so many times over: Hugging Face says so itself."""
+        """The layers' inputs for so many copies of the batch, as Hugging Face makes them."""
         recorded = self._recordings.get(copies)
         if recorded is None:
             with torch.no_grad(), self._attention():
@@ -278,7 +278,7 @@ def _joined(streams: list[Tensor]) -> Tensor:
 
 
 def visits_per_call(tokens: int, max_batch_tokens: int) -> int:
-    """How many visits of a layer share a call at most."""
+    """The most visits of a layer that share a call."""
     return max(1, min(MAX_VISITS_PER_CALL, max_batch_tokens // tokens))
 
 

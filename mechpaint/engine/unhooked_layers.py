@@ -27,11 +27,7 @@ _HOOKABLE = (HookPoint, GeneralizedComponent)
 
 
 class UnhookedLayers:
-    """The bare layers of one bridge, made when they are first asked for.
-
-    Args:
-        model: The bridge. It is left as it is: what is bare are shallow copies that share its parameters and buffers.
-    """
+    """The bridge's layers without hook points, made on demand: shallow copies that share parameters and buffers."""
 
     def __init__(self, model: TransformerBridge) -> None:
         self._model = model
@@ -43,7 +39,7 @@ class UnhookedLayers:
 
     @cached_property
     def _is_divided(self) -> bool:
-        """Whether the bridge has weights that the bare layers have not: copies of parts, which may have been edited."""
+        """Look for weights that only the bridge has: copies of parts, which may have been edited."""
         bare = _Parts.of(self._layers).parameters
         known = set(map(id, bare))
         others = [parameter for parameter in self._parts.parameters if id(parameter) not in known]
@@ -67,7 +63,7 @@ class UnhookedLayers:
         return self._layers
 
     def has_user_hooks(self) -> bool:
-        """Whether anybody but TransformerLens itself has a hook in a layer."""
+        """Look for hooks in the layers that are not TransformerLens's own."""
         return any(_is_foreign(_asked_for(hook)) for hook in self._listeners())
 
     def _is_processed(self) -> bool:
@@ -87,7 +83,7 @@ class UnhookedLayers:
 
 @dataclass(slots=True)
 class _Parts:
-    """What there is to know of layers and all their parts, found in one walk: they are more than a thousand.
+    """The facts about layers and all their parts, from one walk: they are more than a thousand.
 
     torch's own walks build names too, and several of them would take as long as a layer call on few tokens.
     """
@@ -96,9 +92,9 @@ class _Parts:
     """After and before what bare layers leave out. They are torch's own, so they hold what is hooked later, too."""
     parameters: list[nn.Parameter] = field(default_factory=list[nn.Parameter])
     latent: bool = False
-    """Whether there is a latent attention."""
+    """True if there is a latent attention."""
     patched: bool = False
-    """Whether a module has a forward of its own, as accelerate gives it; a copy's would be the original's."""
+    """True if a module has a forward of its own, as accelerate gives it; a copy's would be the original's."""
 
     @classmethod
     def of(cls, layers: list[nn.Module]) -> _Parts:
@@ -122,12 +118,12 @@ class _Parts:
 
 
 def _is_foreign(hook: object) -> bool:
-    """Whether a hook is somebody else's than TransformerLens's, which has some on its components."""
+    """Recognise a hook that is not one of TransformerLens's own on its components."""
     return not str(getattr(hook, "__module__", "")).startswith("transformer_lens.")
 
 
 def _asked_for(hook: object) -> object:
-    """What was given to `HookPoint.add_hook`, if it has made a hook of it; there is no public way to it."""
+    """The function given to `HookPoint.add_hook`, if this hook was made of one; torch has no public way to it."""
     return inspect.getclosurevars(hook).nonlocals.get("hook", hook) if inspect.isfunction(hook) else hook
 
 

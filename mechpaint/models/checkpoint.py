@@ -58,14 +58,14 @@ class Checkpoint:
 
     @property
     def window(self) -> int:
-        """How many tokens its longest sliding window spans; 0 without any."""
+        """The number of tokens that its longest sliding window spans; 0 without any."""
         config: Any = cast(Any, self.module.config).get_text_config()
         spans = [getattr(config, name, None) for name in _WINDOWS]
         return max([0, *(span for span in spans if isinstance(span, int))])
 
     @property
     def positions(self) -> int | None:
-        """How many positions it has, if its configuration says so."""
+        """The number of positions, if its configuration says so."""
         return getattr(cast(Any, self.module.config).get_text_config(), "max_position_embeddings", None)
 
     def save(self, folder: Path) -> None:
@@ -80,9 +80,7 @@ class Checkpoint:
             raise CannotExport(f"Hugging Face does not write this model: {error}") from error
 
     def output(self, folder: Path, tokens: Int[Tensor, "1 position"]) -> Float[Tensor, "1 *rest"]:
-        """What plain Hugging Face gives, with the model loaded from the folder it was saved in.
-
-        Logits, `[1, position, vocab]` or `[1, labels]`; of a model without a head its last hidden state."""
+        """Plain Hugging Face's output from the folder: `[1, position, vocab]`, `[1, labels]` or last hidden state."""
         options: dict[str, Any] = {"dtype": self.module.dtype, "attn_implementation": "eager"}
         loaded, report = cast(Any, type(self.module)).from_pretrained(folder, output_loading_info=True, **options)
         wrong = {kind: names for kind, names in report.items() if names}
@@ -109,7 +107,7 @@ _BY_LAYER = (
 _LAYER_NUMBERS = ("mlp_only_layers", "moe_layers", "full_attn_idxs", "attn_layer_indices")
 """Settings that list the numbers of some layers."""
 _PLACES = ("layer_idx", "layer_id", "layer_number", "layer_index")
-"""What modules call their own layer's number."""
+"""The names by which modules call their own layer's number."""
 
 
 def _hugging_face(model: TransformerBridge) -> PreTrainedModel:

@@ -36,7 +36,7 @@ _COMPARED = 32
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export` has written.
+    """A checkpoint that `export` has written.
 
     Attributes:
         folder: The checkpoint.
@@ -54,7 +54,7 @@ class Exported:
 
     @property
     def agreement(self) -> str:
-        """How well the two agree, in words."""
+        """The agreement of the two, in words."""
         return f"up to {self.difference:.2g}" if self.difference else "bit for bit"
 
 
@@ -132,7 +132,7 @@ def _order(route: Route) -> tuple[int, ...]:
 
 
 def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folder: Path) -> tuple[int, float]:
-    """How many tokens it was checked on, and the largest difference in logits."""
+    """Compare the checkpoint's logits with the routed model's: the number of tokens, and the largest difference."""
     tokens = _tokens(model, checkpoint)
     output = checkpoint.output(folder, tokens)
     if output.ndim == 3:
@@ -155,7 +155,7 @@ def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folde
 
 
 def _rounding(logits: Float[Tensor, "position vocab"]) -> float:
-    """How far apart, relatively, two ways to the same logits may be; other orders of layers are about 1 apart."""
+    """The relative distance allowed between two ways to the same logits; other orders of layers are about 1 apart."""
     return min(0.2, 1000 * max(torch.finfo(logits.dtype).eps, torch.finfo(torch.float32).eps))
 
 

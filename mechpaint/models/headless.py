@@ -49,10 +49,7 @@ def _kinds(module: nn.Module) -> list[str]:
 
 
 def _bare(module: PreTrainedModel) -> bool:
-    """Whether it is what Hugging Face's AutoModel makes. A language model may lack its `base_model`, too.
-
-    For Llama 4 AutoModel makes the whole language model.
-    """
+    """Recognise what Hugging Face's AutoModel makes; for Llama 4 that is the whole language model."""
     if type(module).__name__.endswith("ForConditionalGeneration"):
         return False
     bodies: Mapping[Any, str | tuple[str, ...]] = modeling_auto.MODEL_MAPPING_NAMES
@@ -99,7 +96,7 @@ class _WithPrefix:
 
 
 def _heads(model: PreTrainedModel) -> dict[str, GeneralizedComponent]:
-    """What stands beside the body and has weights, by name."""
+    """The modules beside the body that have weights, by name."""
     beside = [(name, child) for name, child in model.named_children() if name != model.base_model_prefix]
     return {name: _head(name, child) for name, child in beside if any(True for _ in child.parameters())}
 

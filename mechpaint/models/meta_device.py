@@ -25,7 +25,7 @@ _RANDOM = 2**20
 
 
 def is_meta(model: TransformerBridge) -> bool:
-    """Whether a model has shapes only."""
+    """Recognise a model that has shapes only."""
     return any(parameter.is_meta for parameter in model.original_model.parameters())
 
 

@@ -1,4 +1,4 @@
-"""What each token stands for, as people read it."""
+"""The text of each token, as people read it."""
 
 from __future__ import annotations
 

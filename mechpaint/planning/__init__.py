@@ -1,1 +1,1 @@
-"""What a run will cost before it is run: layer calls, floating-point operations, memory, time, workers."""
+"""The cost of a run, before it runs: layer calls, floating-point operations, memory, time, workers."""

@@ -15,40 +15,29 @@ from mechpaint.errors import PlanError
 
 @dataclass(frozen=True)
 class Accelerator:
-    """An accelerator as its vendor describes it.
-
-    Args:
-        name: What it is called.
-        peak: The highest rate of dense matrix products by precision, in floating-point operations a second. In
-            float32 that of float32 itself: torch does not round to TF32 unless it is told to.
-        bandwidth: Of its memory, in bytes a second.
-        memory: How many bytes it has.
-        source: Where the vendor says so.
-    """
+    """An accelerator as its vendor describes it."""
 
     name: str
     peak: Mapping[str, float]
+    """Dense matrix products by precision, FLOP/s. In float32 without TF32, as torch computes unless told otherwise."""
     bandwidth: float
+    """Bytes a second."""
     memory: float
+    """Bytes."""
     source: str
+    """Where the vendor says so."""
 
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What an operation is taken to reach of an accelerator. Assumptions, which nothing here has measured.
-
-    Args:
-        compute: Which share of the peak rate matrix products run at.
-        bandwidth: Which share of the memory's bandwidth operations move their operands and results at.
-        launch: The least time that an operation takes, in seconds: torch launches one after the other from Python.
-
-    Raises:
-        PlanError: Shares that are not above 0 and at most 1, or a time below 0.
-    """
+    """The share of an accelerator's rates that operations reach: assumed, not measured."""
 
     compute: float = 0.5
+    """Of the peak rate."""
     bandwidth: float = 0.7
+    """Of the memory's bandwidth."""
     launch: float = 10e-6
+    """The least seconds of an operation: torch launches one after the other from Python."""
 
     def __post_init__(self) -> None:
         for name in ("compute", "bandwidth"):
@@ -113,16 +102,7 @@ ACCELERATORS: Mapping[str, Accelerator] = {
 
 @dataclass(frozen=True)
 class Roofline:
-    """How fast operations are on an accelerator: each is bound by arithmetic, by memory, or by being launched.
-
-    Args:
-        where: The accelerator.
-        dtype: The precision that it computes in.
-        reached: How much of its rates is reached.
-
-    Raises:
-        PlanError: It does not have that precision.
-    """
+    """The speed of operations on an accelerator: bound by arithmetic, by memory, or by launches."""
 
     where: Accelerator
     dtype: str
@@ -134,13 +114,13 @@ class Roofline:
             raise PlanError(f"{self.where.name} does not compute in {self.dtype}: expected --dtype {known}")
 
     def seconds(self, flops: int, moved: int) -> float:
-        """How long an operation takes."""
+        """Seconds of an operation with so many floating-point operations and bytes moved."""
         computing = flops / (self.where.peak[self.dtype] * self.reached.compute)
         moving = moved / (self.where.bandwidth * self.reached.bandwidth)
         return max(computing, moving, self.reached.launch)
 
     def devices(self, split: int, whole: int) -> int:
-        """How many of them hold a model, the layers divided among them. A tenth of each is left free."""
+        """The number of devices that hold a model whose layers are divided among them; a tenth of each stays free."""
         room = 0.9 * self.where.memory - whole
         if room <= 0:
             raise PlanError(

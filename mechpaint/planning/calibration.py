@@ -45,26 +45,23 @@ _ALIKE = 1.1
 
 @dataclass(frozen=True)
 class Sample:
-    """What one batch took.
-
-    Args:
-        tokens: How many tokens it has, padding included.
-        calls: How long layer calls of 1, 2, 4, … visits take, up to `per_call` or more, in seconds.
-        a_route: How long a route takes without its layer calls.
-        per_call: How many visits share a call at most.
-        once: How long all else takes, whatever the routes.
-        correction: What all of it has to be multiplied by.
-    """
+    """The time that one batch took."""
 
     tokens: int
+    """Padding included."""
     calls: tuple[float, ...]
+    """Seconds of layer calls of 1, 2, 4, … visits, up to `per_call` or more."""
     a_route: float
+    """Seconds of a route without its layer calls."""
     per_call: int = 1
+    """The most visits of a call."""
     once: float = 0.0
+    """Seconds of the rest, whatever the routes."""
     correction: float = 1.0
+    """A factor on all of it."""
 
     def under(self, tree: PrefixTree) -> float:
-        """How long it takes under some routes, in seconds."""
+        """Seconds under a tree of routes."""
         calls = sum(times * self._call(visits) for (_, visits), times in calls_of(tree, self.per_call).items())
         return self.correction * (self.once + calls + len(tree.routes) * self.a_route)
 
@@ -79,16 +76,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Measured:
-    """How long batches take.
-
-    Args:
-        samples: What was measured, by growing numbers of tokens; one or more.
-    """
+    """The time that batches take, from samples with growing numbers of tokens."""
 
     samples: tuple[Sample, ...]
 
     def seconds(self, tree: PrefixTree, tokens: int) -> float:
-        """How long a batch takes: on a line between the samples, in proportion beyond them."""
+        """Seconds of a batch: on a line between the samples, in proportion beyond them."""
         first, last = self.samples[0], self.samples[-1]
         if first.tokens < tokens < last.tokens:
             share = (tokens - first.tokens) / (last.tokens - first.tokens)
@@ -126,11 +119,11 @@ class _Asking:
         self.per_call = visits_per_call(tokens_of(self.batch), torch.device(str(model.cfg.device)))
 
     def seconds(self, tree: PrefixTree, times: int = 1) -> float:
-        """How long it takes under some routes, the median of some times."""
+        """The median of a few timings under a tree of routes."""
         return statistics.median(_once(lambda: self._ask(tree)) for _ in range(times))
 
     def calls(self) -> tuple[float, ...]:
-        """How long calls of 1, 2, 4, … visits take, up to as many as share one: the mean of three layers."""
+        """Seconds of calls of 1, 2, 4, … visits, up to as many as share one: the mean of three layers."""
         runner, seconds = RouteRunner(self._model), list[float]()
         tokens, mask = self.batch.padded(self._model.cfg.device)
         layers = sorted({0, self.n_layers // 2, self.n_layers - 1})

@@ -1,4 +1,4 @@
-"""What asking a model will cost: layer calls, floating-point operations, memory, and time, here or elsewhere."""
+"""The cost of asking a model: layer calls, floating-point operations, memory, and time, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _ACCELERATOR = torch.device("cuda")
 
 @dataclass(frozen=True)
 class Memory:
-    """How many bytes something takes at its peak.
+    """Bytes at the peak.
 
-    Args:
+    Attributes:
         weights: The model's parameters.
         activations: Residual streams that wait, and what one layer makes on the way.
         logits: A block of logits, and what scoring makes of it.
@@ -49,7 +49,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Cost:
-    """What asking will take.
+    """The cost of asking a model.
 
     Attributes:
         batches: How many batches go through the model.
@@ -108,7 +108,7 @@ def flops(work: Work, sweeps: Sweeps) -> int:
 
 
 def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.device) -> Memory:
-    """How much memory sweeps take at their peak, in the model's own precision."""
+    """The memory of sweeps at their peak, in the model's own precision."""
     every = [(tree, batch) for tree, some in sweeps for batch in some]
     largest = max(every, key=lambda one: tokens_of(one[1]) * visits_per_call(tokens_of(one[1]), device))
     activations = _activations(model, work, *largest, device)
@@ -121,7 +121,7 @@ def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.d
 def _activations(
     model: TransformerBridge, work: Work, tree: PrefixTree, batch: Batch[Any], device: torch.device
 ) -> int:
-    """What one call makes on the way, and the residual streams that wait for theirs."""
+    """The activations of one call, and the residual streams that wait for theirs."""
     dtype: Any = model.cfg.dtype
     visits = visits_per_call(tokens_of(batch), device)
     residual = tokens_of(batch) * int(model.cfg.d_model) * int(dtype.itemsize)
@@ -133,7 +133,7 @@ def _activations(
 
 
 def weights(model: TransformerBridge) -> int:
-    """How many bytes the parameters of a model take."""
+    """Bytes of a model's parameters."""
     return sum(p.numel() * p.element_size() for p in model.original_model.parameters())
 
 

@@ -1,4 +1,4 @@
-"""How much work routes are on a model: counted from the operations that its modules carry out, without a formula."""
+"""The work that routes are for a model, counted from its modules' own operations, without a formula."""
 
 from __future__ import annotations
 
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """Counts what a model's layers and its tail take, at any shape.
-
-    It asks an outline on torch's `meta` device, which computes nothing. Where the model's code looks at numbers, as
-    routers of experts do, the model itself is asked, which takes as long as running each kind of layer once.
-
-    Args:
-        model: A TransformerBridge.
-    """
+    """Counts operations of a model's layers and tail, on torch's `meta` device where its code looks at no numbers."""
 
     def __init__(self, model: TransformerBridge) -> None:
         self._runner = RouteRunner(_askable(model))
@@ -43,7 +36,7 @@ class Work:
         self._recorded: tuple[tuple[int, int], LayerInputs] | None = None
 
     def layer(self, layer: int, rows: int, tokens: int) -> Counted:
-        """What one call of a layer takes."""
+        """The operations of one call of a layer."""
         key = (self._kinds[layer], rows, tokens)
         if key not in self._layers:
             layer_inputs = self._record(rows, tokens)
@@ -53,7 +46,7 @@ class Work:
         return self._layers[key]
 
     def tail(self, scored: int) -> Counted:
-        """What the logits at some positions take, and their log-probabilities."""
+        """The operations of the logits at some positions, and of their log-probabilities."""
         if scored not in self._tails:
             weight = next(self._runner.model.original_model.parameters())
             width = int(self._runner.model.cfg.d_model)
@@ -85,13 +78,13 @@ class Work:
 
 
 def _kind(layer: nn.Module) -> tuple[object, ...]:
-    """What layers that take the same have in common."""
+    """The facts that layers of equal cost share."""
     tensors = tuple((name, tensor.shape, tensor.dtype) for name, tensor in layer.named_parameters())
     return (tuple(type(part) for part in layer.modules()), tensors)
 
 
 def can_be_asked(model: TransformerBridge) -> bool:
-    """Whether a model's outline can be asked, which a single token in each kind of layer shows."""
+    """Try a model's outline on a single token in each kind of layer."""
     token = torch.zeros((1, 1), dtype=torch.long, device="meta")
     try:
         runner = RouteRunner(model)
@@ -127,29 +120,22 @@ _FORMULAS = cast("dict[Any, Callable[..., int]]", flop_counter.flop_registry)
 
 @dataclass(frozen=True)
 class Operation:
-    """What one tensor operation takes.
-
-    Args:
-        flops: Floating-point operations of matrix products and convolutions, a multiplication and an addition being
-            two, as `torch.utils.flop_counter` counts them. Others are bound by the memory.
-        moved: How many bytes its operands and results have.
-    """
+    """The cost of one tensor operation."""
 
     flops: int
+    """Of matrix products and convolutions, as `torch.utils.flop_counter` counts them; the rest is bound by memory."""
     moved: int
+    """Bytes of operands and results."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What some work takes.
-
-    Args:
-        operations: One after the other. Views, which do nothing, are not among them.
-        peak: The most bytes that its results had at one time.
-    """
+    """The cost of some work."""
 
     operations: tuple[Operation, ...]
+    """Without views, which do nothing."""
     peak: int
+    """The most bytes of results at one time."""
 
     @property
     def flops(self) -> int:
@@ -157,12 +143,12 @@ class Counted:
         return sum(operation.flops for operation in self.operations)
 
     def seconds(self, on: Roofline) -> float:
-        """How long it takes: operations run one after the other."""
+        """Seconds of the operations, one after the other."""
         return sum(on.seconds(operation.flops, operation.moved) for operation in self.operations)
 
 
 def counted(work: Callable[[], object]) -> Counted:
-    """What some work takes. It is done, without gradients."""
+    """Do some work, without gradients, and count its operations."""
     counter = _Counter()
     with torch.no_grad(), counter:
         work()

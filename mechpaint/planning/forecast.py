@@ -1,4 +1,4 @@
-"""What is said of a run before it is run: the same of a model that is loaded and of one that has only a shape."""
+"""The forecast of a run, the same for a loaded model and for one that has only a shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will do and cost.
+    """The work and cost of a run.
 
     Attributes:
         tree: The routes.
@@ -41,18 +41,18 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """How long it takes one worker to compute, without loading the model and drawing the report."""
+        """Seconds that one worker computes, without loading the model and drawing the report."""
         return sum(cost.seconds for cost in self.costs)
 
     @property
     def devices(self) -> int:
-        """How many of the accelerator hold the model; 1 where it is not known where it runs."""
+        """The number of accelerators that hold the model; 1 where the run's place is unknown."""
         memory = self.memory
         return 1 if self.on is None else self.on.devices(memory.weights, memory.activations + memory.logits)
 
     @property
     def workers(self) -> Workers:
-        """How many workers are worth having."""
+        """The number of workers worth having."""
         parts = [seconds for cost in self.costs for seconds in cost.parts]
         return optimal_workers(parts, startup(self.memory.weights))
 
@@ -86,24 +86,20 @@ def _short(value: float) -> float:
 
 
 BUSY = 0.8
-"""What share of their time workers that are worth having compute."""
+"""The share of their time that workers worth having compute."""
 _BEGIN = 20.0
 _READ = 1e9
 
 
 @dataclass(frozen=True)
 class Workers:
-    """A number of workers.
-
-    Args:
-        count: How many.
-        seconds: How long the work takes with them, the loading of the model included.
-        busy: What share of their time, until the last is done, they compute.
-    """
+    """A number of workers, and what they achieve."""
 
     count: int
     seconds: float
+    """Until the last is done, loading the model included."""
     busy: float
+    """The share of that time in which they compute."""
 
 
 def startup(weights: int) -> float:
@@ -112,7 +108,7 @@ def startup(weights: int) -> float:
 
 
 def workers(parts: Sequence[float], begin: float, count: int) -> Workers:
-    """What comes of a number of workers that take the longest part that is left, one after the other."""
+    """The result of so many workers, each taking the longest part that is left."""
     free = [0.0] * count
     for part in sorted(parts, reverse=True):
         heapq.heapreplace(free, free[0] + part)

@@ -1,4 +1,4 @@
-"""Which layer calls a sweep makes, and of how many visits: the sweep's own walk, without tensors."""
+"""The layer calls that a sweep makes, and their visits: the sweep's own walk, without tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mechpaint.scoring.batches import Batch
 
 
 def visits_per_call(tokens: int, device: torch.device) -> int:
-    """How many visits of a layer share a call at most, as sweeps have it."""
+    """The most visits of a layer that share a call, as in sweeps on such a device."""
     return sweeping.visits_per_call(tokens, tokens_that_pay(device))
 
 
@@ -62,15 +62,15 @@ Sweeps: TypeAlias = Sequence[tuple[PrefixTree, Sequence[Batch[Any]]]]
 
 
 def length_of(batch: Batch[Any]) -> int:
-    """How long its rows are, padding included."""
+    """The length of a batch's rows, padding included."""
     return max(map(len, batch.rows))
 
 
 def tokens_of(batch: Batch[Any]) -> int:
-    """How many tokens go through the model, padding included."""
+    """The tokens of a batch, padding included."""
     return len(batch.rows) * length_of(batch)
 
 
 def scored_in(batch: Batch[Any]) -> int:
-    """How many positions are scored."""
+    """The number of positions that are scored in a batch."""
     return len({(place.row, place.position) for item in batch.places for answer in item for place in answer})

@@ -29,16 +29,16 @@ _FIRST, _LAST = (253, 240, 205), (122, 173, 219)  # light to darker, so that ord
 
 @runtime_checkable
 class Drawable(Protocol):
-    """What is drawn: a `Route`."""
+    """A thing to draw: a `Route`."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What runs."""
+        """The steps that run."""
         ...
 
     @property
     def n_layers(self) -> int:
-        """How many layers the model has."""
+        """The model's number of layers."""
         ...
 
     def visits(self) -> Iterator[Visit]:
@@ -48,12 +48,7 @@ class Drawable(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Steps of a route that run a number of times, one after the other.
-
-    Attributes:
-        steps: What runs.
-        times: How often.
-    """
+    """Steps of a route that run `times` times, one after the other."""
 
     steps: tuple[Step, ...]
     times: int = 1
@@ -73,7 +68,7 @@ def parts(route: Drawable) -> tuple[Part, ...]:
 
 
 def _loop(steps: Sequence[int], at: int) -> tuple[int, int]:
-    """How long what begins here is, and how often it runs: what covers most, the shortest of these."""
+    """The length and count of the loop that begins here: the one that covers most, the shortest of these."""
     best = (1, 1)
     for length in range(1, (len(steps) - at) // 2 + 1):
         if steps[at] != steps[at + length]:
@@ -126,7 +121,7 @@ def routes_diagram(routes: Mapping[str, Drawable]) -> Diagram:
 
 
 def in_words(route: Drawable) -> str:
-    """What a route does, as one would say it."""
+    """Describe a route in words."""
     said = [_part_in_words(part, route.n_layers) for part in _joined(parts(route))]
     text = f"The route {route} of a model with {route.n_layers} layers: the embeddings, then {', then '.join(said)}."
     gone = _never_run(route)

@@ -43,7 +43,7 @@ class HookSet(Summarized):
         return route
 
     def reads(self) -> tuple[Reading, ...]:
-        """What to keep from every run."""
+        """The activations to keep from every run."""
         return ()
 
     def hooks(self) -> tuple[Hook, ...]:
@@ -51,7 +51,7 @@ class HookSet(Summarized):
         return ()
 
     def only_reroutes(self) -> bool:
-        """Whether its route is all that it does: it keeps nothing and installs no hooks."""
+        """True if its route is all that it does: it keeps nothing and installs no hooks."""
         return not self.reads() and not self.hooks()
 
     def parts(self) -> tuple[HookSet, ...]:
@@ -155,7 +155,7 @@ def _argument(field: dataclasses.Field[Any], value: object) -> str:
 
 
 ATTENTION = "attention"
-"""What patterns are filed under: `session[ATTENTION][visit]`, `[batch, head, query, key]`."""
+"""The key of attention patterns: `session[ATTENTION][visit]`, `[batch, head, query, key]`."""
 
 
 class Patterns(HookSet):

@@ -1,4 +1,4 @@
-"""What becomes of the outputs of layers that ran in parallel."""
+"""The merging of outputs of layers that ran in parallel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class GroupMerge:
 
     @property
     def complete(self) -> bool:
-        """Whether every member is in."""
+        """True once every member's output is in."""
         return self._waiting == 0
 
     def merged(self) -> Float[Tensor, "batch position d_model"]:

@@ -1,4 +1,4 @@
-"""What many routes have in common: the tree of their beginnings.
+"""The beginnings that many routes share, as a tree.
 
 Routes that begin with the same steps have the same residual stream after them, so each distinct beginning needs to run
 only once. Pure Python; `mechpaint.engine.sweep` walks the tree with tensors.

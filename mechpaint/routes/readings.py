@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HookFunction: TypeAlias = Callable[["Tensor", "HookPoint"], "Tensor | None"]
 """A TransformerLens hook: gets the activation and its hook point; what it returns, if anything, replaces it."""
 Store: TypeAlias = "dict[str, dict[Visit, Tensor]]"
-"""What was read: `store[key][visit]`."""
+"""The activations read: `store[key][visit]`."""
 
 
 @dataclass(frozen=True, slots=True)

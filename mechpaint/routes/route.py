@@ -95,12 +95,12 @@ class Route(Summarized):
 
     @property
     def layer_calls(self) -> int:
-        """How many times a layer runs."""
+        """The number of times that a layer runs."""
         return sum(len(step.layers) for step in self.steps)
 
     @property
     def is_identity(self) -> bool:
-        """Whether this is the model's own order."""
+        """True if this is the model's own order."""
         return self == Route.identity(self.n_layers)
 
     def visits(self) -> Iterator[Visit]:

@@ -1,4 +1,4 @@
-"""Which visits of a sweep run next, and which of them in one call.
+"""The order of a sweep's visits, and which of them share a call.
 
 Visits of the same layer on different routes have nothing to do with each other, so they can be rows of one batch. On
 short rows that is many times faster: a layer call is then bound by reading the layer's weights, or by launching its
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 OPEN_A_PLACE = 16
-"""How many streams may wait, for each visit of a call: with these, the suite takes hardly more calls than with any."""
+"""The streams that may wait, for each visit of a call: with these, the suite takes hardly more calls than with any."""
 
 
 @runtime_checkable

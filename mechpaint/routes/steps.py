@@ -78,7 +78,7 @@ def ascending_runs(layers: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def steps_in_order(steps: Sequence[Step], start: int) -> int:
-    """How many steps from `start` on are single layers that follow each other, upwards or downwards."""
+    """Count the steps from `start` on, itself included, that are single layers following each other up or down."""
     up = run_length(steps, start, lambda a, b: _follows(a, b, 1))
     down = run_length(steps, start, lambda a, b: _follows(a, b, -1))
     return max(up, down)

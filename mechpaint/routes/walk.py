@@ -27,7 +27,7 @@ class Merge(Protocol[T]):
 
     @property
     def complete(self) -> bool:
-        """Whether every member's is in."""
+        """True once every member's output is in."""
         ...
 
     def merged(self) -> T:
