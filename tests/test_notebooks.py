@@ -25,8 +25,8 @@ SESSION, READING, BIRTH, PAINTERS, OWN = (
     "5_your_own",
 )
 MARKS = {
-    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.slow, pytest.mark.gemma)),
-    BIRTH: (pytest.mark.slow,),
+    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.release, pytest.mark.gemma)),
+    BIRTH: (pytest.mark.release,),
     OWN: (),
 }
 EVERY = [path.stem for path in export.notebooks()]
@@ -153,7 +153,7 @@ def test_it_runs_and_says_nothing_but_what_it_should(name):
             assert cell.source.startswith("# "), "the page says in these words what the figure shows"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.gemma
 def test_the_first_session():
     notebook, found = _ran(SESSION)
@@ -173,7 +173,7 @@ def test_the_first_session():
     assert found["difference"] < 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.gemma
 def test_reading_an_induction_head():
     notebook, found = _ran(READING)
@@ -199,7 +199,7 @@ def test_reading_an_induction_head():
     assert abs(others - full) < 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_watching_it_be_born():
     notebook, found = _ran(BIRTH)
     rows = {row["step"]: row for row in found["rows"]}
@@ -225,7 +225,7 @@ def test_watching_it_be_born():
     assert accuracies[-1] > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.gemma
 def test_the_painters_questions():
     """What the prose says was found here."""

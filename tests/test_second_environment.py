@@ -35,7 +35,7 @@ heavy = {"torch", "transformers", "transformer_lens", "matplotlib", "pandas", "d
 assert not heavy, heavy
 """
 
-pytestmark = pytest.mark.slow  # one story of half a minute, told by one test after the other
+pytestmark = pytest.mark.release  # one story of half a minute, told by one test after the other
 
 
 class Environment:
