@@ -99,7 +99,7 @@ def _look(model: TransformerBridge, layer: nn.Module) -> int | None:
 
 @contextmanager
 def silenced(model: TransformerBridge) -> Generator[None]:
-    """Within this context no hook of anybody's fires."""
+    """Silence every hook of a bridge within this context."""
     # torch has no public way to switch hooks off for a while
     points = {id(point): vars(point) for point in model.hook_dict.values()}.values()
     hooks = [(point, point["_forward_hooks"]) for point in points]

@@ -210,10 +210,8 @@ class RoutedCache(DynamicCache):
 
 
 def laid_out(cache: Cache, layout: Layout) -> Mapping[Visit, Slot]:
-    """The slots of a cache along a route: an empty one is laid out, one that this route has filled goes on.
-
-    A cache that the plain model has filled is one that the model's own order has filled, and stays one that the plain
-    model understands."""
+    """The slots of a cache along a route: an empty one is laid out, one that this route has filled goes on."""
+    # a cache that the plain model has filled is one that the model's own order has filled, and stays the plain model's
     if isinstance(cache, RoutedCache) and cache.layout == layout:
         return cache.slots
     if type(cache) not in (DynamicCache, RoutedCache) or cache.offloading:

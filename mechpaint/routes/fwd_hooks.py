@@ -1,4 +1,4 @@
-"""A route by hook points alone: the slow way that every TransformerLens user knows, and the conductor's cross-check.
+"""A route by hook points alone: the slow way that every TransformerLens user knows, and a check on the runner.
 
 All layers run in the model's own order. A skipped layer hands its incoming residual on; the members of a group are
 each fed the group's input, and the last one hands on the merged output.

@@ -9,15 +9,7 @@ from mechpaint.routes.steps import Step
 
 
 class GroupMerge:
-    """Merges a group's outputs as its members finish, in one buffer.
-
-    Args:
-        step: The group.
-        incoming: The residual stream that every member reads.
-
-    `merge="mean"`: the mean of the outputs (arXiv 2407.09298, section 3.5). `merge="sum"`: the residual plus every
-    member's update (arXiv 2502.02790).
-    """
+    """Merges a group's outputs in one buffer: "mean" of arXiv 2407.09298, section 3.5, "sum" of arXiv 2502.02790."""
 
     def __init__(self, step: Step, incoming: Float[Tensor, "batch position d_model"]) -> None:
         self.step = step

@@ -28,19 +28,16 @@ class Node:
     layer_calls: int = 0
 
     def layers(self) -> list[int]:
-        """The layers that read this node's residual stream, in the order that keeps the fewest residuals alive.
-
-        Layers of groups come last, so that few half-filled averages wait while whole subtrees run; and of those the
-        one that begins the largest subtree, so that nothing waits for it.
-        """
+        """The layers that read this node's residual stream, in the order that keeps the fewest residuals alive."""
+        # groups last, so that few half-filled averages wait while whole subtrees run; of these the one that begins the
+        # largest subtree, so that nothing waits for it
         grouped = {layer for step in self.children if len(step.layers) > 1 for layer in step.layers}
         size = {step.layers[0]: node.layer_calls for step, node in self.children.items() if len(step.layers) == 1}
         return sorted(grouped | size.keys(), key=lambda layer: (layer in grouped, size.get(layer, -1), layer))
 
     def steps_reading(self, layer: int) -> list[Step]:
-        """The steps from here that have a layer in them, groups first.
-
-        What is complete last is read first: the larger subtree of the single layer, so that nothing waits for it."""
+        """The steps from here that have a layer in them, groups first."""
+        # the last one completed is walked first: the larger subtree of the single layer, so that nothing waits for it
         return sorted((step for step in self.children if layer in step.layers), key=lambda step: -len(step.layers))
 
 
@@ -48,7 +45,7 @@ class PrefixTree:
     """The tree of the beginnings of some routes.
 
     Args:
-        routes: All of one model; what is given twice is there once.
+        routes: All of one model; duplicates are dropped.
 
     Attributes:
         routes: The distinct routes, in the order given.

@@ -31,12 +31,10 @@ Stream = TypeVar("Stream", bound=PendingStream)
 
 
 class Schedule(Generic[Stream]):
-    """Residual streams that layers have yet to read.
+    """Residual streams that layers have yet to read, up to `per_call` of them in one call."""
 
-    Args:
-        per_call: How many visits a call may have. With one, the tree of routes is walked depth first, and only streams
-            that lie on one path wait. With more, the layer that the most streams wait for is next, until too many wait.
-    """
+    # With one, the tree of routes is walked depth first, and only streams that lie on one path wait. With more, the
+    # layer that the most streams wait for is next, until too many wait.
 
     def __init__(self, per_call: int) -> None:
         self.per_call = per_call
