@@ -1,4 +1,4 @@
-"""How long sweeps take here, from running a little of them.
+"""The time that sweeps take here, from running a little of them.
 
 A batch is taken to last as long as its layer calls, so much for each route, and so much once. Calls are timed by
 themselves, with as many visits as sweeps have them share; which calls a sweep makes is walked without running any.
@@ -171,7 +171,7 @@ def _some(tree: PrefixTree, count: int) -> PrefixTree:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """How many seconds something takes the second time: the first is slower."""
+    """Seconds of a second run: the first is slower."""
     work()
     return _once(work)
 
