@@ -10,7 +10,7 @@ from mechpaint.routes.steps import Step
 
 @dataclass(frozen=True)
 class Average(HookSet):
-    """Let layers `first` to `last` all read the same residual stream and average what they write.
+    """Let layers `first` to `last` read the same residual stream, and average their outputs.
 
     The parallel layers of arXiv 2407.09298, section 3.5. Each output includes its residual connection.
 

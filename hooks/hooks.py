@@ -9,7 +9,7 @@ from mechpaint.routes.readings import Hook, HookFunction
 
 @dataclass(frozen=True)
 class Hooks(HookSet):
-    """Install plain TransformerLens hooks for the time of the session; they fire on every visit.
+    """Install plain TransformerLens hooks while a session lasts; they fire on every visit.
 
     Args:
         functions: Pairs of a hook name, or a filter on names, and a function `(activation, hook) -> None | activation`.

@@ -9,7 +9,7 @@ from mechpaint.routes.readings import Reading
 
 @dataclass(frozen=True)
 class Read(HookSet):
-    """Keep what passes a hook point inside layers, as `session[point][visit]`.
+    """Keep the activations at a hook point inside layers, as `session[point][visit]`.
 
     Args:
         point: The hook point inside a block, such as `"mlp.hook_out"` or `"attn.hook_pattern"`.

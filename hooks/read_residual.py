@@ -9,7 +9,7 @@ from mechpaint.routes.readings import Reading
 
 @dataclass(frozen=True)
 class ReadResidual(HookSet):
-    """Keep what layers wrote, as `session["residual"][visit]`: `[batch, position, d_model]`.
+    """Keep the output of layers, as `session["residual"][visit]`: `[batch, position, d_model]`.
 
     In a group each member's own output is kept, before merging.
 
