@@ -14,8 +14,6 @@ os.environ["MECHPAINT_PLUGINS"] = ""  # what is installed beside mechpaint is no
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-from tests import tiny  # noqa: E402
-
 # Machines are noisy: no test fails because it was slow, and each run tries the same examples.
 settings.register_profile(
     "mechpaint",
@@ -30,12 +28,16 @@ settings.load_profile("mechpaint")
 @pytest.fixture(scope="session")
 def llama():
     """A bridge with 6 layers."""
+    from tests import tiny  # in here, for the process that hands tests to others needs no torch
+
     return tiny.bridge("llama")
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """A folder with a tiny Llama and a tokenizer, as save_pretrained writes it."""
+    from tests import tiny
+
     return tiny.folder(tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
