@@ -1,4 +1,4 @@
-"""What a paper claims, and what became of it here."""
+"""Claims of a paper, with verdicts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ SIGNS = {"held": "✓", "not held": "✗", "undecided": "?"}
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of a paper, tested.
-
-    Args:
-        where: Section and figure.
-        text: The claim, in this project's words.
-        verdict: One of `VERDICTS`.
-        evidence: The figures.
-    """
+    """A claim of a paper in our words, where it stands there, its verdict (one of `VERDICTS`) and the evidence."""
 
     where: str
     text: str
@@ -32,28 +25,28 @@ class Claim:
 
 
 def over_seeds(held: Sequence[bool] | Bool[np.ndarray, " model"]) -> str:
-    """The verdict where a claim was tested on several models: held for all, not held for any, or undecided."""
+    """Combine the outcomes of several models: held for all, not held for any, or undecided."""
     return "held" if all(held) else "undecided" if any(held) else "not held"
 
 
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:
-    """The claims one by one; `caption` says what the figures are and when a claim held."""
+    """Tabulate claims; `caption` explains the figures and when a claim held."""
     rows = [(claim.text, claim.verdict, claim.where, claim.evidence) for claim in claims]
-    columns = ("claim", "here", "paper", "figures")
-    return Table("claims", "What the paper claims, and what held here", caption, columns, rows, SIGNS)
+    columns = ("claim", "verdict", "paper", "figures")
+    return Table("claims", "The paper's claims, tested", caption, columns, rows, SIGNS)
 
 
 def tally(claims: Sequence[Claim], paper: str, few: str) -> str:
-    """A sentence of how many claims held."""
+    """Count the claims that held, in a sentence."""
     held, failed, open_ = _counts(claims)
     return (
-        f"Of the {len(claims)} claims of {paper} that these runs can speak to, {held} held here, {failed} did not, and "
-        f"{open_} {'stays' if open_ == 1 else 'stay'} undecided at {few}."
+        f"Of the {len(claims)} claims of {paper} that these runs can test, {held} held, {failed} did not, and "
+        f"{open_} {'remains' if open_ == 1 else 'remain'} undecided with {few}."
     )
 
 
 def tally_highlights(claims: Sequence[Claim]) -> list[tuple[str, str]]:
-    """The same as highlights: how many of the claims held, did not, and stay undecided."""
+    """Count the claims that held, did not, and remain undecided, as highlights."""
     names = ("claims that held", "that did not", "undecided")
     signed = zip(names, SIGNS.values(), _counts(claims), strict=True)
     return [(name, f"{sign} {count} of {len(claims)}") for name, sign, count in signed]
@@ -64,5 +57,5 @@ def _counts(claims: Sequence[Claim]) -> list[int]:
 
 
 def disambiguate(names: Sequence[str]) -> list[str]:
-    """The names, numbered where a name comes more than once."""
+    """Number the names that occur more than once."""
     return [f"{name} ({names[: i + 1].count(name)})" if names.count(name) > 1 else name for i, name in enumerate(names)]

@@ -1,14 +1,13 @@
-"""Analyses: what to run, what to measure, and what to say of it.
+"""Analyses: what to run, what to measure, and what to report.
 
-An `Analysis` is a frozen, serialisable configuration. There are four kinds, and a subclass of one is all that a new
-analysis is:
+An `Analysis` is a frozen, serialisable configuration. A new analysis subclasses one of four kinds:
 
     RouteAnalysis   hook sets that reroute a model, scored on tasks
-    SearchAnalysis  routes that are looked for, in rounds that follow from each other's scores
-    ModelAnalysis   hook sets on a model, and a measure of its own
+    SearchAnalysis  a search for routes, in rounds that build on each other's scores
+    ModelAnalysis   hook sets on a model, with a custom measure
     Experiment      models that it makes and trains itself
 
-How each is computed, kept, taken up again and shown is the same for all: see `mechpaint.runs`.
+All kinds are computed, stored, resumed and shown in the same way: see `mechpaint.runs`.
 """
 
 from __future__ import annotations
@@ -58,220 +57,215 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Analysis(ABC):
-    """A question, asked by running something. Subclass one of the four kinds.
+    """A research question and how to compute its answer. Subclass one of the four kinds.
 
     Subclasses are frozen dataclasses. Their fields are the settings, and become options of `mechpaint analyze`, with
-    `metadata={"help": ...}` as the help text. A field of a `ModelAnalysis` or an `Experiment` that does nothing but
-    choose which hook sets or trials there are has `metadata={"selects_only": True}` too: what is measured under a label
-    may not depend on it. To add one, see CONTRIBUTING.
+    `metadata={"help": ...}` as the help text. A field of a `ModelAnalysis` or an `Experiment` that only selects which
+    hook sets or trials to run also has `metadata={"selects_only": True}`: no measurement may depend on it. To add an
+    analysis, see CONTRIBUTING.
     """
 
     name: ClassVar[str]
-    """What it is called on the command line."""
+    """The name on the command line."""
     question: ClassVar[str]
     """One line for `mechpaint list`."""
 
     def settings(self) -> dict[str, Any]:
-        """Everything that its results depend on, besides the model."""
+        """Everything that the results depend on, besides the model."""
         return {"analysis": self.name, **dataclasses.asdict(self)}
 
     def settings_of(self, label: str) -> dict[str, Any]:
-        """What the records of one hook set or trial depend on: all settings, but for fields that only choose.
+        """The settings that the records of one hook set or trial depend on: all but `selects_only` fields.
 
-        A run takes over what another has computed under the same label with the same of these.
+        A run reuses records of another run with the same label and the same of these settings.
 
         Args:
-            label: The hook set's or trial's.
+            label: The label of the hook set or trial.
         """
-        choosing = {field.name for field in dataclasses.fields(self) if field.metadata.get("selects_only")}
-        return {name: value for name, value in self.settings().items() if name not in choosing}
+        selecting = {field.name for field in dataclasses.fields(self) if field.metadata.get("selects_only")}
+        return {name: value for name, value in self.settings().items() if name not in selecting}
 
 
 @dataclass(frozen=True)
 class RouteAnalysis(Analysis):
-    """A question about a model, asked by rerouting it and scoring tasks. All routes share their work."""
+    """Reroute a model and score tasks. Routes share common prefixes of computation."""
 
     tasks: ClassVar[tuple[str, ...]]
-    """Which tasks it runs where none are named."""
+    """The default tasks."""
     model: ClassVar[str] = "gemma-3-270m"
-    """The model that it is about where none is named."""
+    """The default model."""
 
     @abstractmethod
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
-        """The hook sets to run on a model with `n_layers` layers, by a label that is unique within the analysis.
-
-        They reroute, and neither read nor hook.
+        """The hook sets to run, by unique labels. They may reroute, but neither read nor hook.
 
         Args:
-            n_layers: How many layers the model has.
+            n_layers: The model's number of layers.
         """
 
     @abstractmethod
     def report(self, results: Results) -> Report:
-        """Figures, tables and what they say.
+        """Draw the report.
 
         Args:
-            results: What was measured; `mechpaint.statistics.bootstrap.Scores` normalises it.
+            results: The scores; `mechpaint.statistics.bootstrap.Scores` normalises them.
         """
 
     def beside(self, results: Sequence[Results]) -> Sequence[Section]:
-        """Figures, tables and views of several runs side by side, such as one of each model: by default none.
+        """Sections that compare several runs, such as one per model; none by default.
 
-        `mechpaint compare` puts them on its page, where all runs are of this analysis.
+        `mechpaint compare` adds them to its page if all runs are of this analysis.
 
         Args:
-            results: What was measured, two or more. The analysis is the first's: others may have had other settings,
-                other hook sets, tasks and models.
+            results: The results of two or more runs. The settings are the first run's: others may differ in settings,
+                hook sets, tasks and models.
         """
         return ()
 
 
 @dataclass(frozen=True)
 class SearchAnalysis(Analysis):
-    """A question about a model, asked by looking for routes: in rounds, each proposed from the scores of those before.
+    """Search for routes of a model, in rounds that are proposed from the scores of the rounds before.
 
-    What it proposes depends on its settings, these scores and a generator that is seeded anew for each round, and on
-    nothing else: so a search that was stopped goes on as if it had not been. A field that does nothing but say how many
-    rounds there are has `metadata={"selects_only": True}`.
+    Proposals depend only on the settings, these scores and a generator that is seeded anew for each round, so that an
+    interrupted search resumes exactly. A field that only sets the number of rounds has
+    `metadata={"selects_only": True}`.
     """
 
     tasks: ClassVar[tuple[str, ...]]
-    """Which tasks it runs where none are named."""
+    """The default tasks."""
     model: ClassVar[str] = "gemma-3-270m"
-    """The model that it is about where none is named."""
+    """The default model."""
 
     @abstractmethod
     def schedule(self, n_layers: int) -> Mapping[str, int]:
-        """About how many routes each round proposes, by the round's label, in order.
+        """The approximate number of routes that each round proposes, by label, in order.
 
         Args:
-            n_layers: How many layers the model has.
+            n_layers: The model's number of layers.
 
         Raises:
-            InputError: There is nothing to look for in a model of so many layers.
+            InputError: A model with so many layers leaves nothing to search for.
         """
 
     @abstractmethod
     def propose(self, label: str, so_far: SearchResults, rng: random.Random) -> Sequence[Route]:
-        """The routes that a round scores. Those that were scored before are not scored again.
+        """The routes that a round scores. Routes scored before are not scored again.
 
         Args:
-            label: The round's.
-            so_far: The scores of all rounds before it. The first round, which has none, scores the full model too.
-            rng: What everything random comes from, the same at every call.
+            label: The label of the round.
+            so_far: The scores of all earlier rounds. The first round also scores the full model.
+            rng: The only source of randomness, in the same state at every call.
 
         Raises:
-            InputError: The scores are such that nothing can be looked for.
+            InputError: The scores leave nothing to search for.
         """
 
     @abstractmethod
-    def finalists(self, found: SearchResults) -> Sequence[Route]:
-        """The routes that are scored on the items held out, and timed. The full model is among them in any case.
+    def finalists(self, results: SearchResults) -> Sequence[Route]:
+        """The routes to score on held-out items, and to time. The full model is always added.
 
         Args:
-            found: What all rounds measured.
+            results: The results of all rounds.
         """
 
     @abstractmethod
     def report(
-        self, found: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
+        self, results: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
     ) -> Report:
-        """Figures, tables and what they say.
+        """Draw the report.
 
         Args:
-            found: What all rounds measured, on the items that the search saw.
-            held_out: What the finalists scored on those that it did not see.
-            milliseconds: From each finalist's route to how long it took in several passes, on the machine of the run.
+            results: The results of all rounds, on the search items.
+            held_out: The results of the finalists, on held-out items.
+            milliseconds: Latencies of each finalist's route in several passes, on the machine of the run.
         """
 
 
 @dataclass(frozen=True)
 class ModelAnalysis(Analysis):
-    """A question about a model, asked by hook sets and a measure of its own."""
+    """Measure a model under hook sets, with a custom measure."""
 
     columns: ClassVar[Columns]
-    """The columns of what `measure` gives. The table has one more, `label`, before them."""
+    """The columns of the records from `measure`. The table has `label` before them."""
     model: ClassVar[str] = "gemma-3-270m"
-    """The model that it is about where none is named."""
+    """The default model."""
 
     @abstractmethod
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
-        """The hook sets to measure a model with `n_layers` layers under, by a label that is unique within the analysis.
-
-        They may reroute, read and hook.
+        """The hook sets to measure under, by unique labels. They may reroute, read and hook.
 
         Args:
-            n_layers: How many layers the model has.
+            n_layers: The model's number of layers.
         """
 
     @abstractmethod
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
-        """Measure under one hook set. Called once for each, without gradients.
+        """Measure under one hook set. Called once per hook set, without gradients.
 
         Args:
             model: The model, with nothing attached: `with mechpaint.attach(model, hook_set) as session`.
             label: The hook set's label.
-            hook_set: The hook set of that label, and after it what the user asked for with `--hooks`.
+            hook_set: The hook set of that label, followed by the user's own (`--hooks`).
 
         Returns:
-            Records with a value for each of `columns`, the same at every call. They need not be as many each time.
+            Any number of records, each with a value for each of `columns`; the same at every call.
         """
 
     @abstractmethod
     def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
-        """Figures, tables, views and what they say.
+        """Draw the report.
 
         Args:
             table: All records, in the order of `hook_sets`: `label`, then `columns`.
-            facts: What the model is.
+            facts: Facts about the model.
         """
 
     def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
-        """Figures, tables and views of several runs side by side, such as one of each model: by default none.
+        """Sections that compare several runs, such as one per model; none by default.
 
-        `mechpaint compare` puts them on its page.
+        `mechpaint compare` adds them to its page if all runs are of this analysis.
 
         Args:
-            tables: What `report` is given, of two runs or more. The analysis is the first's: others may have had other
-                settings, other hook sets and models.
+            tables: The arguments of `report`, for two or more runs. The settings are the first run's: others may differ
+                in settings, hook sets and models.
         """
         return ()
 
 
 @dataclass(frozen=True)
 class Experiment(Analysis):
-    """A question asked of models that it makes itself, in trials that have nothing to do with each other.
+    """Make and train models, in independent trials.
 
-    Several trials are computed at once, in threads, each with one thread of torch; so a trial draws its random numbers
-    from generators of its own. torch's global one, which `torch.manual_seed` sets and layers are initialised with, is
-    everyone's.
+    Trials run concurrently, in threads with one thread of torch each. So a trial draws random numbers from its own
+    generators: torch's global one, which `torch.manual_seed` sets and layers are initialised from, is shared.
     """
 
     columns: ClassVar[Columns]
-    """The columns of what `measure` gives. The table has one more, `label`, before them."""
+    """The columns of the records from `measure`. The table has `label` before them."""
     concurrency: ClassVar[int | None] = None
-    """How many trials may be computed at once, where memory allows no more; None: one a processor."""
+    """The most trials to run concurrently, if memory is the limit; None for one per processor."""
 
     @abstractmethod
     def trials(self) -> Mapping[str, int]:
-        """How much work each trial is, by its label: in ticks such as training iterations."""
+        """The work of each trial in ticks, such as training steps, by label."""
 
     @abstractmethod
     def measure(self, label: str, advance: Advance) -> Iterable[Record]:
-        """Carry out one trial.
+        """Run one trial.
 
         Args:
-            label: Which.
-            advance: To be called with the number of ticks done since the last call, at least once a second or so: the
-                progress bar moves with it, and Ctrl-C takes effect there.
+            label: The label of the trial.
+            advance: Call this with the number of ticks since the last call, about once a second or more often: it
+                moves the progress bar, and Ctrl-C takes effect there.
 
         Returns:
-            Records with a value for each of `columns`, the same at every call. They need not be as many each time.
+            Any number of records, each with a value for each of `columns`; the same at every call.
         """
 
     @abstractmethod
     def report(self, table: pd.DataFrame) -> Report:
-        """Figures, tables, views and what they say.
+        """Draw the report.
 
         Args:
             table: All records, in the order of `trials`: `label`, then `columns`.

@@ -1,8 +1,8 @@
-"""Reports: figures as files, and one page of HTML that needs nothing else. Only a page with views runs a script.
+"""Reports: a self-contained HTML page, Markdown, figures and tables as files. Only pages with views run a script.
 
-Whatever a report says stays text. The page escapes it; `report.md` keeps it from becoming markup or a link; a cell that
-a spreadsheet would take for a formula has an apostrophe before it in `tables/*.csv`; characters that would act instead
-of being seen are pictures (`mechpaint.display.sanitize`). `results.parquet` has the data as they are.
+All content stays text: HTML is escaped, Markdown is kept from becoming markup or links, cells that a spreadsheet would
+read as formulas get an apostrophe in `tables/*.csv`, and control characters become visible symbols
+(`mechpaint.display.sanitize`). `results.parquet` holds the raw data.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ __all__ = [
 ]
 
 _MOST_ROWS = 20
-"""A longer table is folded, and opened by who wants it."""
+"""A longer table is folded."""
 _MARKUP = r"[\\`*]|(?<!\w)_|_(?!\w)"
-"""What marks text up in Markdown. W_K and [0.1, 0.2] stay as they are."""
+"""Markup characters of Markdown. W_K and [0.1, 0.2] stay as they are."""
 _PROSE = 60
-"""A table with a cell of more characters is for reading: on a narrow screen its cells stand below each other."""
+"""A table with a longer cell is prose: on narrow screens its cells are stacked."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with what it says.
+    """A drawing with its caption.
 
     Args:
-        name: Its file name without an ending: letters, digits and hyphens.
-        title: A heading.
-        caption: What was found; shown under it.
-        alt: What it shows, for those who do not see it.
+        name: File name without extension: letters, digits and hyphens.
+        title: Heading.
+        caption: The finding, shown below the drawing.
+        alt: Text alternative for readers who do not see it.
         drawing: A matplotlib figure, or a diagram of `mechpaint.circuits`.
     """
 
@@ -58,7 +58,7 @@ class Figure:
     drawing: MatplotlibFigure | Diagram
 
     def _repr_html_(self) -> str:
-        """The drawing with its title and caption, for notebooks."""
+        """Render the drawing with title and caption for notebooks."""
         drawing = self.drawing
         svg = drawing.svg.encode() if isinstance(drawing, Diagram) else svg_of(drawing, self.name)
         source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
@@ -71,15 +71,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under column heads.
+    """A table of text.
 
     Args:
-        name: Its file name without an ending: letters, digits and hyphens.
-        title: A heading.
-        caption: What is in it.
-        columns: The heads.
-        rows: As many cells as heads.
-        signs: For cells that say just this, a sign to find them by in the page. The words say it all without.
+        name: File name without extension: letters, digits and hyphens.
+        title: Heading.
+        caption: Description of the contents.
+        columns: Column names.
+        rows: Rows, each with one cell per column.
+        signs: Decorative signs that the page puts before cells with exactly this text.
     """
 
     name: str
@@ -91,12 +91,12 @@ class Table:
 
     @property
     def long(self) -> bool:
-        """Whether it has more rows than one reads."""
+        """True if the page folds the table."""
         return len(self.rows) > _MOST_ROWS
 
     @property
     def prose(self) -> bool:
-        """Whether its cells are read rather than compared."""
+        """True if some cell is long enough to be prose."""
         return any(len(cell) > _PROSE for row in self.rows for cell in row)
 
 
@@ -106,14 +106,17 @@ Section: TypeAlias = "Figure | Table | View"
 
 @dataclass(frozen=True)
 class Report:
-    """What an analysis has to say.
+    """The report of an analysis.
 
     Args:
-        title: The page's title.
-        summary: Paragraphs that come first.
-        sections: Figures, tables and views, in order, each with a name of its own.
-        warnings: What a reader must know before believing it.
-        highlights: What was found in a few words each, as pairs of a name and a value.
+        title: Title of the page.
+        summary: Opening paragraphs.
+        sections: Figures, tables and views, in order, with unique names.
+        warnings: Caveats that readers must know first.
+        highlights: Key findings, as pairs of a name and a value.
+
+    Raises:
+        ValueError: A section name with other characters, or used twice.
     """
 
     title: str
@@ -125,17 +128,17 @@ class Report:
     def __post_init__(self) -> None:
         names = [section.name for section in self.sections]
         for name in names:
-            if not re.fullmatch(r"[A-Za-z0-9-]+", name):  # it names files, and places in the page
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name):  # it names files and anchors
                 raise ValueError(f"a section cannot be called {name!r}: expected letters, digits and hyphens")
         names += [f"view-{section.name}" for section in self.sections if isinstance(section, View)]
         twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:  # they would be the same file, or the same place in the page
+        if twice:  # they would share a file or an anchor
             raise ValueError(f"expected sections with names of their own, got more than one called {twice[0]!r}")
 
 
 @dataclass(frozen=True)
 class _Image:
-    """A drawing as the page has it: the SVG as a data address, and its size in CSS pixels."""
+    """A drawing in the page: the SVG as a data URL, and its size in CSS pixels."""
 
     source: str
     width: int
@@ -143,7 +146,7 @@ class _Image:
 
 
 def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]], command: str) -> Path:
-    """Write figures, tables, `report.md` and `report.html`, whose path is returned."""
+    """Write figures, tables, `report.md` and `report.html`; return the path of the latter."""
     import jinja2
 
     images: dict[str, _Image] = {}
@@ -166,7 +169,7 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
         report=report,
         images=images,
         read={view.name: _read(view) for view in views if view.rows},
-        details=Table("settings", "Settings", "What it was run with.", ("setting", "value"), details),
+        details=Table("settings", "Settings", "Settings and versions of the run.", ("setting", "value"), details),
         command=command,
         script=Script.of(views) if views else None,
         kind=_kind,
@@ -176,8 +179,8 @@ def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]
 
 
 def _read(view: View) -> Table:
-    """What a view has for those who read rather than look."""
-    return Table(view.name, view.title, "The same, to be read.", view.columns, view.rows)
+    """The table that says the same as a view."""
+    return Table(view.name, view.title, "The same as a table.", view.columns, view.rows)
 
 
 def _kind(section: Section) -> str:
@@ -185,12 +188,12 @@ def _kind(section: Section) -> str:
 
 
 def _summary(value: object) -> object:
-    """What the template puts on the page. Markup, which is no plain `str`, is the views' script."""
+    """Sanitize plain strings for the page. Markup, not a plain `str`, is the views' script."""
     return sanitize(value) if type(value) is str else value
 
 
 def _draw(figure: Figure, folder: Path) -> _Image:
-    """Write SVG, and of matplotlib figures PNG, the same bytes for the same results."""
+    """Write a figure as SVG and, from matplotlib, PNG: the same bytes for the same results."""
     if isinstance(figure.drawing, Diagram):
         files = {".svg": figure.drawing.svg.encode()}
     else:
@@ -204,7 +207,7 @@ def _draw(figure: Figure, folder: Path) -> _Image:
 
 
 def _size(svg: bytes) -> tuple[int, int]:
-    """Width and height in CSS pixels; matplotlib gives points."""
+    """Read width and height in CSS pixels; matplotlib gives points."""
     root = svg.partition(b"<svg ")[2].partition(b">")[0].decode()
     lengths = re.findall(r'\b(?:width|height)="([\d.]+)(pt)?"', root)
     width, height = (round(float(length) * (4 / 3 if unit else 1)) for length, unit in lengths)
@@ -221,7 +224,7 @@ def _csv(table: Table) -> str:
 
 
 def _no_formula(cell: str) -> str:
-    """The cell, with an apostrophe before what a spreadsheet would compute. Numbers stay, also with their intervals."""
+    """Put an apostrophe before what a spreadsheet would compute, except numbers and intervals."""
     computes = cell.startswith(("=", "@", "\t")) or (
         cell.startswith(("+", "-")) and not re.fullmatch(r"[-+0-9.,;:eE%±→∞()\[\] ]+", cell)
     )
@@ -255,13 +258,13 @@ def _markdown(report: Report, command: str) -> str:
 
 
 def _text(text: str, acts: str = _MARKUP + r"|(?<=\])[(\[:]") -> str:
-    """Text in a line of Markdown that is no markup there, nor a link or a picture."""
+    """Escape text for one line of Markdown: no markup, links or pictures."""
     line = " ".join(sanitize(text).split("\n"))
     return re.sub(acts, r"\\\g<0>", line).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _alt(text: str) -> str:
-    """The same between brackets."""
+    """Escape text for use between brackets."""
     return _text(text, _MARKUP + r"|[\[\]]")
 
 

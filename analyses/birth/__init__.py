@@ -20,16 +20,16 @@ __all__ = ["AnalysisError", "Birth"]
 
 @dataclass(frozen=True)
 class Birth(Experiment):
-    """Train two-layer transformers on the in-context bigram task, and watch the induction head come about.
+    """Train two-layer transformers on the in-context bigram task and probe the induction head as it forms.
 
     Args:
-        seeds: How many models of each kind.
-        steps: How long each is trained.
-        freeze_until: Until which step a matrix is frozen, in figure 3.
+        seeds: Models of each kind.
+        steps: Training steps of each.
+        freeze_until: The step until which a matrix is frozen, in figure 3.
     """
 
     name: ClassVar[str] = "birth"
-    question: ClassVar[str] = "Birth of a Transformer: what is learned when, and what speeds or slows it?"
+    question: ClassVar[str] = "Birth of a Transformer: what is learned when, and what speeds it up or slows it down?"
     columns: ClassVar[Columns] = {
         "group": str,
         "condition": str,
@@ -39,9 +39,9 @@ class Birth(Experiment):
         "value": float,
     }
 
-    seeds: int = field(default=3, metadata={"help": "How many models of each kind.", "selects_only": True})
-    steps: int = field(default=300, metadata={"help": "How long each is trained, in steps."})
-    freeze_until: int = field(default=100, metadata={"help": "Until which step a matrix is frozen in figure 3."})
+    seeds: int = field(default=3, metadata={"help": "Models of each kind.", "selects_only": True})
+    steps: int = field(default=300, metadata={"help": "Training steps of each."})
+    freeze_until: int = field(default=100, metadata={"help": "The step until which a matrix is frozen, in figure 3."})
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.steps < 20 or not 0 < self.freeze_until < self.steps:
@@ -51,13 +51,13 @@ class Birth(Experiment):
             )
 
     def settings(self) -> dict[str, Any]:
-        """Its fields, and a digest of every condition: the results of others are not taken for these."""
+        """All fields and a digest of every condition, so that stored results of other conditions are not reused."""
         from mechpaint.analyses.birth.conditions import digest
 
         return {**super().settings(), "conditions": digest(self)}
 
     def trials(self) -> Mapping[str, int]:
-        """One for every condition and seed; a tick is a training step."""
+        """One trial for each condition and seed; a tick is a training step."""
         from mechpaint.analyses.birth.conditions import conditions
 
         return {
@@ -67,7 +67,7 @@ class Birth(Experiment):
         }
 
     def measure(self, label: str, advance: Advance) -> Iterable[Record]:
-        """Train one model, and give every probe at every probed step."""
+        """Train one model; a record for each probe and probed step."""
         from mechpaint.analyses.birth.conditions import measure
 
         name, _, seed = label.rpartition(", seed ")

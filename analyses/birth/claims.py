@@ -1,4 +1,4 @@
-"""What "Birth of a Transformer" claims, tested on the models that were trained here."""
+"""The claims of "Birth of a Transformer", tested on the models trained here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _USUAL = "5 fixed triggers"
 
 
 def claims(curves: Curves, until: int) -> list[Claim]:
-    """Every claim of figures 3 and 4 and the appendix; `until` is the step at which frozen matrices begin to learn."""
+    """Test every claim of figures 3 and 4 and the appendix; `until` is the step at which frozen matrices thaw."""
     return [
         *_frozen(curves, until),
         _order(curves),
@@ -32,7 +32,7 @@ def _frozen(curves: Curves, until: int) -> list[Claim]:
     def at(condition: str, probe: str) -> Float[np.ndarray, " seed"]:
         return curves.curve(FREEZING, condition, probe).at(until)
 
-    def told(condition: str) -> str:
+    def listed(condition: str) -> str:
         values = [f"{shown(name)} {spread(at(condition, probe))}" for name, probe in _RECALLS.items()]
         return f"{', '.join(values)}, accuracy {spread(at(condition, 'accuracy_in_context'))}"
 
@@ -48,53 +48,54 @@ def _frozen(curves: Curves, until: int) -> list[Claim]:
             "figure 3",
             "W_O² must be learned first: while it is frozen, nothing else is learned.",
             over_seeds(nothing),
-            f"at step {until} with W_O² frozen: {told('W_O^2')}; with nothing frozen: {told('nothing')}",
+            f"at step {until} with W_O² frozen: {listed('W_O^2')}; with nothing frozen: {listed('nothing')}",
         ),
         Claim(
             "figure 3",
-            "W_O² is learned before the keys: it can be while both are frozen.",
+            "W_O² is learned before the keys: it is learned even while both are frozen.",
             over_seeds(alone),
-            f"at step {until} with both keys frozen: {told(keys)}",
+            f"at step {until} with both keys frozen: {listed(keys)}",
         ),
         Claim(
             "figure 3",
             "W_O² alone does not suffice.",
             over_seeds(short),
-            f"the same: accuracy {spread(at(keys, accuracy))} (held if under 0.5)",
+            f"at step {until} with both keys frozen: accuracy {spread(at(keys, accuracy))} (held if below 0.5)",
         ),
         Claim(
             "figure 3",
             "W_K¹ is learned only through W_K².",
             over_seeds(second),
-            f"at step {until} with W_K² frozen: {told('W_K^2')}",
+            f"at step {until} with W_K² frozen: {listed('W_K^2')}",
         ),
         Claim(
             "figure 3",
             "W_K² can be learned before W_K¹.",
             over_seeds(before),
-            f"at step {until} with W_K¹ frozen: {told('W_K^1')}",
+            f"at step {until} with W_K¹ frozen: {listed('W_K^1')}",
         ),
     ]
 
 
 def _order(curves: Curves) -> Claim:
-    """First passages, with nothing frozen."""
+    """Compare first passages with nothing frozen."""
     passed = {name: curves.curve(FREEZING, "nothing", probe).first(0.5) for name, probe in _RECALLS.items()}
     order = (passed["W_O^2"] <= passed["W_K^2"]) & (passed["W_K^2"] <= passed["W_K^1"])
     evidence = "; ".join(f"{shown(name)} at {passage(steps)}" for name, steps in passed.items())
-    text = "Recall comes top-down, also where nothing is frozen: W_O², then W_K², then W_K¹."
-    return Claim("figure 3", text, over_seeds(order), f"recall of one half, each seed: {evidence}")
+    text = "Memories form top-down even with nothing frozen: W_O², then W_K², then W_K¹."
+    return Claim("figure 3", text, over_seeds(order), f"step at which recall reaches 0.5, for each seed: {evidence}")
 
 
 def _early(curves: Curves) -> Claim:
-    """W_K¹ on sequences of 128: the first 64 positions against the others."""
+    """Compare the first 64 positions with the rest, on sequences of 128."""
     (condition,) = curves.conditions(LENGTH)
     early = curves.curve(LENGTH, condition, "recall_early")
     everywhere = curves.curve(LENGTH, condition, "recall_positions")
     late = Curve(early.steps, (127 * everywhere.values - 63 * early.values) / 64)
     evidence = (
         f"sequences of 128, at the end: positions 1 to 63 {spread(early.last)}, 64 to 127 {spread(late.last)}; "
-        f"recall of one third, each seed: {passage(early.first(1 / 3))} against {passage(late.first(1 / 3))}"
+        f"step at which recall reaches 1/3, for each seed: {passage(early.first(1 / 3))} against "
+        f"{passage(late.first(1 / 3))}"
     )
     text = "W_K¹ stores early positions much faster than late ones."
     return Claim("figure 3", text, over_seeds(early.first(1 / 3) < late.first(1 / 3)), evidence)
@@ -104,10 +105,10 @@ def _global_first(curves: Curves) -> Claim:
     known = curves.curve(DATA, _USUAL, "kl_global").halfway()
     context = curves.curve(DATA, _USUAL, "accuracy_in_context").first(0.5)
     evidence = (
-        f"half of the way in KL from global bigrams at step {passage(known)}; in-context accuracy of one half at step "
-        f"{passage(context)} (held if twice as late)"
+        f"KL from global bigrams covers half its way by step {passage(known)}; in-context accuracy reaches 0.5 at step "
+        f"{passage(context)} (held if at least twice as late)"
     )
-    text = "Global bigrams are learned much sooner than the induction head."
+    text = "Global bigrams are learned much earlier than the induction head."
     return Claim("figure 4, left", text, over_seeds(2 * known <= context), evidence)
 
 
@@ -115,7 +116,7 @@ def _slower(curves: Curves, text: str, condition: str) -> Claim:
     usual, other = (curves.curve(DATA, c, "accuracy_in_context") for c in (_USUAL, condition))
     late, soon = other.first(0.75), usual.first(0.75)
     evidence = (
-        f"in-context accuracy of 0.75 at step {passage(late)}, against {passage(soon)}; at the end "
+        f"in-context accuracy reaches 0.75 at step {passage(late)}, against {passage(soon)}; final accuracy "
         f"{spread(other.last)}, against {spread(usual.last)}"
     )
     return Claim("figure 4", text, over_seeds(late > soon), evidence)
@@ -127,31 +128,31 @@ def _diverse(curves: Curves) -> list[Claim]:
 
     bigram, uniform = "bigram outputs", "uniform outputs, some held out"
 
-    def told(probe: str) -> str:
+    def listed(probe: str) -> str:
         return f"{spread(end(bigram, probe))} trained on bigram outputs, {spread(end(uniform, probe))} on uniform ones"
 
     worse = end(bigram, UNIFORM) < end(uniform, UNIFORM)
     cost = end(uniform, "accuracy_in_context") > end(bigram, "accuracy_in_context") - 0.05
     unseen = (end(uniform, HELD_OUT) > end(bigram, HELD_OUT)) & (end(uniform, HELD_OUT) > 0.1)
-    own = told("accuracy_in_context")
+    own = listed("accuracy_in_context")
     return [
         Claim(
             "figure 4, middle",
-            "Trained on outputs from the bigram, a model is less accurate on uniform ones than if trained on these.",
+            "Training on bigram outputs gives lower accuracy on uniform outputs than training on uniform ones.",
             over_seeds(worse),
-            f"tested on uniform outputs: {told(UNIFORM)}",
+            f"tested on uniform outputs: {listed(UNIFORM)}",
         ),
         Claim(
             "figure 4, middle",
             "Diverse training outputs cost little.",
             over_seeds(cost),
-            f"tested on their own kind: {own} (held if no more than 0.05 lower)",
+            f"tested on their own kind: {own} (held if at most 0.05 lower)",
         ),
         Claim(
             "figure 4, middle",
-            "Diverse training outputs also help on tokens that never were outputs.",
+            "Diverse training outputs also help on tokens that were never outputs.",
             over_seeds(unseen),
-            f"tested on held-out outputs alone: {told(HELD_OUT)} (held if better, and above 0.1)",
+            f"tested on held-out outputs alone: {listed(HELD_OUT)} (held if better, and above 0.1)",
         ),
     ]
 
@@ -162,6 +163,6 @@ def _layers(curves: Curves) -> Claim:
         "appendix",
         "One layer fails where two succeed.",
         over_seeds((one < 0.6) & (two > 0.95)),
-        f"full transformers, at the end: one layer {spread(one, 3)}, two layers {spread(two, 3)} (held if under 0.6 "
-        "and over 0.95)",
+        f"full transformers, final accuracy: one layer {spread(one, 3)}, two layers {spread(two, 3)} (held if below "
+        "0.6 and above 0.95)",
     )

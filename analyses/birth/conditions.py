@@ -1,4 +1,4 @@
-"""What is trained: figure 3 with layers frozen, figure 4 with other data, and one layer against two."""
+"""Training conditions: figure 3 with matrices frozen, figure 4 with other data, and one layer against two."""
 
 from __future__ import annotations
 
@@ -30,16 +30,7 @@ _HELD_OUT_TOKENS = tuple(range(0, 65, 5))
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to train.
-
-    Args:
-        group: Which figure it belongs to.
-        name: What is special about it.
-        model: What to train.
-        task: What on.
-        training: How.
-        also: What else to test on.
-    """
+    """One way to train, of the figure `group`; `also` are further tasks to test on."""
 
     group: str
     name: str
@@ -50,22 +41,22 @@ class Condition:
 
 
 def conditions(birth: Birth, seed: int) -> dict[str, Condition]:
-    """Every condition for one seed, by its label."""
+    """All conditions of one seed, by label."""
     made = [*_freezing(birth, seed), *_data(birth, seed), *_depth(birth, seed), _long(birth, seed)]
     return {f"{condition.group}: {condition.name}": condition for condition in made}
 
 
 def digest(birth: Birth) -> str:
-    """Twelve hexadecimal digits of everything that is trained, and how."""
-    told = [
+    """Digest all conditions into twelve hexadecimal digits."""
+    facts = [
         (label, made.model, made.task.settings(), made.training, {name: t.settings() for name, t in made.also.items()})
         for label, made in conditions(birth, 0).items()
     ]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 def measure(birth: Birth, name: str, seed: int, advance: Advance) -> list[Record]:
-    """Train under one condition: a record for every probe at every probed step."""
+    """Train under one condition; a record for each probe and probed step."""
     made = conditions(birth, seed)[name]
     simplified = isinstance(made.model, SimplifiedConfig)
     model = SimplifiedTransformer(made.model) if simplified else FullTransformer(made.model)
@@ -89,7 +80,7 @@ def _freezing(birth: Birth, seed: int) -> list[Condition]:
         "W_K^1": ("W_K^1",),
         "W_K^1 and W_K^2": ("W_K^1", "W_K^2"),
     }
-    # slower than the trainer's defaults, so that what comes first can be told from what comes next
+    # slower than the trainer's defaults, to separate what is learned first from what follows
     training = Training(steps=birth.steps, optimizer=Sgd(lr=0.2, momentum=0.9), seed=seed, test_size=128)
     return [
         Condition(

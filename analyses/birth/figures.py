@@ -1,4 +1,4 @@
-"""The figures of `birth`: lines are means over seeds, bands reach from the lowest seed to the highest."""
+"""The figures of `birth`: lines are means over seeds, bands span all seeds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mechpaint.report import Figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BAND = "Lines are means over seeds, bands reach from the lowest to the highest."
+_BAND = "Lines are means over seeds, bands span their range."
 
 
 def figures(curves: Curves, until: int) -> list[Figure]:
-    """Figure 3; figure 4 left, right and middle; positions; one layer against two."""
+    """Draw figure 3, figure 4 (left, right, middle), positions, and one layer against two."""
     return [
         _freezing(curves, until),
         _global_against_context(curves),
@@ -63,11 +63,11 @@ def _freezing(curves: Curves, until: int) -> Figure:
     reached = {c: curves.curve(FREEZING, c, "accuracy_in_context") for c in curves.conditions(FREEZING)}
     ends = ", ".join(f"{shown(c)} {spread(curve.at(until))}" for c, curve in reached.items())
     caption = (
-        f"Simplified models with matrices frozen until step {until} (dotted). In-context accuracy there, by what is "
-        f"frozen: {ends}. {_BAND} Paper: figure 3."
+        f"Simplified models with matrices frozen until step {until} (dotted line). In-context accuracy at that step, "
+        f"by frozen matrix: {ends}. {_BAND} Paper: figure 3."
     )
-    alt = "Four line charts over training: accuracy and the recall of three matrices, a line for each frozen matrix."
-    return Figure("figure-3", "Figure 3: what must be learned before what", caption, alt, drawing)
+    alt = "Four line charts over training: accuracy and the recall of three matrices, one line per frozen matrix."
+    return Figure("figure-3", "Figure 3: the order in which matrices must be learned", caption, alt, drawing)
 
 
 def _global_against_context(curves: Curves) -> Figure:
@@ -84,9 +84,9 @@ def _global_against_context(curves: Curves) -> Figure:
     known = curves.curve(DATA, usual, "kl_global")
     accuracy = curves.curve(DATA, usual, "accuracy_in_context")
     caption = (
-        f"Trained on all tokens with {usual}. Half of the way in KL from the global bigrams is made by step "
-        f"{known.halfway().mean():.0f}, half of the way in in-context accuracy by step {accuracy.halfway().mean():.0f} "
-        f"(means over seeds). {_BAND} Paper: figure 4, left."
+        f"Trained on all tokens with {usual}. KL from the global bigrams covers half its way by step "
+        f"{known.halfway().mean():.0f}, in-context accuracy by step {accuracy.halfway().mean():.0f} (means over seeds). "
+        f"{_BAND} Paper: figure 4, left."
     )
     alt = "Two line charts over training: divergences from global and in-context bigrams, and the two losses."
     return Figure("figure-4-left", "Figure 4, left: global against in-context learning", caption, alt, drawing)
@@ -100,8 +100,8 @@ def _slower(curves: Curves) -> Figure:
     _finish([ax], ["in-context accuracy"])
     legend(ax, 2)
     ends = ", ".join(f"{c} {spread(curves.curve(DATA, c, 'accuracy_in_context').last)}" for c in shown)
-    caption = f"In-context accuracy by kind of triggers; at the end: {ends}. {_BAND} Paper: figure 4, left and right."
-    alt = "Line chart of in-context accuracy over training, a line for each kind of triggers."
+    caption = f"In-context accuracy by kind of trigger. Final values: {ends}. {_BAND} Paper: figure 4, left and right."
+    alt = "Line chart of in-context accuracy over training, one line per kind of trigger."
     return Figure("figure-4-right", "Figure 4: what slows in-context learning", caption, alt, drawing)
 
 
@@ -116,12 +116,12 @@ def _outputs(curves: Curves) -> Figure:
     legend(ax, 2)
     gap = [spread(curves.curve(DATA, c, UNIFORM).last) for c in shown]
     caption = (
-        "Models trained on outputs from the bigram or uniform ones, a fifth of the tokens never being one, tested "
-        f"on their own kind, on uniform outputs ({gap[0]} and {gap[1]} at the end) and on the held-out tokens alone. "
-        f"{_BAND} Paper: figure 4, middle."
+        "Models trained on bigram outputs or on uniform ones, with a fifth of the tokens held out, tested on their own "
+        f"kind, on uniform outputs (final accuracy {gap[0]} and {gap[1]}) and on held-out tokens alone. {_BAND} Paper: "
+        "figure 4, middle."
     )
-    alt = "Line chart of in-context accuracy over training, for two kinds of training outputs and three kinds of tests."
-    return Figure("figure-4-middle", "Figure 4, middle: outputs never seen", caption, alt, drawing)
+    alt = "Line chart of in-context accuracy over training, for two kinds of training outputs and three tests."
+    return Figure("figure-4-middle", "Figure 4, middle: unseen outputs", caption, alt, drawing)
 
 
 def _positions(curves: Curves) -> Figure:
@@ -134,11 +134,11 @@ def _positions(curves: Curves) -> Figure:
     legend(ax, 3)
     early, everywhere = (curves.curve(LENGTH, condition, p).last for p in ("recall_early", "recall_positions"))
     caption = (
-        f"Sequences of 128 tokens: W_K¹ recalls {spread(early)} of the first 63 positions at the end, and "
+        f"Sequences of 128 tokens: after training, W_K¹ recalls {spread(early)} of the first 63 positions and "
         f"{spread(everywhere)} of all. {_BAND} Paper: figure 3, right."
     )
-    alt = "Line chart over training of how many positions the previous-token memory recalls, early ones and all."
-    return Figure("figure-3-positions", "Figure 3: early positions and late ones", caption, alt, drawing)
+    alt = "Line chart over training: the share of positions that W_K¹ recalls, early ones and all."
+    return Figure("figure-3-positions", "Figure 3: early and late positions", caption, alt, drawing)
 
 
 def _depth(curves: Curves) -> Figure:
@@ -151,8 +151,8 @@ def _depth(curves: Curves) -> Figure:
     ends = [float(np.mean(curves.curve(DEPTH, c, "accuracy_in_context").last)) for c in curves.conditions(DEPTH)]
     caption = (
         f"Full transformers (layer norm, 2 heads, an MLP): one layer ends at {ends[0]:.3f}, two at {ends[1]:.3f}. Some "
-        "outputs are the trigger itself, which one layer can repeat; dashed, without these. "
+        "outputs equal the trigger, which one layer can repeat; dashed lines exclude them. "
         f"{_BAND} Paper: appendix."
     )
-    alt = "Line chart of in-context accuracy over training for one layer and for two."
+    alt = "Line chart of in-context accuracy over training, for one layer and for two."
     return Figure("layers", "One layer against two", caption, alt, drawing)

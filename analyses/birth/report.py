@@ -1,4 +1,4 @@
-"""The report of `birth`: claims first, then the causal table, then the figures."""
+"""The report of `birth`."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 
 def report(analysis: Birth, table: pd.DataFrame) -> Report:
-    """The whole report."""
+    """Draw the report: claims, the causal table, figures, tables."""
     curves = Curves(table)
-    found = claims(curves, analysis.freeze_until)
+    tested = claims(curves, analysis.freeze_until)
     models = len({(g, c) for g, c in zip(table["group"], table["condition"], strict=True)}) * analysis.seeds
     return Report(
         title="Birth of a transformer",
         summary=[
-            f"{models} small transformers were trained on the in-context bigram task, with matrices frozen for a "
-            "while, with other data, and with one layer or two, and probed as they learned.",
-            tally(found, "“Birth of a Transformer” (arXiv 2306.00802)", f"{analysis.seeds} seeds that disagree"),
+            f"{models} small transformers were trained on the in-context bigram task and probed throughout: with "
+            "matrices frozen at first, on other data, and with one layer or two.",
+            tally(tested, "“Birth of a Transformer” (arXiv 2306.00802)", f"{analysis.seeds} seeds that disagree"),
         ],
         sections=[
             claims_table(
-                found,
+                tested,
                 f"Means over {analysis.seeds} seeds ± standard deviations, on held-out sequences. A claim held if it "
-                "did for every seed.",
+                "held for every seed.",
             ),
             _causal_table(curves, analysis.freeze_until),
             *figures(curves, analysis.freeze_until),
             _data_table(curves),
             _depth_table(curves),
         ],
-        highlights=tally_highlights(found),
+        highlights=tally_highlights(tested),
     )
 
 
@@ -56,9 +56,9 @@ def _causal_table(curves: Curves, until: int) -> Table:
     ]
     return Table(
         "freezing",
-        "What depends on what",
-        f"Frozen until step {until}, and the state there: recalls of the three matrices (W_K² among 5 triggers, so 0.2 "
-        "is chance) and in-context accuracy; then the step at which each seed reached 0.9.",
+        "Which matrix depends on which",
+        f"Matrices frozen until step {until}, and the state at that step: recall of the three matrices (W_K² among 5 "
+        "triggers, so chance is 0.2) and in-context accuracy; then the step at which each seed reached 0.9.",
         ("frozen", "W_O² recall", "W_K² recall", "W_K¹ recall", "accuracy", "reaches 0.9 at"),
         rows,
     )
@@ -83,9 +83,9 @@ def _data_table(curves: Curves) -> Table:
     ]
     return Table(
         "data",
-        "What the data do",
-        "Trained on all tokens: the step at which each seed reached an in-context accuracy of 0.75, and values at the "
-        "end. The last two columns are in-context accuracies on other outputs than those trained on.",
+        "The effect of the data",
+        "Trained on all tokens: the step at which each seed reached an in-context accuracy of 0.75, and final values. "
+        "The last two columns are in-context accuracies on outputs not trained on.",
         ("data", "0.75 at", "accuracy", "where y ≠ x", "KL global", "KL in context", "uniform", "held out"),
         rows,
     )
@@ -104,7 +104,7 @@ def _depth_table(curves: Curves) -> Table:
     ]
     return Table(
         "depth",
-        "One layer against two, at the end",
+        "One layer against two, after training",
         "Full transformers, in-context accuracy and loss (nats) on held-out sequences.",
         ("layers", "accuracy", "where y ≠ x", "loss"),
         rows,

@@ -1,4 +1,4 @@
-"""Induction heads: which heads attend to what came after the same token before, and what they depend on."""
+"""Induction heads: which heads copy from context, and which layers they depend on."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["AnalysisError", "Induction"]
 
 @dataclass(frozen=True)
 class Induction(ModelAnalysis):
-    """Score every head, look at the best, and skip or repeat each layer to see which the skill depends on.
+    """Score every head, show the best, and skip or repeat each layer to see which ones copying needs.
 
     Args:
-        sequences: How many sequences of random tokens that repeat.
-        period: After how many tokens they repeat.
-        heads: How many heads to look at.
-        seed: Of the tokens.
-        layers: Which layers to skip and to run twice; None for all.
+        sequences: Sequences of repeated random tokens.
+        period: Tokens before each sequence repeats.
+        heads: Heads whose attention is shown, at most 8.
+        seed: Random seed of the tokens.
+        layers: Layers to skip and to run twice; None for all.
     """
 
     name: ClassVar[str] = "induction"
@@ -48,13 +48,13 @@ class Induction(ModelAnalysis):
         "value": float,
     }
 
-    sequences: int = field(default=32, metadata={"help": "How many sequences of random tokens that repeat."})
-    period: int = field(default=24, metadata={"help": "After how many tokens they repeat."})
-    heads: int = field(default=4, metadata={"help": "How many heads to look at, 8 at most."})
-    seed: int = field(default=0, metadata={"help": "Of the tokens."})
+    sequences: int = field(default=32, metadata={"help": "Sequences of repeated random tokens."})
+    period: int = field(default=24, metadata={"help": "Tokens before each sequence repeats."})
+    heads: int = field(default=4, metadata={"help": "Heads whose attention is shown, at most 8."})
+    seed: int = field(default=0, metadata={"help": "Random seed of the tokens."})
     layers: tuple[int, ...] | None = field(
         default=None,
-        metadata={"help": "Which layers to skip and to run twice, such as 0,1; by default all.", "selects_only": True},
+        metadata={"help": "Layers to skip and to run twice, such as 0,1; by default all.", "selects_only": True},
     )
 
     def __post_init__(self) -> None:
@@ -72,13 +72,13 @@ class Induction(ModelAnalysis):
         return {FULL: HookSet(), **skips, **repeats}
 
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
-        """Scores of the route; of the full model also every head's, and the patterns of the best on one sequence."""
+        """Score the route; for the full model also every head, and the patterns of the best heads on one sequence."""
         from mechpaint.analyses.induction.measures import measure
 
         return measure(self, model, hook_set, look=label == FULL)
 
     def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
-        """Head scores, attention patterns (figure 2 of arXiv 2306.00802), and what each layer is needed for."""
+        """Head scores, attention patterns (figure 2 of arXiv 2306.00802), and the accuracy that each layer is worth."""
         from mechpaint.analyses.induction.report import report
 
         return report(self, table, facts)

@@ -1,4 +1,4 @@
-"""The figures of `induction`: every head's scores, where the best attend, and what each layer is needed for."""
+"""The figures of `induction`: head scores, attention patterns, and the effect of each layer."""
 
 from __future__ import annotations
 
@@ -21,55 +21,55 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS_IN_WORDS = 30
 _MOST_CHARACTERS = 12
-_DASHED = "Dashed: the whole model. Bars and the band: 95 % bootstrap intervals over sequences."
+_DASHED = "Dashed line: the full model. Bars and band: 95 % bootstrap intervals over sequences."
 
 
-def heads_figure(found: Findings) -> Figure:
-    """The scores of all heads: a row a layer, a column a head."""
-    drawing, panels = axes(11.0, columns=4, height=1.4 + 0.28 * found.n_layers)
+def heads_figure(findings: Findings) -> Figure:
+    """Draw the scores of all heads, layers by heads."""
+    drawing, panels = axes(11.0, columns=4, height=1.4 + 0.28 * findings.n_layers)
     for ax, name in zip(panels, SCORES, strict=True):
-        values = found.head_grid(name)
+        values = findings.head_grid(name)
         layers, heads = ([str(i) for i in range(n)] for n in values.shape)
         heatmap(drawing, ax, values, layers, heads, -1.0 if name == "copying" else 0.0, 1.0)
         ax.set_title(name.replace("_", " "), fontsize=10)
         ax.set_xlabel("head")
     panels[0].set_ylabel("layer")
     caption = (
-        f"{found.best('prefix_matching')} attends most to what came after the same token before (prefix matching), "
-        f"{found.best('previous_token')} most to the token before. Copying is a property of the weights: 1 if "
-        "attending to a token always raises its logit. On random tokens that repeat once."
+        f"{findings.best('prefix_matching')} attends most to the token that followed an earlier occurrence (prefix "
+        f"matching), {findings.best('previous_token')} most to the previous token. Copying is a property of the "
+        "weights: 1 if attending to a token always raises its logit. On random tokens that repeat once."
     )
     alt = "Four heatmaps, layers by heads: previous-token, prefix-matching, duplicate-token and copying scores."
-    return Figure("heads", "What every head does", caption, alt, drawing)
+    return Figure("heads", "Scores of every head", caption, alt, drawing)
 
 
-def circuit_figure(found: Findings) -> Figure:
-    """The two heads that copy from context, and how strongly."""
-    diagram = induction_diagram(found.scores())
+def circuit_figure(findings: Findings) -> Figure:
+    """Draw the two heads that copy from context."""
+    diagram = induction_diagram(findings.scores())
     caption = (
-        "How a token is copied from context. The previous-token head leaves at b that a stood before it; the induction "
-        "head, where a comes again, finds that and attends to b. Lines are as thick as the attention is strong, on "
-        "random tokens that repeat. Paper: figure 1 of “Birth of a Transformer” (arXiv 2306.00802)."
+        "Copying a token from context. At b, the previous-token head writes that a came before; when a recurs, the "
+        "induction head matches that and attends to b. Line width shows attention on repeated random tokens. Paper: "
+        "figure 1 of “Birth of a Transformer” (arXiv 2306.00802)."
     )
     return Figure("circuit", "The induction head", caption, diagram.alt, diagram)
 
 
-def patterns_figure(found: Findings) -> Figure:
-    """Figure 2: attention maps on one sequence."""
-    patterns = found.patterns()
+def patterns_figure(findings: Findings) -> Figure:
+    """Draw figure 2: attention on one sequence."""
+    patterns = findings.patterns()
     columns = min(2, len(patterns))
     rows = -(-len(patterns) // columns)
     drawing, panels = axes(5.6 * columns, columns=columns, rows=rows, height=5.2)
     for ax in panels[len(patterns) :]:
         ax.set_axis_off()
     for ax, (name, pattern) in zip(panels, patterns.items(), strict=False):
-        _pattern(ax, pattern, found.tokens)
+        _pattern(ax, pattern, findings.tokens)
         ax.set_title(name, fontsize=10)
     caption = (
-        f"Rows attend to columns; darker is more. {found.looking()} Paper: figure 2 of “Birth of a Transformer” "
+        f"Rows attend to columns; darker is stronger. {findings.looking()} Paper: figure 2 of “Birth of a Transformer” "
         "(arXiv 2306.00802)."
     )
-    alt = f"Attention heatmaps of {', '.join(patterns)} on one sequence of {len(found.tokens)} tokens."
+    alt = f"Attention heatmaps of {', '.join(patterns)} on one sequence of {len(findings.tokens)} tokens."
     return Figure("figure-2", "Figure 2: attention on one sequence", caption, alt, drawing)
 
 
@@ -81,33 +81,33 @@ def _pattern(ax: Any, pattern: Float[np.ndarray, "query key"], tokens: list[str]
     ax.set_yticks(range(len(shown)), shown, fontsize=6, family="DejaVu Sans")
 
 
-def patterns_view(found: Findings) -> View:
-    """The same, to be explored."""
-    patterns = found.patterns()
+def patterns_view(findings: Findings) -> View:
+    """Draw the same as an interactive view."""
+    patterns = findings.patterns()
     stacked = torch.from_numpy(np.stack(list(patterns.values())))
     return attention_view(
         "attention",
-        "Attention, to be explored",
-        f"{found.best('prefix_matching')} is the strongest induction head, {found.best('previous_token')} the "
-        "strongest previous-token head. Choose one by pointing at it or clicking; point at a square to see which token "
-        "attends to which.",
-        f"Attention patterns of {', '.join(patterns)} on one sequence, one heatmap a head.",
-        found.tokens,
+        "Attention, interactive",
+        f"{findings.best('prefix_matching')} is the strongest induction head, {findings.best('previous_token')} the "
+        "strongest previous-token head. Hover over a head or click it to select it; hover over a square to see which "
+        "token attends to which.",
+        f"Attention patterns of {', '.join(patterns)} on one sequence, one heatmap per head.",
+        findings.tokens,
         stacked,
         list(patterns),
     )
 
 
-def layers_figure(found: Findings) -> Figure:
-    """The score without each layer and with each twice."""
-    drawing, panels = axes(1.6 + 4.0 * len(found.measures), columns=len(found.measures))
-    layers = list(range(found.n_layers))
-    for ax, name in zip(panels, found.measures, strict=True):
-        full = found.accuracy(FULL, name)
+def layers_figure(findings: Findings) -> Figure:
+    """Draw the accuracy without each layer and with each layer run twice."""
+    drawing, panels = axes(1.6 + 4.0 * len(findings.measures), columns=len(findings.measures))
+    layers = list(range(findings.n_layers))
+    for ax, name in zip(panels, findings.measures, strict=True):
+        full = findings.accuracy(FULL, name)
         ax.axhspan(full.low, full.high, color="#555555", alpha=0.12, linewidth=0)
         ax.axhline(full.value, color="#555555", linewidth=0.9, linestyle="--", label=FULL)
         for i, (kind, label) in enumerate(((WITHOUT, "without it"), (TWICE, "with it twice"))):
-            scores, look = found.by_layer(kind, name), style(i)
+            scores, look = findings.by_layer(kind, name), style(i)
             ax.plot(list(scores), [s.value for s in scores.values()], linestyle="", label=label, **look)
             low, high = [s.low for s in scores.values()], [s.high for s in scores.values()]
             ax.vlines(list(scores), low, high, color=look["color"], linewidth=1.5)
@@ -116,5 +116,5 @@ def layers_figure(found: Findings) -> Figure:
         ax.set_ylabel(f"accuracy, {name}")
         ax.set_ylim(-0.03, 1.03)
     shared_legend(drawing, panels[0], 3)
-    alt = "Accuracy without each layer and with each layer run twice, against the full model's."
-    return Figure("layers", "Which layers it needs", f"{found.needing()} {_DASHED}", alt, drawing)
+    alt = "Accuracy without each layer and with each layer run twice, compared with the full model."
+    return Figure("layers", "Layers that copying needs", f"{findings.needing()} {_DASHED}", alt, drawing)

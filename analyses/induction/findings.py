@@ -1,4 +1,4 @@
-"""What was found, read out of the table of records."""
+"""The findings of `induction`, read from its records."""
 
 from __future__ import annotations
 
@@ -20,17 +20,7 @@ if TYPE_CHECKING:
 
 
 class Findings:
-    """The records of one run, by what they are.
-
-    Args:
-        table: The records: `label`, `kind`, `name`, `sequence`, `layer`, `head`, `query`, `key`, `value`.
-        facts: The model.
-
-    Attributes:
-        labels: The hook sets, the full model first.
-        measures: What accuracy was measured on.
-        tokens: The sequence that the best heads were looked at on.
-    """
+    """The records of one run: `measures` are the tests of accuracy, `tokens` the sequence that heads are shown on."""
 
     def __init__(self, table: pd.DataFrame, facts: ModelFacts) -> None:
         self.facts, self.n_layers = facts, facts.n_layers
@@ -46,15 +36,15 @@ class Findings:
         self._attention = kinds["attention"]
 
     def accuracy(self, label: str, name: str) -> Estimate:
-        """A route's accuracy on one of `measures`, with its interval."""
+        """Accuracy on one of `measures`, with its interval."""
         return self._mean("right", label, name)
 
     def loss(self, label: str, name: str) -> Estimate:
-        """Its loss there, in nats."""
+        """Loss on one of `measures`, in nats."""
         return self._mean("loss", label, name)
 
     def _mean(self, kind: str, label: str, name: str) -> Estimate:
-        """Over all that was asked; sequences are resampled, the same for every route."""
+        """The mean over all questions; sequences are resampled in the same way for every route."""
         sums, asked = self._sums[label, kind, name], self._sums[label, "asked", name]
         drawn = np.random.default_rng(0).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
         every = np.concatenate([np.ones((1, len(sums))), drawn])
@@ -65,12 +55,12 @@ class Findings:
         return self._heads[name, layer, head]
 
     def heads(self) -> list[tuple[int, int]]:
-        """All heads as layer and number, those that match prefixes best first."""
-        found = {(layer, head) for _, layer, head in self._heads}
-        return sorted(found, key=lambda place: -self.head("prefix_matching", *place))
+        """All heads as (layer, head), the best prefix matching first."""
+        places = {(layer, head) for _, layer, head in self._heads}
+        return sorted(places, key=lambda place: -self.head("prefix_matching", *place))
 
     def scores(self) -> list[HeadScore]:
-        """The scores of all heads, each at its layer's first visit."""
+        """The scores of all heads, at the first visit of each layer."""
         step = {visit.layer: visit.step for visit in reversed([*self.facts.routes[FULL].visits()])}
         return [
             HeadScore(Visit(step[layer], layer), head, **{name: self.head(name, layer, head) for name in SCORES})
@@ -78,31 +68,31 @@ class Findings:
         ]
 
     def one_after_another(self) -> bool:
-        """Whether any head can read what another one wrote."""
+        """True if some head can read what another wrote."""
         return len({score.visit.step for score in self.scores()}) > 1
 
     def head_grid(self, name: str) -> Float[np.ndarray, "layer head"]:
-        """One score of every head; NaN where a layer never ran."""
+        """One score of every head; NaN if its layer never ran."""
         grid = np.full((self.n_layers, 1 + max(head for _, _, head in self._heads)), np.nan)
         for layer, head in self.heads():
             grid[layer, head] = self.head(name, layer, head)
         return grid
 
     def best(self, name: str) -> str:
-        """The head with the highest score, and the score."""
+        """The head with the highest score, with the score."""
         layer, head = max(self.heads(), key=lambda place: self.head(name, *place))
         return f"{head_name(layer, head)} ({self.head(name, layer, head):.2f})"
 
     def patterns(self) -> dict[str, Float[np.ndarray, "query key"]]:
-        """The attention of the heads that were looked at, by their names."""
+        """The attention patterns of the heads shown, by name."""
         n = len(self.tokens)
-        found: dict[str, Any] = {}
+        patterns: dict[str, Any] = {}
         for layer, head, query, key, value in _rows(self._attention, "layer", "head", "query", "key", "value"):
-            found.setdefault(head_name(layer, head), np.zeros((n, n)))[query, key] = value
-        return found
+            patterns.setdefault(head_name(layer, head), np.zeros((n, n)))[query, key] = value
+        return patterns
 
     def looking(self) -> str:
-        """In words, how strongly each head looked at attends one back, and to what followed the same token before."""
+        """Describe how strongly each head shown attends to the previous token and to earlier continuations."""
         parts: list[str] = []
         for name, pattern in self.patterns().items():
             n = len(pattern)
@@ -113,28 +103,28 @@ class Findings:
                 if self.tokens[t] in self.tokens[:t]
             ]
             parts.append(
-                f"{name} gives {back:.2f} of its attention to the token before and, where a token comes again, "
-                f"{float(np.mean(after)) if after else 0:.2f} to what came after it before"
+                f"{name} gives {back:.2f} of its attention to the previous token and, where a token recurs, "
+                f"{float(np.mean(after)) if after else 0:.2f} to what followed it earlier"
             )
         return "On this sequence " + "; ".join(parts) + "."
 
     def needing(self) -> str:
-        """In words, which layers the skill needs."""
+        """Describe which layers the accuracy depends on."""
         name = self.measures[-1]
-        text = f"The whole model's accuracy on {name} is {self.accuracy(FULL, name)}."
+        text = f"The full model's accuracy on {name} is {self.accuracy(FULL, name)}."
         skips, twice = self.by_layer(WITHOUT, name), self.by_layer(TWICE, name)
         if skips:
             order = sorted(skips, key=lambda x: skips[x].value)
-            left = "; ".join(f"without layer {x}, {skips[x]} is left" for x in order[:2])
-            text += f" It needs layer {order[0]} most: {left}."
+            left = "; ".join(f"{skips[x]} without layer {x}" for x in order[:2])
+            text += f" It drops most without layer {order[0]}: {left}."
         if twice:
             order = sorted(twice, key=lambda x: -twice[x].value)
             ends = dict.fromkeys((order[0], order[-1]))
-            text += " Run twice, " + " and ".join(f"layer {x} leaves {twice[x]}" for x in ends) + "."
+            text += " With one layer run twice: " + ", ".join(f"{twice[x]} for layer {x}" for x in ends) + "."
         return text
 
     def most_needed(self) -> str | None:
-        """The layer without which the least of the skill is left, and how much; None where none was left out."""
+        """The layer without which accuracy is lowest, with that accuracy; None if no layer was skipped."""
         skips = self.by_layer(WITHOUT, self.measures[-1])
         if not skips:
             return None
@@ -142,7 +132,7 @@ class Findings:
         return f"layer {layer} ({skips[layer].value:.2f} without it)"
 
     def by_layer(self, kind: str, name: str) -> dict[int, Estimate]:
-        """The accuracy for each layer that something was done to; `kind` is one of `WITHOUT` and `TWICE`."""
+        """The accuracy with each layer skipped (`kind` is `WITHOUT`) or run twice (`TWICE`)."""
         labels = {x: kind.format(x) for x in range(self.n_layers)}
         return {x: self.accuracy(label, name) for x, label in labels.items() if label in self.labels}
 

@@ -1,4 +1,4 @@
-"""What the hook sets of `induction` are called."""
+"""Labels of the hook sets of `induction`."""
 
 FULL = "full model"
 WITHOUT = "without layer {}"

@@ -1,4 +1,4 @@
-"""What is measured: scores of routes and heads, and the attention of the best heads on one sequence."""
+"""Scores of routes and heads, and the attention of the best heads on one sequence."""
 
 from __future__ import annotations
 
@@ -29,12 +29,7 @@ SCORES = ("previous_token", "prefix_matching", "duplicate_token", "copying")
 
 
 def measure(analysis: Induction, model: TransformerBridge, hook_set: HookSet, look: bool) -> Iterator[Record]:
-    """Records of a route: what was `asked` of each sequence, how much was `right`, and the `loss` (summed, nats).
-
-    With `look` also the score of each `head`, the `token`s of one sequence and the `attention` on it.
-
-    Where a layer runs twice, its heads are scored on the first visit.
-    """
+    """Count what was `asked` and `right` and sum the `loss` (nats), per sequence; with `look` also score the heads."""
     data = repeated_tokens(model, analysis.sequences, analysis.period, analysis.seed)
     yield from _scores("repeated tokens", model, hook_set, data.tokens[:, :-1], data.tokens[:, 1:], _second_half(data))
     task = task_of(model)
@@ -59,7 +54,7 @@ def _record(kind: str, name: str, value: float, **where: int) -> Record:
 
 
 def _second_half(data: Repeated) -> Bool[Tensor, "sequence position"]:
-    """Where the next token can be known: it came after the same token in the first half."""
+    """Mark the positions whose next token follows the same token in the first half."""
     where = torch.zeros(data.tokens[:, :-1].shape, dtype=torch.bool, device=data.tokens.device)
     where[:, data.second] = True
     return where
@@ -73,7 +68,7 @@ def _scores(
     targets: Int[Tensor, "sequence position"],
     where: Bool[Tensor, "sequence position"],
 ) -> Iterator[Record]:
-    """Sums over each sequence where the next token is known from context. Logits are computed there alone."""
+    """Sum over each sequence, at the positions whose next token is known from context."""
     route = hook_set.route(len(model.blocks))
     concurrency = max(1, _LOGITS_AT_ONCE // (int(model.cfg.d_vocab) * tokens.shape[1]))
     for rows in torch.arange(len(tokens)).split(concurrency):
@@ -91,7 +86,7 @@ def _scores(
 
 
 def _best(scores: tuple[HeadScore, ...], count: int) -> list[HeadScore]:
-    """The best induction heads and the best previous-token heads, half each, in the order of the model."""
+    """The best induction and previous-token heads, half each, in the order of the model."""
     chosen: list[HeadScore] = []
     by = [
         sorted(scores, key=lambda score: -score.prefix_matching),

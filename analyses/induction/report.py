@@ -27,69 +27,71 @@ _MOST_HEADS_LISTED = 12
 
 
 def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Report:
-    """The whole report."""
-    found = Findings(table, facts)
-    scores = ", ".join(f"{found.accuracy(FULL, name)} on {name}" for name in found.measures)
+    """Draw the report."""
+    findings = Findings(table, facts)
+    scores = ", ".join(f"{findings.accuracy(FULL, name)} on {name}" for name in findings.measures)
     return Report(
         title=f"Induction heads: {facts.name}",
         summary=[
-            f"{facts.name} has {len(found.heads())} heads in {facts.n_layers} layers. The strongest induction head is "
-            f"{found.best('prefix_matching')}, the strongest previous-token head {found.best('previous_token')}. Where "
-            f"the next token can be known from context, its accuracy is {scores}.",
-            found.needing(),
+            f"{facts.name} has {len(findings.heads())} heads in {facts.n_layers} layers. The strongest induction head "
+            f"is {findings.best('prefix_matching')}, the strongest previous-token head "
+            f"{findings.best('previous_token')}. Where context determines the next token, accuracy is {scores}.",
         ],
         sections=[
-            _routes_table(found),
-            layers_figure(found),
-            *([circuit_figure(found)] if found.one_after_another() else []),
-            heads_figure(found),
-            _heads_table(found),
-            patterns_figure(found),
-            patterns_view(found),
+            _routes_table(findings),
+            layers_figure(findings),
+            *([circuit_figure(findings)] if findings.one_after_another() else []),
+            heads_figure(findings),
+            _heads_table(findings),
+            patterns_figure(findings),
+            patterns_view(findings),
         ],
-        highlights=_highlights(found),
+        highlights=_highlights(findings),
     )
 
 
-def _highlights(found: Findings) -> list[tuple[str, str]]:
-    needed = found.most_needed()
+def _highlights(findings: Findings) -> list[tuple[str, str]]:
+    needed = findings.most_needed()
     return [
-        ("strongest induction head", found.best("prefix_matching")),
-        ("strongest previous-token head", found.best("previous_token")),
-        *((f"accuracy on {name}", f"{found.accuracy(FULL, name)}") for name in found.measures[-1:]),
+        ("strongest induction head", findings.best("prefix_matching")),
+        ("strongest previous-token head", findings.best("previous_token")),
+        *((f"accuracy on {name}", f"{findings.accuracy(FULL, name)}") for name in findings.measures[-1:]),
         *([("layer it needs most", needed)] if needed else []),
     ]
 
 
-def _routes_table(found: Findings) -> Table:
+def _routes_table(findings: Findings) -> Table:
     rows = [
         (
             label,
-            str(found.facts.routes[label]),
-            *(cell for n in found.measures for cell in (str(found.accuracy(label, n)), f"{found.loss(label, n):.2f}")),
+            str(findings.facts.routes[label]),
+            *(
+                cell
+                for n in findings.measures
+                for cell in (str(findings.accuracy(label, n)), f"{findings.loss(label, n):.2f}")
+            ),
         )
-        for label in found.labels
+        for label in findings.labels
     ]
     columns = (
         "run",
         "route",
-        *(column for name in found.measures for column in (f"accuracy, {name}", f"loss, {name}")),
+        *(column for name in findings.measures for column in (f"accuracy, {name}", f"loss, {name}")),
     )
     caption = (
-        "Accuracy and loss (nats), where the next token can be known from context, on every route, with 95 % bootstrap "
+        "Accuracy and loss (nats) on every route, where context determines the next token, with 95 % bootstrap "
         "intervals over sequences."
     )
     return Table("routes", "With layers skipped and repeated", caption, columns, rows)
 
 
-def _heads_table(found: Findings) -> Table:
-    listed = found.heads()[:_MOST_HEADS_LISTED]
-    rows = [(head_name(*place), *(f"{found.head(name, *place):.3f}" for name in SCORES)) for place in listed]
+def _heads_table(findings: Findings) -> Table:
+    listed = findings.heads()[:_MOST_HEADS_LISTED]
+    rows = [(head_name(*place), *(f"{findings.head(name, *place):.3f}" for name in SCORES)) for place in listed]
     return Table(
         "heads-best",
         "The best induction heads",
-        "Mean attention on all random tokens that repeat, kept as one number each; copying is one of the weights "
-        "alone, layer norms left out.",
+        "Mean attention on repeated random tokens; copying is computed from the weights alone, without layer norms.",
         ("head", *(name.replace("_", " ") for name in SCORES)),
         rows,
     )

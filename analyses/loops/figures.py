@@ -14,7 +14,7 @@ _OFTEN = 0.05
 
 
 def grid_figure(grid: Grid, value: str) -> Figure:
-    """The grid, the best number of iterations of each size boxed."""
+    """Draw the grid, with the best number of iterations for each size boxed."""
     from matplotlib.patches import Rectangle
 
     drawing, (ax,) = axes(2.4 + 0.55 * len(grid.iterations), height=1.6 + 0.42 * len(grid.sizes))
@@ -30,43 +30,43 @@ def grid_figure(grid: Grid, value: str) -> Figure:
     ax.set_ylabel("layers in parallel")
     best = ", ".join(f"{size}: {grid.best[0, i]}" for i, size in enumerate(grid.sizes))
     caption = (
-        f"Normalised scores ({value}) of the middle layers in parallel, averaged, by how many they are and how often "
-        f"they run; 0 is chance, 1 the full model. Boxed: the best number of iterations of each size ({best}); dashed: "
-        f"those that are the best in {_OFTEN:.0%} or more of the bootstrap resamples of items. Intervals: in the table "
+        f"Normalised scores ({value}) of the middle layers in parallel, averaged, by group size and number of "
+        f"iterations; 0 is chance, 1 the full model. Solid boxes: the best number of iterations per size ({best}). "
+        f"Dashed boxes: best in at least {_OFTEN:.0%} of the bootstrap resamples of items. For intervals see the table "
         "of all scores. Paper: §3.7, figure 10."
     )
     alt = (
-        "Heatmap of scores, layers in parallel by iterations, with the best of each row boxed, and dashed boxes around "
-        "what may be the best."
+        "Heatmap of scores, layers in parallel by iterations, with the best of each row boxed and near-best cells "
+        "boxed with dashes."
     )
     return Figure("figure-10", "Figure 10: how often to loop", caption, alt, drawing)
 
 
 def fit_figure(grid: Grid) -> Figure:
-    """The best number of iterations against the size."""
+    """Draw the best number of iterations against the size."""
     drawing, (ax,) = axes()
     fitted = grid.fitted()
-    groups = (("fitted", fitted), ("left aside", [size for size in grid.sizes if size not in fitted]))
+    groups = (("fitted", fitted), ("not fitted", [size for size in grid.sizes if size not in fitted]))
     for i, (name, sizes) in enumerate(groups):
         best = [grid.best_of(size) for size in sizes]
         if best:
             around = np.array([[max(0.0, b.value - b.low), max(0.0, b.high - b.value)] for b in best]).T
             ax.errorbar(sizes, [b.value for b in best], around, linestyle="", capsize=3, label=name, **style(i))
     fit, line = grid.fit(), grid.line()
-    said = "There are too few sizes to fit a line to."
+    result = "Too few sizes to fit a line."
     if fit is not None:
         ax.plot(fitted, [e.value for e in line], color="#555555", linestyle="--", label="linear fit")
         low, high = [e.low for e in line], [e.high for e in line]
         ax.fill_between(fitted, low, high, color="#555555", alpha=0.12, linewidth=0)
-        said = f"The line is {estimate(fit[1]):.2f} + {estimate(fit[0]):.2f} times the number of layers."
+        result = f"Fit: {estimate(fit[1]):.2f} + {estimate(fit[0]):.2f} × number of layers."
     ax.set_xlabel("layers in parallel")
     ax.set_ylabel("best number of iterations")
     ax.set_ylim(0, None)
     legend(ax)
     caption = (
-        f"{said} Bars, the band and brackets are 95 % bootstrap intervals over items. Left aside are the two largest "
-        "sizes, as in the paper, a single layer, which run once is the full model, and sizes at which even the best "
-        "score is not above chance."
+        f"{result} Bars, band and brackets: 95 % bootstrap intervals over items. Not fitted: the two largest sizes, as "
+        "in the paper; a single layer, which run once is the full model; and sizes whose best score is not above "
+        "chance."
     )
     alt = "The best number of iterations against the number of layers in parallel, with intervals and a linear fit."
     return Figure("figure-10-fit", "The best number of iterations", caption, alt, drawing)

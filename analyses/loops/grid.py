@@ -1,4 +1,4 @@
-"""The grid of scores, group sizes by iterations, and what is best in it."""
+"""The grid of scores, group sizes by iterations, and its maxima."""
 
 from __future__ import annotations
 
@@ -16,22 +16,13 @@ if TYPE_CHECKING:
 
 FEWEST_SIZES = 3
 _ASIDE = 2
-"""The paper leaves so many of the largest sizes aside."""
+"""The paper excludes this many of the largest sizes from the fit."""
 
 
 class Grid:
-    """Medians over tasks of normalised scores.
+    """Medians over tasks of normalised scores, and the best number of iterations of each draw and size.
 
-    Args:
-        analysis: What was asked.
-        results: What was measured.
-        scores: The same, normalised.
-
-    Attributes:
-        sizes: How many layers run in parallel, ascending.
-        iterations: How often.
-        draws: The scores first, then their bootstrap resamples. What is no number counts as worse than everything.
-        best: For each draw and size the number of iterations with the highest score, the lowest of equals.
+    Draw 0 is the data, the others are bootstrap resamples. NaN ranks below every number; ties go to fewer iterations.
     """
 
     draws: Float[np.ndarray, "draw size iteration"]
@@ -53,30 +44,24 @@ class Grid:
         return estimate(self.draws[:, self.sizes.index(size), self.iterations.index(iterations)])
 
     def share(self, size: int, iterations: int) -> float:
-        """In which share of the resamples a size is best with so many iterations, from 0 to 1."""
+        """The share of resamples in which a size is best with this many iterations."""
         return float((self.best[1:, self.sizes.index(size)] == iterations).mean())
 
     def best_of(self, size: int) -> Estimate:
-        """The best number of iterations of a size, with its interval."""
+        """The best number of iterations for a size, with its interval."""
         return estimate(self.best[:, self.sizes.index(size)].astype(float))
 
     def score_of(self, size: int) -> Estimate:
-        """The score there."""
+        """The score at the best number of iterations, with its interval."""
         return self.at(size, int(self.best[0, self.sizes.index(size)]))
 
     def fitted(self) -> list[int]:
-        """The sizes that a fit can speak of: those at which the best score is above chance, less the two largest.
-
-        A single layer is none of them: to run it once is the full model, whatever the size does.
-        """
+        """The sizes to fit: best score above chance, without the two largest and the single layer."""
         small = self.sizes[: max(0, len(self.sizes) - _ASIDE)]
         return [size for size in small if size > 1 and self.score_of(size).low > 0]
 
     def fit(self) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]] | None:
-        """Slope and intercept of the best number of iterations over the size, by least squares, for each draw.
-
-        None where there are fewer than three sizes to fit.
-        """
+        """Slope and intercept of the best number of iterations over the size; None with fewer than three sizes."""
         sizes = self.fitted()
         if len(sizes) < FEWEST_SIZES:
             return None
@@ -85,6 +70,6 @@ class Grid:
         return slope, intercept
 
     def line(self) -> list[Estimate]:
-        """The fitted line at each of the fitted sizes, with its interval; none where there is no fit."""
+        """The fitted line at each fitted size, with its interval; empty without a fit."""
         fit = self.fit()
         return [] if fit is None else [estimate(fit[1] + fit[0] * size) for size in self.fitted()]

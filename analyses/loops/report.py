@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def report(analysis: Loops, results: Results) -> Report:
-    """The whole report. Without a task that the full model can do there is no grid."""
+    """Draw the report; without a task that the full model can do there is no grid."""
     curves = Curves((), results)
     grid = Grid(analysis, results, curves.scores)
     tested = claims(grid) if curves.scores.tasks else []
@@ -41,27 +41,29 @@ def _of_the_grid(grid: Grid, value: str) -> list[Section]:
 
 
 def claims(grid: Grid) -> list[Claim]:
-    """That the best number of iterations grows with the size; nothing where there are too few sizes."""
+    """Test that the best number of iterations grows with the size; empty with too few sizes."""
     fit = grid.fit()
     if fit is None:
         return []
     slope = estimate(fit[0])
     best = ", ".join(f"{size} layers {grid.best_of(size)}" for size in grid.fitted())
     evidence = (
-        f"{slope} more iterations for each more layer, by a linear fit (held if the interval lies above 0); {best}"
+        f"{slope} more iterations per additional layer, by a linear fit (held if the interval lies above 0); {best}"
     )
-    text = "The best number of iterations grows with the number of layers in parallel, the two largest sizes aside."
+    text = (
+        "The best number of iterations grows with the number of layers in parallel, except for the two largest sizes."
+    )
     return [Claim("§3.7, figure 10", text, verdict(slope), evidence)]
 
 
 def _summary(results: Results, grid: Grid, tested: list[Claim]) -> list[str]:
     items = ", ".join(f"{task.name} ({task.items} items)" for task in results.tasks)
     first = (
-        f"The middle layers of {results.model} ran in parallel, {grid.sizes[0]} to {grid.sizes[-1]} of them, once to "
-        f"{grid.iterations[-1]} times, and were scored on {items}."
+        f"The middle layers of {results.model}, {grid.sizes[0]} to {grid.sizes[-1]} of them, ran in parallel 1 to "
+        f"{grid.iterations[-1]} times and were scored on {items}."
     )
     if not tested:
-        return [first, "The paper's claim cannot be tested: fewer than three sizes can be fitted."]
+        return [first, "The paper's claim was not tested: fewer than three sizes can be fitted."]
     return [first, tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items")]
 
 
@@ -77,16 +79,16 @@ def _best_table(grid: Grid) -> Table:
         for size in grid.sizes
     ]
     caption = (
-        "Scores are normalised: 0 is chance, 1 the full model. With 95 % bootstrap intervals over items; the score "
-        "there is of the best number, which was chosen by the same items, and so a little too high. How often: in "
-        "which share of the resamples a number is the best, where it is 1 % or more."
+        "Scores are normalised (chance 0, full model 1), with 95 % bootstrap intervals over items. The best score is "
+        "slightly optimistic: the number was chosen on the same items. Frequency: the share of resamples in which a "
+        "number is best, if at least 1 %."
     )
-    columns = ("layers in parallel", "best number of iterations", "how often", "score there", "score of one iteration")
-    return Table("best", "The best of each size", caption, columns, rows)
+    columns = ("layers in parallel", "best number of iterations", "frequency", "best score", "score of one iteration")
+    return Table("best", "The best number for each size", caption, columns, rows)
 
 
 def _candidates(grid: Grid, size: int) -> str:
-    """Which numbers of iterations are how often the best, the most frequent first."""
+    """The shares of resamples in which numbers of iterations are best, largest first."""
     shares = {times: grid.share(size, times) for times in grid.iterations}
     often = sorted((times for times in shares if shares[times] >= 0.01), key=lambda times: -shares[times])
     return ", ".join(f"{times}: {shares[times]:.0%}" for times in often)
@@ -99,7 +101,7 @@ def _grid_table(grid: Grid) -> Table:
         for times in grid.iterations
     ]
     caption = (
-        "Normalised scores with 95 % bootstrap intervals over items, and in which share of the resamples the number of "
-        "iterations is the best of its size."
+        "Normalised scores with 95 % bootstrap intervals over items, and the share of resamples in which this number "
+        "of iterations is best for its size."
     )
     return Table("grid", "All scores", caption, ("layers in parallel", "iterations", "score", "best in"), rows)

@@ -1,4 +1,4 @@
-"""Memories written down, and found by gradient steps: "Birth of a Transformer" (arXiv 2306.00802), §4.2 and §6."""
+"""Memories, constructed and learned by gradient steps: "Birth of a Transformer" (arXiv 2306.00802), §4.2 and §6."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ __all__ = ["AnalysisError", "Memories"]
 
 @dataclass(frozen=True)
 class Memories(Experiment):
-    """Write an induction head down without training, and look for its memories in single gradient steps.
+    """Construct an induction head without training, and look for its memories in single gradient steps.
 
     Args:
-        dims: Widths d of the residual stream: of the constructed heads, and after the first gradient step.
-        lengths: Lengths of the sequences that constructed heads are tested on. Gradient steps use the shortest.
-        seeds: How many models of each kind, each tested on sequences of its own.
-        sharpness: β of the constructed heads.
-        test_tokens: How many held-out tokens each model is tested on.
-        first_sequences: How many sequences the first gradient step is counted over.
-        step_dims: The widths of the models that take three gradient steps.
-        step_sequences: How many sequences each of the three is taken over.
+        dims: Widths d of the residual stream, for constructed heads and for the first gradient step.
+        lengths: Sequence lengths on which constructed heads are tested. Gradient steps use the shortest.
+        seeds: Models of each kind, each tested on its own sequences.
+        sharpness: β of the constructed heads: the margin of right answers over others.
+        test_tokens: Held-out tokens that each model is tested on.
+        first_sequences: Sequences for the first gradient step alone.
+        step_dims: Widths of the models that take three gradient steps.
+        step_sequences: Sequences for each of the three steps.
     """
 
     name: ClassVar[str] = "memories"
-    question: ClassVar[str] = "Birth of a Transformer: is the head a sum of outer products, and do gradients find it?"
+    question: ClassVar[str] = (
+        "Birth of a Transformer: is the head a sum of outer products, and do gradient steps find it?"
+    )
     columns: ClassVar[Columns] = {
         "kind": str,
         "data": str,
@@ -54,10 +56,12 @@ class Memories(Experiment):
         default=(128, 256, 512, 1024), metadata={"help": "Widths of constructed heads, such as 128,512."}
     )
     lengths: tuple[int, ...] = field(
-        default=(64, 128, 256), metadata={"help": "Lengths to test them on. Gradient steps use the shortest."}
+        default=(64, 128, 256), metadata={"help": "Sequence lengths to test them on. Gradient steps use the shortest."}
     )
-    seeds: int = field(default=3, metadata={"help": "How many models of each kind."})
-    sharpness: float = field(default=30.0, metadata={"help": "By how much a constructed head's right answers score."})
+    seeds: int = field(default=3, metadata={"help": "Models of each kind."})
+    sharpness: float = field(
+        default=30.0, metadata={"help": "Margin by which a constructed head's right answers score above others."}
+    )
     test_tokens: int = field(default=16_384, metadata={"help": "Held-out tokens that each model is tested on."})
     first_sequences: int = field(default=16_384, metadata={"help": "Sequences for the first gradient step alone."})
     step_dims: tuple[int, ...] = field(
@@ -85,25 +89,25 @@ class Memories(Experiment):
             raise AnalysisError(f"sharpness must be a number above 0, such as 30, got {self.sharpness}")
 
     def trials(self) -> Mapping[str, int]:
-        """One for every model that is constructed or takes steps, and for each kind of data; ticks are rough costs."""
+        """One trial per model and kind of data; ticks are rough costs."""
         from mechpaint.analyses.memories.trials import suite
 
         return {label: trial.ticks for label, trial in suite(self).items()}
 
     def settings_of(self, label: str) -> dict[str, Any]:
-        """The trial: some are of a single width and seed, others of all."""
+        """The settings of one trial; some cover a single width and seed, others all."""
         from mechpaint.analyses.memories.trials import suite
 
         return {"analysis": self.name, "trial": repr(suite(self)[label])}
 
     def measure(self, label: str, advance: Advance) -> Iterable[Record]:
-        """Carry out one trial."""
+        """Run one trial."""
         from mechpaint.analyses.memories.trials import suite
 
         return suite(self)[label].measure(advance)
 
     def report(self, table: pd.DataFrame) -> Report:
-        """What was written down and what was found, the paper's claims first."""
+        """The paper's claims, then tables and figures of constructed heads and gradient steps."""
         from mechpaint.analyses.memories.report import report
 
         return report(self, table)

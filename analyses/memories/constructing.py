@@ -1,4 +1,4 @@
-"""Induction heads written down, before and after the first position is mended."""
+"""Constructed induction heads, before and after the first position is mended."""
 
 from __future__ import annotations
 
@@ -15,20 +15,14 @@ from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 CONSTRUCTION, SHARPNESS = "construction", "sharpness"
 CONSTRUCTED, MENDED = "constructed", "mended"
 MENDING = 0.5
-"""The sharpness of the mending, as a share of the construction's: enough, and adds less cross-talk than all of it."""
+"""The sharpness of the mending relative to the construction's: enough, with less cross-talk than at full sharpness."""
 
 
 @dataclass(frozen=True)
 class Construction:
-    """The paper's head and the mended one, in one random model.
+    """The paper's head and the mended one in one random model, at each sharpness β.
 
-    Fixed triggers are the only tokens that W_K² stores, as in the paper; where any token may be one, it stores all.
-
-    Args:
-        kind: `CONSTRUCTION`, or `SHARPNESS` where several are compared.
-        setting: The model and its data.
-        sharpnesses: β, one head each.
-        tokens: How many held-out tokens to test on.
+    As in the paper, W_K² stores only the fixed triggers; where any token may be a trigger, it stores all.
     """
 
     kind: str
@@ -38,17 +32,17 @@ class Construction:
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """The name of the trial."""
         return f"{self.kind} {self.setting}"
 
     @property
     def ticks(self) -> int:
-        """Ten a batch, times its cost: a test takes longer than a step, as two layers are asked at many places."""
+        """Twenty ticks a batch, times its cost: a test reads two layers at many positions."""
         count = batches(-(-self.tokens // self.setting.length), self.setting.length)
         return 20 * len(self.sharpnesses) * count * cost(self.setting.dim)
 
     def measure(self, advance: Advance) -> Iterator[Record]:
-        """Accuracies and recalls, before and after mending."""
+        """Measure accuracies and recalls, before and after mending."""
         at = self.setting
         model = SimplifiedTransformer(SimplifiedConfig(dim=at.dim, length=at.length, seed=at.seed))
         tests = at.source.held_out(self.tokens, at.length, at.seed)
@@ -58,6 +52,6 @@ class Construction:
             for stage in (CONSTRUCTED, MENDED):
                 if stage == MENDED:
                     mend_first_position(model, MENDING * sharpness, stored)
-                found = accuracies(model, tests, lambda: advance(10 * cost(at.dim))) | recalls(model, tests)
-                for probe, value in found.items():
+                probes = accuracies(model, tests, lambda: advance(10 * cost(at.dim))) | recalls(model, tests)
+                for probe, value in probes.items():
                     yield at.record(self.kind, "", sharpness, stage, probe, value)

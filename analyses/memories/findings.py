@@ -1,4 +1,4 @@
-"""The table of records, asked for the values of all seeds at once."""
+"""The findings of `memories`: values of all seeds at once, read from the records."""
 
 from __future__ import annotations
 
@@ -21,21 +21,11 @@ Values = Float[np.ndarray, " seed"]
 _TINY = 1e-12
 
 HEADS = (Source(REAL, FIXED), Source(REAL, RANDOM))
-"""What constructed heads are tested on."""
+"""Data on which constructed heads are tested."""
 
 
-class Found:
-    """All that was measured.
-
-    Args:
-        table: The records.
-
-    Attributes:
-        dims: Widths of constructed heads, ascending.
-        lengths: Lengths that they were tested on, ascending.
-        step_dims: Widths of the models that took three steps, ascending, the limit last.
-        seeds: How many models of each kind there are.
-    """
+class Findings:
+    """All measurements. Widths and lengths ascend; of `step_dims`, the limit comes last."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self._table: Any = table
@@ -52,22 +42,22 @@ class Found:
 
     @property
     def ends(self) -> list[int]:
-        """The smallest and the largest width, or the only one."""
+        """The smallest and largest width, or the only one."""
         return list(dict.fromkeys((self.dims[0], self.dims[-1])))
 
     def head(self, source: Source, dim: int, length: int, stage: str, probe: str = ACCURACY) -> Values:
-        """A constructed head, `CONSTRUCTED` or `MENDED`."""
+        """A probe of a constructed head, at the stage `CONSTRUCTED` or `MENDED`."""
         return self._values(CONSTRUCTION, source, probe, dim=dim, length=length, stage=stage)
 
     def over_lengths(self, source: Source, dim: int, stage: str, probe: str = ACCURACY) -> Values:
-        """The same, averaged over lengths."""
+        """The same averaged over lengths."""
         return np.mean([self.head(source, dim, length, stage, probe) for length in self.lengths], axis=0)
 
     def error_rates(self, source: Source, dim: int, stage: str) -> tuple[Values, Values]:
-        """The shares of wrong answers where the trigger opens the sequence, and elsewhere; averaged over lengths."""
+        """Error rates where the trigger opens the sequence and elsewhere, averaged over lengths."""
         opening = self.over_lengths(source, dim, stage, OPENING)
         wrong, other = (self.over_lengths(source, dim, stage, probe) for probe in (WRONG_OPENING, WRONG_OTHER))
-        # in a small test no trigger may open its sequence, or every one
+        # in a small test, no trigger may open its sequence, or every one may
         return wrong / np.maximum(opening, _TINY), other / np.maximum(1 - opening, _TINY)
 
     def scan(self, source: Source, sharpness: float, stage: str) -> Values:
@@ -79,15 +69,15 @@ class Found:
         return self._values(FIRST_STEP, source, RECALLS["W_O^2"], dim=dim)
 
     def steps(self, source: Source, dim: int, stage: str, probe: str, variant: str = DOWN) -> Values:
-        """Three steps: a probe after one of them, or in the end; empty if the variant was not run there."""
+        """A probe after one of three steps, or after all; empty if the variant was not run."""
         return self._values(STEPS, source, probe, dim=dim, stage=stage, variant=variant)
 
     def own_recall(self, source: Source, dim: int, matrix: str, variant: str = DOWN) -> Values:
-        """What a memory recalls after its own step."""
+        """The recall of a memory after its own step."""
         return self.steps(source, dim, matrix, f"recall of {matrix}", variant)
 
     def variants(self) -> list[tuple[str, Source, int]]:
-        """Where three steps were taken, and which: the usual ones first, dimensions as in `step_dims`."""
+        """The variants of three steps that were run, top-down first, with their data and widths."""
         steps = self._of(STEPS)
         names = sorted(steps["variant"].unique().tolist(), key=lambda name: name != DOWN)
         every = [(name, source, dim) for name in names for source in SOURCES for dim in self.step_dims]
@@ -106,7 +96,7 @@ class Found:
 
 
 def spread(values: Values, digits: int = 3) -> str:
-    """The mean over seeds, and the standard deviation where there are several."""
+    """The mean over seeds, with the standard deviation if there are several."""
     if not len(values):
         return "–"
     text = f"{values.mean():.{digits}f}"
@@ -119,22 +109,22 @@ def percent(values: Values) -> str:
 
 
 def extent(values: Values, digits: int = 3) -> str:
-    """The lowest and the highest of some values; one of them if they look the same."""
+    """The range of some values; one number if both ends print alike."""
     low, high = f"{values.min():.{digits}f}", f"{values.max():.{digits}f}"
     return low if low == high else f"{low} to {high}"
 
 
 def width(dim: int) -> str:
-    """A dimension, as a head or an entry."""
+    """A dimension, as a table shows it."""
     return "∞" if dim == Setting.LIMIT else str(dim)
 
 
 def places(dim: int) -> str:
-    """A dimension, in a sentence."""
+    """A dimension, as a sentence has it."""
     return "in infinitely many dimensions" if dim == Setting.LIMIT else f"at d = {dim}"
 
 
 NAMES = {"W_O^2": "W_O²", "W_K^2": "W_K²", "W_K^1": "W_K¹"}
-"""The matrices, for people, from the top down."""
+"""The matrices as reports write them, from the top down."""
 STAGES = (CONSTRUCTED, MENDED)
-"""Of constructed heads, in order."""
+"""The stages of constructed heads, in order."""

@@ -1,4 +1,4 @@
-"""What a model with an induction head gets right, and why not the rest; and what its memories recall."""
+"""Accuracy of models with an induction head, kinds of errors, and recall of their memories."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ RECALLS: Mapping[Learned, str] = {matrix: f"recall of {matrix}" for matrix in TO
 def accuracies(
     model: SimplifiedTransformer, batches: Sequence[ToyBatch], advance: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """At second and later occurrences of triggers; `advance` is called before each batch."""
-    found: list[Tensor] = []
+    """Measure outcomes at second and later occurrences of triggers; `advance` is called before each batch."""
+    outcomes: list[Tensor] = []
     for batch in batches:
         if advance is not None:
             advance()
         where = batch.occurrences >= 2
         trigger, target = batch.tokens[where], batch.targets[where]
-        said = model.logits_at(batch.tokens, where).argmax(-1)
+        predicted = model.logits_at(batch.tokens, where).argmax(-1)
         opens = (batch.tokens == batch.tokens[:, :1])[where]
-        found.append(torch.stack([said == target, opens, target == trigger, said == trigger]))
-    right, opens, same, repeated = torch.cat(found, 1)
+        outcomes.append(torch.stack([predicted == target, opens, target == trigger, predicted == trigger]))
+    right, opens, same, repeated = torch.cat(outcomes, 1)
     shares = {
         ACCURACY: right,
         CHANGED: right[~same],
@@ -46,10 +46,9 @@ def accuracies(
 
 
 def recalls(model: SimplifiedTransformer, batches: Sequence[ToyBatch]) -> dict[str, float]:
-    """How often the right answer scores highest in each memory: `RECALLS`.
+    """The share of right answers that score highest in each memory, by the names of `RECALLS`.
 
-    W_O² and W_K¹ are asked for every token and position alike; W_K² for each token as often as the batches do, at
-    second and later occurrences of triggers.
+    W_O² and W_K¹ weigh all tokens and positions alike; W_K² weighs tokens as the batches do.
     """
     asked = torch.cat([batch.tokens[batch.occurrences >= 2] for batch in batches])
     values: dict[str, float] = {}

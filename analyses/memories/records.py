@@ -1,4 +1,4 @@
-"""What a trial is, and the records that it gives."""
+"""Trials and their records."""
 
 from __future__ import annotations
 
@@ -12,33 +12,26 @@ from mechpaint.statistics.results import Advance, Record
 
 @runtime_checkable
 class Trial(Protocol):
-    """One trial: a function of its fields."""
+    """A trial: a function of its fields."""
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """The name of the trial."""
         ...
 
     @property
     def ticks(self) -> int:
-        """Roughly what it costs."""
+        """The approximate cost."""
         ...
 
     def measure(self, advance: Advance) -> Iterable[Record]:
-        """Carry it out."""
+        """Run the trial."""
         ...
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a model was made and tested with.
-
-    Args:
-        source: The data.
-        dim: The model's; 0 for the limit of infinitely many.
-        length: Of the sequences.
-        seed: Of the model and the sequences.
-    """
+    """The data, width (`LIMIT` for infinitely many dimensions), sequence length and seed of a model."""
 
     source: Source
     dim: int
@@ -52,7 +45,7 @@ class Setting:
         return f"{self.source} {width} length={self.length} seed={self.seed}"
 
     def record(self, kind: str, variant: str, sharpness: float, stage: str, probe: str, value: float) -> Record:
-        """A row of the table."""
+        """Make a row of the table."""
         return {
             "kind": kind,
             "data": self.source.data,
@@ -69,5 +62,5 @@ class Setting:
 
 
 def cost(dim: int) -> int:
-    """Ticks that a batch through a model of this width is worth."""
+    """The ticks of a batch through a model of this width."""
     return 1 + dim // 64

@@ -1,4 +1,4 @@
-"""Where the sequences come from."""
+"""Sources of sequences."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ FIXED, RANDOM = "fixed", "random"
 VOCABULARY = 65
 
 _BATCH_TOKENS = 4096
-"""How many tokens go through a model together: few enough for the processor's cache."""
+"""Tokens per batch, few enough for the processor's cache."""
 _HELD_OUT = 1_000_000
 """Added to a seed for held-out sequences."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of data.
-
-    Args:
-        data: `REAL` for the bigrams of tiny Shakespeare, `UNIFORM` for tokens that are all as likely.
-        triggers: `FIXED` for the five most frequent tokens, `RANDOM` for five of each sequence's own.
-    """
+    """A kind of data: `REAL` (tiny Shakespeare) or `UNIFORM` bigrams, `FIXED` or `RANDOM` triggers, five of them."""
 
     data: str
     triggers: str
@@ -35,7 +30,7 @@ class Source:
 
     @property
     def described(self) -> str:
-        """For captions."""
+        """The description in captions."""
         return f"{self.data} bigrams, {self.triggers} triggers"
 
     @property
@@ -47,7 +42,7 @@ class Source:
     def sequences(
         self, count: int, length: int, seed: int, advance: Callable[[], None] | None = None
     ) -> Iterator[ToyBatch]:
-        """`count` sequences in batches; `advance` is called before each."""
+        """Make `count` sequences in batches; `advance` is called before each."""
         task, size = self.task, batch_size(length)
         for index in range(batches(count, length)):
             if advance is not None:
@@ -55,19 +50,19 @@ class Source:
             yield task.batch(min(size, count - index * size), length, seed, index)
 
     def held_out(self, tokens: int, length: int, seed: int) -> list[ToyBatch]:
-        """Batches of at least so many tokens, none of which `sequences` gives for any usual seed."""
+        """Make batches of at least this many tokens, disjoint from `sequences` for all usual seeds."""
         return list(self.sequences(-(-tokens // length), length, _HELD_OUT + seed))
 
 
 def batch_size(length: int) -> int:
-    """How many sequences a batch has."""
+    """The number of sequences in a batch."""
     return max(1, _BATCH_TOKENS // length)
 
 
 def batches(count: int, length: int) -> int:
-    """How many batches hold so many sequences."""
+    """The number of batches that hold `count` sequences."""
     return -(-count // batch_size(length))
 
 
 SOURCES = (Source(UNIFORM, RANDOM), Source(REAL, RANDOM), Source(REAL, FIXED))
-"""What gradient steps are taken on: the theory's data, and the paper's."""
+"""Data for gradient steps: the theory's and the paper's."""

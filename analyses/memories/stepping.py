@@ -1,4 +1,4 @@
-"""Single gradient steps from zero, and what they store."""
+"""Single gradient steps from zero, and the memories they store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIRST_STEP, STEPS = "first step", "steps"
 DOWN, UP, LARGER, MORE = "top-down", "bottom-up", "ten times larger steps", "four times the sequences"
 
 VARIANTS: Mapping[str, tuple[tuple[Learned, ...], float, int]] = {
-    # in which order, how much larger, over how many times the sequences
+    # order, step size factor, sequences factor
     DOWN: (TOP_DOWN, 1.0, 1),
     UP: (TOP_DOWN[::-1], 1.0, 1),
     LARGER: (TOP_DOWN, 10.0, 1),
@@ -31,8 +31,8 @@ VARIANTS: Mapping[str, tuple[tuple[Learned, ...], float, int]] = {
 }
 
 SMALL: Mapping[Learned, float] = {"W_O^2": 0.3, "W_K^2": 0.03, "W_K^1": 0.03}
-"""How sharp each step makes its memory: the next gradient is what theory says it is only while predictions and
-attention are close to uniform. Of what a step on keys stores, the right answers are a small part, so theirs is less."""
+"""The sharpness that each step gives its memory. The theory of the next gradient holds only while predictions and
+attention stay close to uniform; of what a step on keys stores, right answers are a small part, so theirs is lower."""
 
 SHARPENED, ALONE = "sharpened", "associations alone"
 ITSELF = "own token over right answer"
@@ -40,14 +40,7 @@ ITSELF = "own token over right answer"
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """The first gradient step on W_O² from the idealised start: counted once, it holds for every dimension.
-
-    Args:
-        setting: The data, in the limit.
-        dims: The finite dimensions besides.
-        seeds: How many random models of each.
-        sequences: How many the step is counted over.
-    """
+    """The first gradient step on W_O² from the idealised start, counted once for the limit and all finite `dims`."""
 
     setting: Setting
     dims: tuple[int, ...]
@@ -56,26 +49,26 @@ class FirstSteps:
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """The name of the trial."""
         return f"{FIRST_STEP} {self.setting.source} length={self.setting.length}"
 
     @property
     def ticks(self) -> int:
-        """A few for each batch."""
+        """Three ticks a batch."""
         return 3 * batches(self.sequences, self.setting.length)
 
     def measure(self, advance: Advance) -> Iterator[Record]:
-        """The recall of W_O² in the limit and in every random model."""
+        """Measure the recall of W_O² in the limit and in each random model."""
         at = self.setting
         sequences = at.source.sequences(self.sequences, at.length, at.seed, lambda: advance(3))
-        found = FirstStep.of(sequences, at.source.task.chain.vocabulary)
-        yield self._record(at, found.limit_recall())
+        first = FirstStep.of(sequences, at.source.task.chain.vocabulary)
+        yield self._record(at, first.limit_recall())
         for dim in self.dims:
             for seed in range(self.seeds):
                 advance(0)
                 model = SimplifiedTransformer(SimplifiedConfig(dim=dim, length=at.length, seed=seed))
                 with torch.no_grad():
-                    learned(model, "W_O^2").copy_(found.memory(model))
+                    learned(model, "W_O^2").copy_(first.memory(model))
                 yield self._record(replace(at, dim=dim, seed=seed), recall(memory_scores(model, "W_O^2")))
 
     def _record(self, at: Setting, value: float) -> Record:
@@ -84,15 +77,7 @@ class FirstSteps:
 
 @dataclass(frozen=True)
 class ThreeSteps:
-    """One gradient step on each matrix in turn, from where all are zero.
-
-    Args:
-        setting: The model and its data.
-        variant: Which of `VARIANTS`.
-        sequences: How many each step is taken over, unless the variant takes more.
-        sharpness: To what all memories are scaled in the end, to see whether they would make a head.
-        tokens: How many held-out tokens to test on.
-    """
+    """One gradient step on each matrix in turn, from all zero; then all memories are scaled to `sharpness`."""
 
     setting: Setting
     variant: str
@@ -102,18 +87,18 @@ class ThreeSteps:
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """The name of the trial."""
         other = "" if self.variant == DOWN else f", {self.variant}"
         return f"three {STEPS} {self.setting}{other}"
 
     @property
     def ticks(self) -> int:
-        """Later steps reach further down, and cost more."""
+        """Ticks; later steps reach further down and cost more."""
         _, _, more = VARIANTS[self.variant]
         return 9 * batches(more * self.sequences, self.setting.length) * self._cost
 
     def measure(self, advance: Advance) -> Iterator[Record]:
-        """After each step what the model recalls and gets right; in the end, with all memories made sharp."""
+        """Measure recall and accuracy after each step, and finally with all memories sharpened."""
         at, (order, larger, more) = self.setting, VARIANTS[self.variant]
         model = self._model()
         zero(model)
@@ -123,22 +108,22 @@ class ThreeSteps:
             sequences = at.source.sequences(more * self.sequences, at.length, at.seed, lambda t=ticks: advance(t))
             sharpness = larger * SMALL[matrix]
             step(model, matrix, sequences, sharpness)
-            found = accuracies(model, tests, lambda: advance(0)) | recalls(model, tests)
+            probes = accuracies(model, tests, lambda: advance(0)) | recalls(model, tests)
             for probe in (ACCURACY, CHANGED, REPEATS, *RECALLS.values()):
-                yield self._record(sharpness, matrix, probe, found[probe])
+                yield self._record(sharpness, matrix, probe, probes[probe])
             if matrix != "W_O^2":
                 yield self._record(sharpness, matrix, ITSELF, own_token_margin(model, matrix) / sharpness)
         for stage in (SHARPENED, ALONE):
             if stage == ALONE:
                 keep_associations(model)
             sharpen(model, self.sharpness)
-            found = accuracies(model, tests, lambda: advance(0))
+            probes = accuracies(model, tests, lambda: advance(0))
             for probe in (ACCURACY, CHANGED):
-                yield self._record(self.sharpness, stage, probe, found[probe])
+                yield self._record(self.sharpness, stage, probe, probes[probe])
 
     @property
     def _cost(self) -> int:
-        return cost(self.setting.dim or 384)  # about what the limit is computed in
+        return cost(self.setting.dim or 384)  # roughly the width of the limit model
 
     def _model(self) -> SimplifiedTransformer:
         at, vocabulary = self.setting, self.setting.source.task.chain.vocabulary
@@ -151,23 +136,20 @@ class ThreeSteps:
 
 
 def margin(scores: Float[Tensor, "query answer"]) -> float:
-    """By how much right answers, on the diagonal, score above the average."""
+    """The margin of right answers, on the diagonal, over the average."""
     return float((scores.diagonal() - scores.mean(1)).mean())
 
 
 @torch.no_grad()
 def own_token_margin(model: SimplifiedTransformer, matrix: Learned) -> float:
-    """By how much a token's query, in a key matrix, scores keys of the same token above those of others.
-
-    No induction head needs this: it is what else a gradient step stores.
-    """
+    """The margin by which a token's query scores its own key; a by-product of gradient steps that no head needs."""
     embed, key = model.tok_embed.weight, learned(model, matrix)
     return margin(embed @ key @ embed.T / math.sqrt(model.config.dim))
 
 
 @torch.no_grad()
 def sharpen(model: SimplifiedTransformer, sharpness: float) -> None:
-    """Scale every memory so that its right answers score this much above the average, as constructed ones do."""
+    """Scale every memory to this margin of right answers, as constructed ones have."""
     for matrix in TOP_DOWN:
         own = abs(margin(memory_scores(model, matrix)))
         if own:
@@ -176,7 +158,7 @@ def sharpen(model: SimplifiedTransformer, sharpness: float) -> None:
 
 @torch.no_grad()
 def keep_associations(model: SimplifiedTransformer) -> None:
-    """Write every memory anew from its own scores: what it answers to what it may be asked, and nothing else."""
+    """Rebuild every memory from its scores on valid queries, dropping everything else."""
     embed, scale = model.tok_embed.weight, math.sqrt(model.config.dim)
     values = model.last.attn.v(embed)
     again = model.first.attn.o(model.first.attn.v(embed))
@@ -194,10 +176,9 @@ def keep_associations(model: SimplifiedTransformer) -> None:
 def limit_model(vocabulary: int, length: int) -> SimplifiedTransformer:
     """A model without cross-talk.
 
-    Embeddings, positions, and both as layer 1 writes them anew, are orthogonal to one another and to all unembeddings.
-    Lengths are those that the random model's vectors have on average: |w_E|² = |p|² = d, |w_U|² = 1/3, and each random
-    matrix shortens by √3. The residual stream itself says nothing through the unembedding, as in the theory; in the
-    random model it does, in any dimension.
+    Embeddings, positions, their copies written by layer 1, and unembeddings are all mutually orthogonal. Norms are the
+    random model's averages: |w_E|² = |p|² = d, |w_U|² = 1/3, and each random matrix shrinks by √3. As in the theory,
+    and unlike in random models, the residual stream has no direct effect on the logits.
     """
     span = vocabulary + length
     model = SimplifiedTransformer(SimplifiedConfig(vocabulary, 2 * span + vocabulary, length))
@@ -207,7 +188,7 @@ def limit_model(vocabulary: int, length: int) -> SimplifiedTransformer:
     if model.pos is not None:
         model.pos.weight.copy_(math.sqrt(dim) * basis[vocabulary:span])
     model.head.weight.copy_(basis[2 * span :] / math.sqrt(3))
-    # W_V² need not turn anything: what it gives is read by W_O² alone
+    # W_V² need not rotate: only W_O² reads its output
     model.last.attn.v.weight.copy_(basis / math.sqrt(3))
     model.first.attn.o.weight.copy_(basis / math.sqrt(3))
     model.first.attn.v.weight.copy_(basis.roll(span, 0) / math.sqrt(3))

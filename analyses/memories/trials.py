@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from mechpaint.analyses.memories import Memories
 
 SHARPNESSES = (3.0, 10.0, 30.0, 100.0)
-"""Those that are compared, at the middle width and the shortest length."""
+"""Compared at the middle width and the shortest length."""
 
 
 def suite(memories: Memories) -> dict[str, Trial]:
-    """Every trial by its label, the longest first, so that processors end together."""
+    """All trials by label, the longest first, so that processors finish together."""
     trials = [*_constructions(memories), *_sharpnesses(memories), *_first_steps(memories), *_steps(memories)]
     return {trial.label: trial for trial in sorted(trials, key=lambda trial: -trial.ticks)}
 
 
 def middle(numbers: tuple[int, ...]) -> int:
-    """The middle one of some numbers, the larger of two."""
+    """The median of some numbers, the larger of two."""
     return sorted(numbers)[len(numbers) // 2]
 
 
@@ -51,7 +51,7 @@ def _first_steps(memories: Memories) -> Iterator[Trial]:
 
 
 def _steps(memories: Memories) -> Iterator[Trial]:
-    """Top-down for all data, widths and seeds; what is done otherwise, for one of them."""
+    """Top-down steps for all data, widths and seeds; each variation for one of them."""
 
     def trial(source: Source, dim: int, seed: int, variant: str) -> Trial:
         at = Setting(source, dim, min(memories.lengths), seed)

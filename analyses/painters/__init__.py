@@ -23,20 +23,20 @@ class Painters(RouteAnalysis):
     """Skip, reverse, shuffle, repeat, average and loop the middle layers; skip and switch single ones.
 
     Args:
-        start_layers: Which start layers N; None for all.
-        seeds: How many random orders for each start layer.
-        loops: How often looped parallel loops; 1 is always included.
+        start_layers: Start layers N; None for all.
+        seeds: Random orders per start layer.
+        loops: Iterations of looped parallel; 1 is always included.
     """
 
     name: ClassVar[str] = "painters"
-    question: ClassVar[str] = "Transformer Layers as Painters: what happens when the middle layers run otherwise?"
+    question: ClassVar[str] = "Transformer Layers as Painters: what happens when the middle layers are rerouted?"
     tasks: ClassVar[tuple[str, ...]] = ("facts", "ioi", "induction", "arithmetic", "text")
 
     start_layers: tuple[int, ...] | None = field(
         default=None, metadata={"help": "Start layers N, such as 1,3,5; by default all."}
     )
-    seeds: int = field(default=10, metadata={"help": "Random orders for each start layer."})
-    loops: tuple[int, ...] = field(default=(3,), metadata={"help": "How often looped parallel loops."})
+    seeds: int = field(default=10, metadata={"help": "Random orders per start layer."})
+    loops: tuple[int, ...] = field(default=(3,), metadata={"help": "Iterations of looped parallel."})
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or not all(times >= 1 for times in self.loops):
@@ -47,17 +47,17 @@ class Painters(RouteAnalysis):
         return suite(n_layers, self.start_layers, self.seeds, self.loops)
 
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
-        """The hook set of every experiment."""
+        """The hook set of each experiment."""
         return {str(v): v.hook_set(n_layers) for v in self.variants(n_layers)}
 
     def report(self, results: Results) -> Report:
-        """Figures 2, 4 to 9, 11 and 17, and which of the paper's claims held."""
+        """The paper's claims, tested; figures 2, 4 to 9, 11 and 17."""
         from mechpaint.analyses.painters.report import report
 
         return report(self, results)
 
     def beside(self, results: Sequence[Results]) -> Sequence[Section]:
-        """Figure 12: each variant against the percentage of layers affected, a line a model."""
+        """Figure 12: each variant against the percentage of layers affected, one line per model."""
         from mechpaint.analyses.painters.comparison import beside
 
         return beside(results)

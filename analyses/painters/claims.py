@@ -1,4 +1,4 @@
-"""What the painters' paper claims, tested on what was measured here."""
+"""The claims of the painters' paper, tested."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AGAIN = {2: "middle twice", 3: "middle three times"}
 
 
 def claims(curves: Curves) -> list[Claim]:
-    """Every claim that the measured variants can speak to."""
+    """Test every claim that the measured variants allow."""
     tests = _TESTS
     if not curves.scores.tasks:  # without a task on which the full model beats chance there are no normalised scores
         tests = (_single_layers,) if curves.with_perplexity() else ()
@@ -24,9 +24,9 @@ def claims(curves: Curves) -> list[Claim]:
 
 
 def _better(curves: Curves, where: str, text: str, better: str, worse: str) -> Claim | None:
-    """Claims of the form "better than": the difference of mean medians over start layers, paired by item.
+    """Test that one variant beats another: the paired difference of mean medians over start layers.
 
-    From 3 affected layers on: with a single one most variants are the full model.
+    From 3 affected layers on, since with a single one most variants are the full model.
     """
     shared = curves.shared_starts((better, worse), 3)
     if not shared:
@@ -40,14 +40,14 @@ def _better(curves: Curves, where: str, text: str, better: str, worse: str) -> C
 
 
 def _single_layers(curves: Curves) -> Claim | None:
-    """Figure 2: the ends matter, the middle does not."""
+    """Test figure 2: the ends matter, the middle does not."""
     n = curves.n_layers
     if n < 6:
         return None
     middle = range(3, n - 3) if n >= 8 else range(2, n - 2)
     test = _single_layers_by_perplexity if curves.with_perplexity() else _single_layers_by_score
     decided, evidence = test(curves, middle)
-    text = "Skipping one of the first or last layers is catastrophic, one of the middle mild."
+    text = "Skipping one of the first or last layers is catastrophic; skipping a middle layer is mild."
     return Claim("§3.1, figure 2", text, decided, evidence)
 
 
@@ -56,7 +56,7 @@ def _single_layers_by_perplexity(curves: Curves, middle: range) -> tuple[str, st
     ratios = {layer: curves.perplexity_ratio("skip_idx_layer", layer) for layer in range(n)}
     first, last = (combine([ratios[a], ratios[b]], np.max) for a, b in ((0, 1), (n - 1, n - 2)))
     typical = combine([ratios[layer] for layer in middle], np.median)
-    with np.errstate(invalid="ignore"):  # where perplexities are infinite nothing is decided
+    with np.errstate(invalid="ignore"):  # with infinite perplexities nothing is decided
         least = estimate(combine([first - 3 * typical, last - 3 * typical], np.min))
     return (
         verdict(least),
@@ -67,7 +67,7 @@ def _single_layers_by_perplexity(curves: Curves, middle: range) -> tuple[str, st
 
 
 def _single_layers_by_score(curves: Curves, middle: range) -> tuple[str, str]:
-    """As elsewhere, mild is what leaves more than half of the score, and catastrophic what leaves less."""
+    """Decide by score: mild leaves more than half of it, catastrophic less."""
     n = curves.n_layers
     left = {layer: curves.single_median("skip_idx_layer", layer) for layer in range(n)}
     first, last = (combine([left[a], left[b]], np.min) for a, b in ((0, 1), (n - 2, n - 1)))
@@ -77,21 +77,21 @@ def _single_layers_by_score(curves: Curves, middle: range) -> tuple[str, str]:
         verdict(least),
         f"the {curves.value} is {estimate(first)} at the worse of the first two layers, {estimate(last)} at the worse "
         f"of the last two, {estimate(typical)} at the median of layers {middle[0]} to {middle[-1]} (held if the "
-        "former are below one half and the latter is above)",
+        "first two are below one half and the last is above)",
     )
 
 
 def _graceful(method: str, where: str, name: str) -> Callable[[Curves], Claim | None]:
-    """Claims that a variant degrades gracefully: with up to a fifth of the layers affected, half the score remains."""
+    """Test that with up to a fifth of the layers affected, half the score remains."""
 
     def test(curves: Curves) -> Claim | None:
         starts = [s for s in curves.starts(method) if 1 < curves.affected(s) <= max(3, curves.n_layers / 5)]
         if not starts:
             return None
-        found = {curves.affected(s): estimate(curves.median(method, s)) for s in starts}
-        worst = min(found.values(), key=lambda e: e.value)
+        scores = {curves.affected(s): estimate(curves.median(method, s)) for s in starts}
+        worst = min(scores.values(), key=lambda e: e.value)
         decided = "held" if worst.low > 0.5 else "not held" if worst.high < 0.5 else "undecided"
-        evidence = "; ".join(f"{count(m)}: {e}" for m, e in sorted(found.items()))
+        evidence = "; ".join(f"{count(m)}: {e}" for m, e in sorted(scores.items()))
         return Claim(where, f"{name} degrades gracefully: a few middle layers cost less than half.", decided, evidence)
 
     return test
@@ -109,12 +109,12 @@ def _worst_of_all(curves: Curves) -> Claim | None:
         "§3.3, §3.8, figures 5 and 11",
         "Repeating the centre layer is the worst of all variants.",
         verdict(difference),
-        f"{curves.mean_values} with 3 layers affected or more: {areas}; the next worse less middle repeat {difference}",
+        f"{curves.mean_values} with 3 layers affected or more: {areas}; second-worst minus middle repeat {difference}",
     )
 
 
 def _least_harmful(curves: Curves) -> Claim | None:
-    """§3.8: looped parallel and random order are the two best."""
+    """Test §3.8: looped parallel and random order are the two best."""
     top, rest = ("looped parallel", "random order"), ("skip", "reverse", "parallel", "middle repeat")
     shared = curves.shared_starts((*top, *rest), 3)
     if not shared:
@@ -127,16 +127,16 @@ def _least_harmful(curves: Curves) -> Claim | None:
         "§3.8, figure 11",
         "Looped parallel and random order are the two least harmful variants.",
         verdict(difference),
-        f"{curves.mean_values} with 3 layers affected or more: {areas}; the worse of the two less the best other "
+        f"{curves.mean_values} with 3 layers affected or more: {areas}; worse of the two minus best of the others "
         f"{difference}",
     )
 
 
 def _order_matters_to_reasoning(curves: Curves) -> Claim | None:
-    """§3.6: mathematics depends on order most.
+    """Test §3.6: mathematics depends on order most.
 
-    With many layers affected every task is at its floor, and floors differ: so only up to a third of the layers, and
-    what is below chance counts as chance.
+    With many layers affected, every task is at its floor, and floors differ. So at most a third of the layers count,
+    and scores below chance count as chance.
     """
     usable = [t.name for t in curves.scores.tasks]
     reasoning = [t for t in usable if t.partition(":")[0] in _REASONING]
@@ -157,25 +157,25 @@ def _order_matters_to_reasoning(curves: Curves) -> Claim | None:
         "Mathematics depends on the order of layers more than other tasks do.",
         verdict(difference),
         f"under reverse and random order, {min(map(curves.affected, few))} to {count(max(map(curves.affected, few)))} "
-        f"affected, below chance counted as chance: {', '.join(reasoning)} {mathematics[0]:.3f}; {listed}; their mean "
-        f"less the former {difference}",
+        f"affected, scores below chance counted as chance: {', '.join(reasoning)} {mathematics[0]:.3f}; {listed}; "
+        f"mean of the others minus mathematics {difference}",
     )
 
 
 def _never_better_than_full(curves: Curves) -> Claim | None:
-    """A.6, figure 17: running the middle again never helps."""
-    found = {
+    """Test A.6, figure 17: running the middle again never helps."""
+    scores = {
         (times, s): estimate(curves.median(_AGAIN[times], s)) for times in (2, 3) for s in curves.starts(_AGAIN[times])
     }
-    if not found:
+    if not scores:
         return None
-    (times, start), best = max(found.items(), key=lambda pair: pair[1].value)
+    (times, start), best = max(scores.items(), key=lambda pair: pair[1].value)
     decided = "held" if best.value <= 1 else "undecided" if best.low <= 1 else "not held"
     return Claim(
         "A.6, figure 17",
-        "Running the middle layers twice or three times is never better than the full model.",
+        "Running the middle layers two or three times never beats the full model.",
         decided,
-        f"the best is {times} times over {count(curves.affected(start))}: {best}, the full model being 1",
+        f"best: {count(curves.affected(start))} run {times} times, {best} (full model: 1)",
     )
 
 

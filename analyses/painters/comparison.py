@@ -1,4 +1,4 @@
-"""Several models side by side: each variant against the percentage of layers affected, as in figure 12."""
+"""Models side by side: each variant against the percentage of layers affected, as in figure 12."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ALIKE = 0.1
-"""Curves whose means are no further apart than this are one common curve."""
+"""Curves whose means differ by at most this count as one common curve."""
 _GRID = 101
 _SKIP = "skip"
 _FLOOR = -0.6
@@ -29,27 +29,22 @@ _FLOOR = -0.6
 
 @dataclass(frozen=True)
 class Model:
-    """One of the runs.
-
-    Args:
-        name: Of its model, and told apart from the others.
-        curves: Its scores on the tasks that all runs share.
-    """
+    """One of the runs: the unique name of its model, and scores on the tasks that all runs share."""
 
     name: str
     curves: Curves
 
     def percentages(self, curve: str) -> Float[np.ndarray, " start"]:
-        """Of each start layer of a curve how many of 100 layers are affected, ascending."""
+        """The percentage of layers affected at each start layer of a curve, ascending."""
         affected = [self.curves.affected(start) for start in self._starts(curve)]
         return 100 * np.array(affected, dtype=float) / self.curves.n_layers
 
     def draws(self, curve: str) -> Float[np.ndarray, "start draw"]:
-        """The median over tasks at each of them."""
+        """The median over tasks at each start layer."""
         return np.stack([self.curves.median(curve, start) for start in self._starts(curve)])
 
     def mean(self, curve: str, low: float, high: float) -> Draws:
-        """The mean between two percentages, of straight lines from point to point."""
+        """The mean of the linear interpolation between two percentages."""
         at = np.linspace(low, high, _GRID)
         xs, values = self.percentages(curve), self.draws(curve)
         return np.mean([_between(x, xs, values) for x in at], axis=0)
@@ -59,9 +54,9 @@ class Model:
 
 
 def beside(results: Sequence[Results]) -> list[Section]:
-    """Figure 12, the same of the other variants, and their means: of the tasks that each model can do.
+    """Draw figure 12, the other variants and their means, on the tasks that every model can do.
 
-    Nothing where the runs share no such task, or no variant at two percentages or more.
+    Empty if the runs share no such task, or no variant at two percentages or more.
     """
     models = _models(results)
     ran = [c for c in CURVES if models and all(len(m.curves.starts(c)) > 1 for m in models)]
@@ -79,12 +74,12 @@ def beside(results: Sequence[Results]) -> list[Section]:
 
 
 def _models(results: Sequence[Results]) -> list[Model]:
-    """The runs, scored on what they all have and all can do; none where there is nothing such."""
-    names = disambiguate([found.model for found in results])
+    """The runs, scored on the tasks that all have and can do; empty if there are none."""
+    names = disambiguate([run.model for run in results])
     tasks = [task.name for task in results[0].tasks]
-    tasks = [task for task in tasks if all(task in {t.name for t in found.tasks} for found in results)]
-    while tasks:  # until every model can do each that is left
-        curves = [Curves(_variants(found), _only(found, tasks)) for found in results]
+    tasks = [task for task in tasks if all(task in {t.name for t in run.tasks} for run in results)]
+    while tasks:  # until every model can do every remaining task
+        curves = [Curves(_variants(run), _only(run, tasks)) for run in results]
         done = [task for task in tasks if all(task in {t.name for t in c.scores.tasks} for c in curves)]
         if done == tasks:
             return [Model(name, each) for name, each in zip(names, curves, strict=True)]
@@ -92,53 +87,53 @@ def _models(results: Sequence[Results]) -> list[Model]:
     return []
 
 
-def _variants(found: Results) -> list[Variant]:
-    """The painters' experiments among a run's hook sets."""
-    return [variant for label in found.routes if (variant := Variant.parse(label)) is not None]
+def _variants(run: Results) -> list[Variant]:
+    """The painters' experiments among the hook sets of a run."""
+    return [variant for label in run.routes if (variant := Variant.parse(label)) is not None]
 
 
-def _only(found: Results, tasks: list[str]) -> Results:
-    """The same of some tasks, in this order."""
-    facts = {task.name: task for task in found.tasks}
-    records = found.records[found.records["task"].isin(tasks)]
-    return replace(found, records=records, tasks=tuple(facts[task] for task in tasks))
+def _only(run: Results, tasks: list[str]) -> Results:
+    """Restrict results to some tasks, in this order."""
+    facts = {task.name: task for task in run.tasks}
+    records = run.records[run.records["task"].isin(tasks)]
+    return replace(run, records=records, tasks=tuple(facts[task] for task in tasks))
 
 
 def _between(x: float, xs: Float[np.ndarray, " start"], values: Float[np.ndarray, "start draw"]) -> Draws:
-    """On the straight line between the two points around x."""
+    """Interpolate linearly between the two points around x."""
     right = int(np.clip(np.searchsorted(xs, x), 1, len(xs) - 1))
     share = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
     return (1 - share) * values[right - 1] + share * values[right]
 
 
 def _range(models: Sequence[Model], curve: str) -> tuple[float, float] | None:
-    """The percentages that all models have."""
+    """The range of percentages that all models cover."""
     low = max(float(m.percentages(curve)[0]) for m in models)
     high = min(float(m.percentages(curve)[-1]) for m in models)
     return (low, high) if low < high else None
 
 
 def _one_curve(models: Sequence[Model], low: float, high: float) -> Claim:
-    """A.1: how far apart the means of the highest and the lowest curve are."""
+    """Test A.1: the distance between the means of the highest and lowest curve."""
     means = [m.mean(_SKIP, low, high) for m in models]
     apart = estimate(combine(means, np.ptp))
     decided = "held" if apart.high < ALIKE else "not held" if apart.low > ALIKE else "undecided"
     each = ", ".join(f"{m.name} {estimate(mean)}" for m, mean in zip(models, means, strict=True))
     evidence = (
-        f"means from {low:.0f} % to {high:.0f} % of the layers skipped: {each}; the highest less the lowest {apart} "
-        f"(held if that is below {ALIKE})"
+        f"means from {low:.0f} % to {high:.0f} % of the layers skipped: {each}; highest minus lowest {apart} (held if "
+        f"below {ALIKE})"
     )
-    text = "Skipping the same percentage of layers costs the same, whatever the size of the model."
+    text = "Skipping the same percentage of layers costs the same at any model size."
     return Claim("A.1, figure 12", text, decided, evidence)
 
 
 def _claims(claim: Claim) -> Table:
-    caption = "Scores are medians over the tasks that all models share and can do, normalised for each model by itself."
+    caption = "Scores are medians over the tasks that all models can do, normalised for each model separately."
     return claims_table([claim], f"{caption} Intervals are 95 % bootstrap intervals.")
 
 
 def _figure(models: Sequence[Model], name: str, title: str, curves: Sequence[str]) -> Figure:
-    """A panel a variant, a line a model."""
+    """Draw one panel per variant, one line per model."""
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
     drawing, panels = axes(10.0 if columns > 1 else 7.2, columns, rows, 4.3 if columns == 1 else 2.9)
@@ -146,8 +141,8 @@ def _figure(models: Sequence[Model], name: str, title: str, curves: Sequence[str
         ax.set_axis_off()
     for at, (ax, curve) in enumerate(zip(panels, curves, strict=False)):
         for i, model in enumerate(models):
-            found = [estimate(draws) for draws in model.draws(curve)]
-            banded(ax, model.percentages(curve).tolist(), found, model.name, {**style(i), "linewidth": 1.6})
+            estimates = [estimate(draws) for draws in model.draws(curve)]
+            banded(ax, model.percentages(curve).tolist(), estimates, model.name, {**style(i), "linewidth": 1.6})
         _finish(ax)
         if columns > 1:
             ax.set_title(curve, fontsize=10)
@@ -163,9 +158,9 @@ def _figure(models: Sequence[Model], name: str, title: str, curves: Sequence[str
     tasks = ", ".join(task.name for task in models[0].curves.scores.tasks)
     caption = (
         f"The {models[0].curves.value} ({tasks}) against the percentage of layers affected, {', '.join(curves)}; 0 is "
-        "chance, 1 each full model. Bands: 95 % bootstrap intervals. Paper: A.1, figure 12."
+        "chance, 1 the full model. Bands: 95 % bootstrap intervals. Paper: A.1, figure 12."
     )
-    alt = f"Line charts of normalised score against the percentage of affected layers, a line each: {_names(models)}."
+    alt = f"Line charts of normalised score against the percentage of affected layers, one line each: {_names(models)}."
     return Figure(name, title, caption, alt, drawing)
 
 
@@ -182,8 +177,8 @@ def _means_table(models: Sequence[Model], shared: dict[str, tuple[float, float]]
     ]
     depths = ", ".join(f"{m.name} has {m.curves.n_layers} layers" for m in models)
     caption = (
-        "Means of the curves over the percentages that all models have, along straight lines between the points, with "
-        f"95 % bootstrap intervals. {depths}."
+        "Means of the curves over the percentages that all models cover, interpolated linearly, with 95 % bootstrap "
+        f"intervals. {depths}."
     )
     columns = ("variant", "layers affected", *(m.name for m in models))
     return Table("percentages", "Means over percentages", caption, columns, rows)

@@ -29,15 +29,10 @@ CURVES = (
 
 
 class Curves:
-    """What each curve is made of, and its values.
+    """The curves of some variants.
 
-    Args:
-        variants: The experiments that were run.
-        results: What was measured.
-
-    A *curve*, one of `CURVES`, is a method, or one of its settings: `parallel` and `looped parallel` are
-    `loop_parallel` once and at its highest repeat. `random order` is the mean of its seeds, which are draws of all
-    orders.
+    A *curve*, one of `CURVES`, is a method or one of its settings: `parallel` and `looped parallel` are
+    `loop_parallel` once and at its highest repeat. `random order` is the mean over its seeds, a sample of all orders.
     """
 
     def __init__(self, variants: Sequence[Variant], results: Results) -> None:
@@ -50,18 +45,18 @@ class Curves:
         for v in variants:
             if (curve := _curve(v, most)) is not None:
                 experiments.setdefault((curve, v.start_layer), []).append(v)
-        self._hook_sets = {at: _hook_sets(found) for at, found in experiments.items()}
+        self._hook_sets = {at: _hook_sets(variants_at) for at, variants_at in experiments.items()}
 
     def routes(self) -> dict[str, Route]:
-        """One route of each curve, all with about half of the layers affected, to be looked at."""
-        found: dict[str, Route] = {}
+        """One route of each curve for illustration, with about half of the layers affected."""
+        routes: dict[str, Route] = {}
         for curve in CURVES:
             starts = self.starts(curve)
             if starts:
                 start = min(starts, key=lambda s: abs(self.affected(s) - self.n_layers / 2))
                 label = self.labels(curve, start)[0]
-                found[f"{curve}, {count(self.affected(start))}"] = self.results.routes[label]
-        return found
+                routes[f"{curve}, {count(self.affected(start))}"] = self.results.routes[label]
+        return routes
 
     def affected(self, start_layer: int) -> int:
         """M = T - 2N - 1."""
@@ -72,21 +67,21 @@ class Curves:
         return sorted(start for name, start in self._hook_sets if name == curve)
 
     def shared_starts(self, curves: Sequence[str], least_affected: int) -> list[int]:
-        """The start layers that all of these have, with at least so many layers affected."""
+        """The start layers that all curves share, with at least this many layers affected."""
         common = set.intersection(*(set(self.starts(c)) for c in curves))
         return sorted(s for s in common if self.affected(s) >= least_affected)
 
     def labels(self, curve: str, start_layer: int) -> Sequence[str]:
-        """The labels of the hook sets that a curve is the mean of: one, or those of all random orders."""
-        found = self._hook_sets[curve, start_layer]
-        return found.labels if isinstance(found, Drawn) else found
+        """The labels of the hook sets that a curve averages: one, or all random orders."""
+        hook_sets = self._hook_sets[curve, start_layer]
+        return hook_sets.labels if isinstance(hook_sets, Drawn) else hook_sets
 
     def median(self, curve: str, start_layer: int) -> Draws:
         """The median over tasks."""
         return self.scores.median(self._hook_sets[curve, start_layer])
 
     def one(self, curve: str, start_layer: int, member: int) -> Draws:
-        """The median over tasks of a single one of the hook sets that a curve is the mean of."""
+        """The median over tasks of a single hook set of a curve."""
         return self.scores.median([self.labels(curve, start_layer)[member]])
 
     def task(self, task: str, curve: str, start_layer: int) -> Draws:
@@ -103,12 +98,12 @@ class Curves:
 
     @property
     def value(self) -> str:
-        """What the values are: with a single task there is no median to speak of."""
+        """The name of the values; with a single task there is no median."""
         return "median over tasks" if len(self.scores.tasks) > 1 else "score"
 
     @property
     def mean_values(self) -> str:
-        """What their means over start layers are."""
+        """The name of their means over start layers."""
         return "mean medians" if len(self.scores.tasks) > 1 else "mean scores"
 
     def with_perplexity(self) -> list[TaskFacts]:
@@ -116,15 +111,15 @@ class Curves:
         return [task for task in self.results.tasks if self.scores.has_perplexity(task.name)]
 
     def without_perplexity(self) -> list[TaskFacts]:
-        """The tasks that have none, but a score to be normalised."""
+        """The tasks without log-probabilities whose score can be normalised."""
         return [task for task in self.scores.tasks if not self.scores.has_perplexity(task.name)]
 
     def perplexity(self, task: str, method: str, layer: int) -> Draws:
-        """The perplexity of a task's right answers, with one layer skipped or switched."""
+        """The perplexity of right answers, with one layer skipped or switched."""
         return self.scores.perplexity(task, str(Variant(method, layer)))
 
     def perplexity_ratio(self, method: str, layer: int) -> Draws:
-        """By what factor the perplexity rises against the full model: the geometric mean over tasks that have one."""
+        """The factor by which perplexity rises over the full model, geometric mean over tasks."""
         with np.errstate(all="ignore"):  # an infinite perplexity stays one
             each = [
                 self.perplexity(t.name, method, layer) / self.scores.perplexity(t.name, "baseline")
@@ -141,19 +136,19 @@ class Curves:
         return self.scores.median([str(Variant(method, layer))])
 
 
-def count(number: int, what: str = "layer") -> str:
-    """A number of layers, or of something else, in words."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def count(number: int, noun: str = "layer") -> str:
+    """A number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _hook_sets(found: Sequence[Variant]) -> HookSets:
-    """What a point of a curve is the mean of."""
-    labels = tuple(map(str, found))
-    return Drawn(labels) if all(v.at_random for v in found) else labels
+def _hook_sets(variants: Sequence[Variant]) -> HookSets:
+    """The hook sets that a point of a curve averages."""
+    labels = tuple(map(str, variants))
+    return Drawn(labels) if all(v.at_random for v in variants) else labels
 
 
 def _curve(variant: Variant, most_loops: int) -> str | None:
-    """The curve that an experiment belongs to; single layers, and loops in between, belong to none."""
+    """The curve of an experiment; None for single layers and intermediate loops."""
     setting = variant.repeat_or_seed
     if variant.method == "loop_parallel":
         return "parallel" if setting == 1 else "looped parallel" if setting == most_loops else None

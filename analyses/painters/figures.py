@@ -1,4 +1,4 @@
-"""The painters' figures, drawn so that they can be read in grey and by those who see colours otherwise."""
+"""The painters' figures, legible in grey and to colour-blind readers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FIGURES: Mapping[str, tuple[str, str, str]] = {
 
 
 def figures(curves: Curves) -> list[Figure]:
-    """Figures 2, 4 to 9, 11 and 17, and summed pairs: those for which something was run."""
+    """Draw figures 2, 4 to 9, 11 and 17, and summed pairs, as far as their variants were run."""
     drawn = _single_layers(curves)
     if not curves.scores.tasks:  # without a scale there are no normalised scores
         return drawn
@@ -51,17 +51,17 @@ def figures(curves: Curves) -> list[Figure]:
 
 
 def variants_figure(curves: Curves) -> Figure:
-    """The experiments themselves, as routes."""
+    """Draw one route of each experiment."""
     diagram = routes_diagram(curves.routes())
     caption = (
-        "One route of each experiment. Boxes are layers, darker towards the model's end, arrows the residual stream. "
-        "Layers above each other read the same stream, and their outputs are averaged (x̄) or their updates added (Σ)."
+        "One route of each experiment. Boxes are layers, darker towards the end of the model; arrows are the residual "
+        "stream. Stacked layers read the same stream, and their outputs are averaged (x̄) or their updates added (Σ)."
     )
-    return Figure("variants", "What was done to the layers", caption, diagram.alt, diagram)
+    return Figure("variants", "Routes of the experiments", caption, diagram.alt, diagram)
 
 
 def _single_layers(curves: Curves) -> list[Figure]:
-    """Figure 2: by perplexity for the tasks that have one, by score for the others."""
+    """Draw figure 2: by perplexity for tasks that have one, by score for the others."""
     by_perplexity, by_score = curves.with_perplexity(), curves.without_perplexity()
     drawn: list[Figure] = []
     if by_perplexity:
@@ -85,12 +85,12 @@ def _by_perplexity(curves: Curves, tasks: Sequence[TaskFacts]) -> Figure:
     mild = min(ratios, key=lambda x: ratios[x].value)
     over = ", geometric mean over tasks" if len(tasks) > 1 else ""
     caption = (
-        "Perplexity when a single layer is skipped (left) or two neighbours are switched (right); dotted lines are the "
-        f"full model, bands 95 % intervals. Skipping costs most at layers {_listing(worst)} (perplexity times "
+        "Perplexity when a single layer is skipped (left) or two neighbours are switched (right). Dotted lines: full "
+        f"model; bands: 95 % intervals. Skipping costs most at layers {_listing(worst)} (perplexity times "
         f"{_listing([f'{ratios[x]:.3g}' for x in worst])}{over}), and least at layer {mild} "
         f"(times {ratios[mild]:.3g}). Paper: §3.1, figure 2, on LAMBADA."
     )
-    alt = "Two line charts of perplexity against the layer that is skipped or switched, one line a task."
+    alt = "Two line charts of perplexity against the layer that is skipped or switched, one line per task."
     return Figure("figure-2", "Figure 2: single layers", caption, alt, drawing)
 
 
@@ -111,12 +111,12 @@ def _by_score(curves: Curves, tasks: Sequence[TaskFacts], name: str) -> Figure:
     mild = max(left, key=lambda x: left[x].value)
     over = ", mean over tasks" if len(tasks) > 1 else ""
     caption = (
-        "Score when a single layer is skipped (left) or two neighbours are switched (right), of tasks without "
-        "log-probabilities; dotted lines are the full model, bands 95 % intervals. Skipping costs most at layers "
-        f"{_listing(worst)} ({_listing([str(left[x]) for x in worst])} is left{over}), and least at layer {mild} "
+        "Score when a single layer is skipped (left) or two neighbours are switched (right), for tasks without "
+        "log-probabilities. Dotted lines: full model; bands: 95 % intervals. Skipping costs most at layers "
+        f"{_listing(worst)} ({_listing([str(left[x]) for x in worst])} remains{over}), and least at layer {mild} "
         f"({left[mild]}). Paper: §3.1, figure 2, by the perplexity of LAMBADA."
     )
-    alt = "Two line charts of normalised score against the layer that is skipped or switched, one line a task."
+    alt = "Two line charts of normalised score against the layer that is skipped or switched, one line per task."
     return Figure(name, "Figure 2: single layers, by score", caption, alt, drawing)
 
 
@@ -129,14 +129,14 @@ def _lines_by_layer(
     *,
     log: bool,
 ) -> Any:
-    """Two panels, skipped and switched: a line a task with its band, and a dotted one for its full model."""
+    """Draw two panels, skipped and switched: a line with its band per task, dotted for the full model."""
     drawing, both = axes(10.0, columns=2)
     layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
     names = {"skip_idx_layer": "layer N, skipped", "switch_idx_layer": "layer N, switched with N+1"}
     for ax, (method, xs) in zip(both, layers.items(), strict=True):
         for i, task in enumerate(tasks):
-            found = [value(task.name, method, x) for x in xs]
-            banded(ax, xs, found, task.name, {**style(i), "linewidth": 1.4})
+            estimates = [value(task.name, method, x) for x in xs]
+            banded(ax, xs, estimates, task.name, {**style(i), "linewidth": 1.4})
             ax.axhline(full(task.name), color=style(i)["color"], linewidth=0.7, linestyle=":")
         ax.set_xlabel(names[method])
         ax.set_xticks(list(xs)[:: 1 + len(xs) // 20])
@@ -151,16 +151,16 @@ def _lines_by_layer(
 
 
 def _by_task(curves: Curves, curve: str) -> Figure:
-    """Figures 4 to 9: a thin line a task, the median thick with its interval; of a single task only that."""
+    """Draw one of figures 4 to 9: thin lines for tasks, a thick one with its interval for the median."""
     number, name, section = _FIGURES[curve]
     starts = curves.starts(curve)
     affected = [curves.affected(s) for s in starts]
     drawing, (ax,) = axes()
     tasks = curves.scores.tasks
     for i, task in enumerate(tasks if len(tasks) > 1 else ()):
-        aside = (i - (len(tasks) - 1) / 2) * min(0.2, 1 / len(tasks))  # so that the bars stand beside each other
-        found = [estimate(curves.task(task.name, curve, s)) for s in starts]
-        _bars(ax, [m + aside for m in affected], found, task.name, style(i))
+        aside = (i - (len(tasks) - 1) / 2) * min(0.2, 1 / len(tasks))  # keeps bars apart
+        estimates = [estimate(curves.task(task.name, curve, s)) for s in starts]
+        _bars(ax, [m + aside for m in affected], estimates, task.name, style(i))
     orders = len(curves.labels(curve, starts[0]))
     if orders > 1:
         _dots(ax, affected, [[curves.one(curve, s, k)[0] for k in range(orders)] for s in starts])
@@ -176,17 +176,17 @@ def _by_task(curves: Curves, curve: str) -> Figure:
         f"{over}.{dots} Paper: {section}."
     )
     alt = f"Line chart of normalised score against the number of affected layers under {curve}; " + (
-        "a line a task and their median." if len(tasks) > 1 else "one line."
+        "one line per task, and their median." if len(tasks) > 1 else "one line."
     )
     return Figure(f"figure-{number}", f"Figure {number}: {curve}", caption, alt, drawing)
 
 
 def _orders(orders: int) -> str:
-    return f", mean of {orders} orders" if orders > 1 else ", a single order: of others its interval knows nothing"
+    return f", mean of {orders} orders" if orders > 1 else ", a single order, so the interval does not cover others"
 
 
 def _medians(curves: Curves, name: str, title: str, which: list[str], caption: str) -> Figure:
-    """Figures 11 and 17: medians over tasks, a line a variant."""
+    """Draw figure 11 or 17: medians over tasks, one line per variant."""
     drawing, (ax,) = axes()
     everything: list[int] = []
     for i, curve in enumerate(which):
@@ -197,19 +197,19 @@ def _medians(curves: Curves, name: str, title: str, which: list[str], caption: s
     _finish(ax, everything)
     alt = (
         f"Line chart of the {'median ' if len(curves.scores.tasks) > 1 else ''}normalised score against the number of "
-        "affected layers, a line a variant: " + ", ".join(c for c in which)
+        "affected layers, one line per variant: " + ", ".join(which)
     )
     return Figure(name, title, caption, alt, drawing)
 
 
 def _bars(ax: Axes, xs: list[float], estimates: list[Estimate], label: str, style: dict[str, Any]) -> None:
-    """A thin line with its intervals as bars: several bands would hide each other."""
+    """Draw a thin line with its intervals as bars, since several bands would hide each other."""
     ax.plot(xs, [e.value for e in estimates], label=label, linewidth=1, alpha=0.75, **style)
     ax.vlines(xs, [e.low for e in estimates], [e.high for e in estimates], color=style["color"], alpha=0.5, linewidth=1)
 
 
 def _dots(ax: Axes, affected: list[int], each: list[list[float]]) -> None:
-    """What each random order has, to the right of the others."""
+    """Draw the value of each random order, to the right of the others."""
     for x, values in zip(affected, each, strict=True):
         ax.plot([x + 0.7] * len(values), values, **_RING)
 
@@ -219,7 +219,7 @@ def _finish(ax: Axes, affected: list[int]) -> None:
     ax.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
     ax.set_xticks(sorted(set(affected)))
     shown = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()])
-    lowest = float(np.nanmin(shown))  # the lines of chance and of the full model are numbers
+    lowest = float(np.nanmin(shown))  # never empty: chance and the full model have lines
     if lowest < _FLOOR:
         ax.set_ylim(_FLOOR, None)
         ax.text(
@@ -248,10 +248,10 @@ def _all_caption(curves: Curves, which: list[str]) -> str:
     areas = {c: float(curves.area(c, shared)[0]) for c in which}
     order = ", ".join(f"{c} {areas[c]:.3f}" for c in sorted(areas, key=lambda c: -areas[c]))
     return (
-        f"{_heading(curves)}, with 95 % bootstrap intervals over items, of random order over items and orders. From "
-        f"best to worst, averaged over start layers with {min(map(curves.affected, shared))} layers affected or more: "
-        f"{order}. Summed pairs (arXiv 2502.02790) add "
-        "what two neighbours write instead of averaging. Paper: §3.8."
+        f"{_heading(curves)}, with 95 % bootstrap intervals over items, for random order over items and orders. From "
+        f"best to worst, averaged over start layers with at least {min(map(curves.affected, shared))} layers affected: "
+        f"{order}. Summed pairs (arXiv 2502.02790) add the updates of two neighbours instead of averaging. "
+        "Paper: §3.8."
     )
 
 

@@ -1,4 +1,4 @@
-"""The painters' report: what was found, claim by claim, then the figures."""
+"""The painters' report."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NAMED = 10
 
 
 def report(analysis: Painters, results: Results) -> Report:
-    """The whole report."""
+    """Draw the report: claims, then figures and tables."""
     curves = Curves(analysis.variants(results.n_layers), results)
-    found = claims(curves)
+    tested = claims(curves)
     return Report(
         title=f"Layers as painters: {results.model}",
-        summary=_summary(results, found),
+        summary=_summary(results, tested),
         sections=[
             claims_table(
-                found,
-                f"Scores are {_which(curves)}, normalised so that chance is 0 and the full model 1. "
+                tested,
+                f"Scores are {_which(curves)}, normalised (chance 0, full model 1). "
                 f"{intervals(curves)} Differences are paired. A comparison held if its interval lies above 0.",
             ),
             *([variants_figure(curves)] if curves.routes() else []),
@@ -37,7 +37,7 @@ def report(analysis: Painters, results: Results) -> Report:
             *tables(curves),
         ],
         warnings=warnings(curves),
-        highlights=tally_highlights(found),
+        highlights=tally_highlights(tested),
     )
 
 
@@ -46,37 +46,37 @@ def _which(curves: Curves) -> str:
     return f"those of {tasks[0].name}" if len(tasks) == 1 else "medians over tasks"
 
 
-def _summary(results: Results, found: list[Claim]) -> list[str]:
+def _summary(results: Results, tested: list[Claim]) -> list[str]:
     items = ", ".join(f"{task.name} ({task.items} items)" for task in results.tasks)
     return [
         f"The {results.n_layers} layers of {results.model} were skipped, reversed, shuffled, repeated, averaged and "
         f"looped, in {len(set(results.routes.values()))} distinct routes, and scored on {items}.",
-        tally(found, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items"),
+        tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items"),
     ]
 
 
 def warnings(curves: Curves) -> list[str]:
-    """What a reader of scores must know: what is not measured, or by too little."""
-    found: list[str] = []
+    """Warn of unusable tasks, overflows, items left out, and few items."""
+    notes: list[str] = []
     if curves.scores.unusable:
         names = ", ".join(task.name for task in curves.scores.unusable)
-        found.append(
-            f"The full model is not clearly better than chance on {names}: normalised scores mean nothing there, and "
-            "no median includes them. More items, or a stronger model, may help."
+        notes.append(
+            f"The full model is not clearly better than chance on {names}: normalised scores are meaningless there, "
+            "and medians exclude them. Try more items or a stronger model."
         )
     broken = curves.scores.not_finite()
     if broken:
-        found.append(
-            f"{broken:,} of {len(curves.results.records):,} scored items gave log-probabilities that are not numbers "
-            "(the activations overflowed). Scores that would include them are shown as nan, not averaged."
+        notes.append(
+            f"{broken:,} of {len(curves.results.records):,} scored items gave NaN log-probabilities "
+            "(the activations overflowed). Scores that include them are shown as nan."
         )
     for task in curves.results.tasks:
         if task.too_long:
-            found.append(
-                f"{len(task.too_long)} of the items of {task.name} are longer than the model's context and were left "
+            notes.append(
+                f"{len(task.too_long)} items of {task.name} exceed the model's context and were left "
                 f"out: {', '.join(task.too_long[:_NAMED])}{', …' if len(task.too_long) > _NAMED else ''}."
             )
     fewest = min(task.items for task in curves.results.tasks)
     if fewest < 50:
-        found.append(f"Only {fewest} items a task were scored: read the intervals before the values.")
-    return found
+        notes.append(f"Only {fewest} items per task were scored: read the intervals before the values.")
+    return notes

@@ -1,7 +1,7 @@
-"""The variants of "Transformer Layers as Painters" (arXiv 2407.09298): which hook set each of them is.
+"""The variants of "Transformer Layers as Painters" (arXiv 2407.09298) and their hook sets.
 
-For a model of T layers and a start layer N the head is 0..N, the middle N+1..T-N-1 and the tail T-N..T-1, as in the
-paper's own code. The paper's figures count the M = T - 2N - 1 layers of the middle.
+For T layers and a start layer N, the head is 0..N, the middle N+1..T-N-1 and the tail T-N..T-1, as in the paper's
+code. The paper's figures count the M = T - 2N - 1 layers of the middle.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Variant:
 
     @classmethod
     def parse(cls, label: str) -> Variant | None:
-        """The variant of which `label` is the text form; None if it is none."""
-        found = re.fullmatch(r"(\w+) N=(\d+)(?: (\d+))?", label)
-        if found is None or found[1] not in METHODS:
+        """Parse the text form of a variant; None if `label` is not one."""
+        match = re.fullmatch(r"(\w+) N=(\d+)(?: (\d+))?", label)
+        if match is None or match[1] not in METHODS:
             return None
-        return cls(found[1], int(found[2]), int(found[3]) if found[3] else None)
+        return cls(match[1], int(match[2]), int(match[3]) if match[3] else None)
 
     def affected(self, n_layers: int) -> int:
         """M, the number of layers in the middle."""
@@ -44,7 +44,7 @@ class Variant:
 
     @property
     def at_random(self) -> bool:
-        """Whether it is one draw of many: `repeat_or_seed` is its seed."""
+        """True for one draw of many, with `repeat_or_seed` as its seed."""
         return self.method == "random"
 
     def hook_set(self, n_layers: int) -> HookSet:

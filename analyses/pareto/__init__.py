@@ -1,4 +1,4 @@
-"""Which route loses least at a share of the cost: score against layer calls, searched over orders, skips and groups."""
+"""The best routes at a share of the cost: a search over orders, skips and groups, score against layer calls."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ __all__ = ["AnalysisError", "Pareto"]
 
 STRATEGIES = ("greedy", "evolution")
 SKIPS = "contiguous skips"
-"""The label of the first round, which scores what any search has to be better than."""
+"""The label of the first round, which scores the baseline that a search must beat."""
 
 
 @dataclass(frozen=True)
 class Pareto(SearchAnalysis):
-    """Look for routes that keep the most of the score, at the cost of the full model down to a share of it.
+    """Search for routes that keep the most of the score, from the full model's cost down to a share of it.
 
     Args:
-        budget: The share of the layer calls, above 0 and below 1. As many layer calls as are within it are allowed.
-        strategies: How routes are looked for, one after the other; each begins with what those before it have found.
-        rounds: How many rounds the evolutionary strategy has.
-        population: How many routes each of these proposes.
+        budget: The share of the full model's layer calls, between 0 and 1, rounded down to whole calls.
+        strategies: Search strategies, run in this order; each starts from the routes scored before it.
+        rounds: Rounds of the evolutionary strategy.
+        population: Routes that each of these rounds proposes.
     """
 
     name: ClassVar[str] = "pareto"
-    question: ClassVar[str] = "Which route loses least at 75 % of the cost? Searched over skips, orders and groups."
+    question: ClassVar[str] = "Which route loses least at 75 % of the cost? A search over skips, orders and groups."
     tasks: ClassVar[tuple[str, ...]] = ("facts", "ioi", "induction", "arithmetic", "text")
 
     budget: float = field(default=0.75, metadata={"help": "The share of the full model's layer calls, such as 0.75."})
     strategies: tuple[str, ...] = field(
-        default=STRATEGIES, metadata={"help": "How to look, in this order: greedy, evolution, or both."}
+        default=STRATEGIES, metadata={"help": "Search strategies, in order: greedy, evolution, or both."}
     )
     rounds: int = field(default=12, metadata={"help": "Rounds of the evolutionary strategy.", "selects_only": True})
-    population: int = field(default=24, metadata={"help": "Routes that each of these proposes."})
+    population: int = field(default=24, metadata={"help": "Routes that each of these rounds proposes."})
 
     def __post_init__(self) -> None:
         if not 0 < self.budget < 1:
@@ -60,15 +60,15 @@ class Pareto(SearchAnalysis):
             )
 
     def limit(self, n_layers: int) -> int:
-        """How many layer calls are within the budget.
+        """The number of layer calls within the budget.
 
         Args:
-            n_layers: How many layers the model has.
+            n_layers: The model's number of layers.
 
         Raises:
-            AnalysisError: None, so that no route is.
+            AnalysisError: The budget allows no layer call.
         """
-        limit = math.floor(self.budget * n_layers + 1e-9)  # 0.7 of 10 layers are 7, whatever the product rounds to
+        limit = math.floor(self.budget * n_layers + 1e-9)  # 0.7 of 10 layers is 7, whatever the product rounds to
         if limit < 1:
             raise AnalysisError(
                 f"a budget of {self.budget:g} of {n_layers} layer calls allows none; expected {1 / n_layers:.3g} or "
@@ -77,19 +77,19 @@ class Pareto(SearchAnalysis):
         return limit
 
     def settings_of(self, label: str) -> dict[str, Any]:
-        """Of a round: the strategies up to its own, and what these depend on."""
+        """The settings of a round: the strategies up to its own, and their settings."""
         uses = () if label == SKIPS else self.strategies[: 1 + self.strategies.index(label.rpartition(" ")[0])]
         population = {"population": self.population} if "evolution" in uses else dict[str, Any]()
         return {"analysis": self.name, "budget": self.budget, "strategies": uses, **population}
 
     def schedule(self, n_layers: int) -> Mapping[str, int]:
-        """That of the contiguous skips, and those of each strategy."""
+        """The round of the contiguous skips, then those of each strategy."""
         limit = self.limit(n_layers)
         first = {SKIPS: 1 + sum(calls + 1 for calls in range(limit, n_layers))}
         return first | {label: size for label, (_, _, size) in self._of_strategies(n_layers).items()}
 
     def propose(self, label: str, so_far: SearchResults, rng: random.Random) -> Sequence[Route]:
-        """What the strategy proposes whose round it is."""
+        """Let the strategy of this round propose routes."""
         from mechpaint.analyses.pareto.archive import Archive
 
         limit = self.limit(so_far.n_layers)
@@ -99,24 +99,24 @@ class Pareto(SearchAnalysis):
         strategy, place, _ = self._of_strategies(so_far.n_layers)[label]
         return strategy.propose(place, Archive.of(so_far), limit, rng)
 
-    def finalists(self, found: SearchResults) -> Sequence[Route]:
-        """The front; the best contiguous skip of every cost, and all those that cost as much as the budget allows."""
+    def finalists(self, results: SearchResults) -> Sequence[Route]:
+        """The front, the best contiguous skip of each cost, and all contiguous skips at the budget."""
         from mechpaint.analyses.pareto.archive import Archive
 
-        archive, n_layers, limit = Archive.of(found), found.n_layers, self.limit(found.n_layers)
+        archive, n_layers, limit = Archive.of(results), results.n_layers, self.limit(results.n_layers)
         best = [archive.best(contiguous_skips(n_layers, calls)) for calls in range(limit, n_layers)]
         return [*archive.front(limit, n_layers), *best, *contiguous_skips(n_layers, limit)]
 
     def report(
-        self, found: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
+        self, results: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
     ) -> Report:
-        """Score against layer calls, the front with its latencies, and whether it beats the contiguous skips."""
+        """Score against layer calls, the front with its latencies, and the comparison with contiguous skips."""
         from mechpaint.analyses.pareto.report import report
 
-        return report(self, found, held_out, milliseconds)
+        return report(self, results, held_out, milliseconds)
 
     def _of_strategies(self, n_layers: int) -> dict[str, tuple[Strategy, int, int]]:
-        """From the labels of the strategies' rounds to the strategy, the place among its rounds, and its size."""
+        """Map the labels of rounds to the strategy, the index among its rounds, and the size."""
         from mechpaint.analyses.pareto.strategies import strategies
 
         known = strategies(self.rounds, self.population)

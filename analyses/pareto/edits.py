@@ -1,7 +1,4 @@
-"""Edits of routes: the steps that a search takes. Pure Python.
-
-Some give every route that is one step away, for a search that tries all of them. `mutated` takes a few steps at random.
-"""
+"""Edits of routes, for searches: all routes one edit away, or a few random edits (`mutated`)."""
 
 from __future__ import annotations
 
@@ -16,34 +13,32 @@ _MOST_STEPS = 4
 
 
 def contiguous_skips(n_layers: int, layer_calls: int) -> list[Route]:
-    """The full model with neighbouring layers left out, wherever they stand."""
+    """All routes that skip one block of neighbouring layers."""
     gone = n_layers - layer_calls
     return [Route.of([*range(first), *range(first + gone, n_layers)], n_layers) for first in range(layer_calls + 1)]
 
 
 def shorter(route: Route) -> list[Route]:
-    """All routes with one visit less, out of groups too. Of a route with a single visit there are none."""
+    """All routes with one visit fewer, also out of groups; none from a single visit."""
     if route.layer_calls == 1:
         return []
     return list(dict.fromkeys(_without(route, visit) for visit in range(route.layer_calls)))
 
 
 def alike(route: Route) -> list[Route]:
-    """All routes one step away with as many visits: two neighbouring steps swapped, or joined in parallel.
-
-    They are joined to a group whose outputs are averaged, or to one whose updates are added."""
-    found: list[Route] = []
+    """All routes with two neighbouring steps swapped, or joined into a group by mean or by sum."""
+    routes: list[Route] = []
     for at in range(len(route.steps) - 1):
-        found.append(_swapped(route, at, at + 1))
-        found += [joined for merge in _MERGES if (joined := _joined(route, at, merge)) is not None]
-    return [each for each in dict.fromkeys(found) if each != route]
+        routes.append(_swapped(route, at, at + 1))
+        routes += [joined for merge in _MERGES if (joined := _joined(route, at, merge)) is not None]
+    return [each for each in dict.fromkeys(routes) if each != route]
 
 
 def mutated(route: Route, rng: random.Random, least: int, most: int) -> Route:
-    """A route one to four random steps away, with at least so many and at most so many visits.
+    """A route one to four random edits away, with `least` to `most` visits.
 
-    A step leaves a visit out, puts a layer in, does both, swaps or moves steps, joins two to a group, changes how a
-    group is merged, or takes one apart. With probability one half it is a single step, one quarter two, and so on."""
+    An edit drops a visit, inserts a layer, does both, swaps or moves steps, joins two into a group, changes a group's
+    merge, or splits a group. One edit has probability 1/2, two 1/4, and so on."""
     steps = 1
     while steps < _MOST_STEPS and rng.random() < 0.5:
         steps += 1
@@ -61,7 +56,7 @@ def _leave_out(route: Route, rng: random.Random) -> Route:
 
 
 def _put_in(route: Route, rng: random.Random) -> Route:
-    """A layer that does not run yet, if there is one, where the model has it; or any, anywhere."""
+    """Insert an absent layer in the model's order, if there is one; sometimes any layer anywhere."""
     absent = sorted(set(range(route.n_layers)) - {visit.layer for visit in route.visits()})
     if absent and rng.random() < 0.75:
         layer = rng.choice(absent)
@@ -118,7 +113,7 @@ _MUTATIONS: Sequence[Callable[[Route, random.Random], Route]] = (
 
 
 def _without(route: Route, visit: int) -> Route:
-    """The route less its n-th visit."""
+    """The route without its n-th visit."""
     gone = list(route.visits())[visit]
     left = tuple(layer for layer in route.steps[gone.step].layers if layer != gone.layer)
     steps = [Step(left, route.steps[gone.step].merge)] if left else list[Step]()
@@ -132,7 +127,7 @@ def _swapped(route: Route, one: int, other: int) -> Route:
 
 
 def _joined(route: Route, at: int, merge: Merge) -> Route | None:
-    """Two neighbouring steps as one group, unless a layer would be in it twice."""
+    """Join two neighbouring steps into a group; None if a layer would be in it twice."""
     layers = (*route.steps[at].layers, *route.steps[at + 1].layers)
     if len(set(layers)) < len(layers):
         return None

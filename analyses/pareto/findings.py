@@ -1,4 +1,4 @@
-"""What a search has found, and what it is compared with."""
+"""The findings of a search, and the baselines it is compared with."""
 
 from __future__ import annotations
 
@@ -25,24 +25,17 @@ Draws = Float[np.ndarray, " draw"]
 
 @dataclass(frozen=True)
 class Findings:
-    """What a search has found.
-
-    Args:
-        analysis: What was asked.
-        found: What all rounds measured, on the items that the search saw.
-        held_out: What the finalists scored on the others.
-        milliseconds: From each finalist's route to how long it took.
-    """
+    """Results of all rounds on the search items, and of the finalists on held-out items, with their latencies."""
 
     analysis: Pareto
-    found: SearchResults
+    search: SearchResults
     held_out: SearchResults
     milliseconds: Mapping[str, Sequence[float]]
 
     @property
     def n_layers(self) -> int:
-        """How many layers the model has, which is what it costs."""
-        return self.found.n_layers
+        """The number of layers, which is the full model's cost."""
+        return self.search.n_layers
 
     @property
     def limit(self) -> int:
@@ -51,17 +44,17 @@ class Findings:
 
     @cached_property
     def archive(self) -> Archive:
-        """All routes that were scored, on the items that the search saw."""
-        return Archive.of(self.found)
+        """All scored routes, on the search items."""
+        return Archive.of(self.search)
 
     @cached_property
     def front(self) -> list[Route]:
-        """The routes that no other was better than at the same or a lower cost, the cheapest first."""
+        """The routes that none beat at the same or a lower cost, cheapest first."""
         return self.archive.front(self.limit, self.n_layers)
 
     @property
     def chosen(self) -> Route:
-        """The route of the front that is within the budget."""
+        """The route of the front at the budget."""
         return self.front[0]
 
     def skips(self, layer_calls: int) -> list[Route]:
@@ -69,49 +62,49 @@ class Findings:
         return contiguous_skips(self.n_layers, layer_calls)
 
     def best_skip(self, layer_calls: int) -> Route:
-        """That of them which was best on the items that the search saw."""
+        """The best contiguous skip of a cost, on the search items."""
         return self.archive.best(self.skips(layer_calls))
 
     @cached_property
     def graded(self) -> Scores:
-        """Held-out scores of what the search goes by."""
+        """Held-out scores by the search's objective."""
         return Scores(graded(self.held_out))
 
     @cached_property
     def own(self) -> Scores:
-        """Held-out scores as the tasks have them."""
+        """Held-out scores by the tasks' own metrics."""
         return Scores(self.held_out)
 
     def score(self, route: Route) -> Draws:
-        """Draws of a finalist's score on the items held out: the mean over tasks of what the search goes by."""
+        """Draws of a finalist's held-out objective, mean over tasks."""
         return mean_score(self.graded, str(route))
 
     def own_score(self, route: Route) -> Draws:
-        """Draws of the mean over tasks of the tasks' own scores, of a finalist on the items held out."""
+        """Draws of a finalist's held-out own score, mean over tasks."""
         return mean_score(self.own, str(route))
 
     def latency(self, route: Route) -> float:
-        """The median of a finalist's milliseconds."""
+        """The median latency of a finalist in milliseconds."""
         return float(np.median(self.milliseconds[str(route)]))
 
     def found_in(self, route: Route) -> str:
         """The round in which a route was first scored."""
-        records = cast(Any, self.found.records)
+        records = cast(Any, self.search.records)
         return str(records.loc[records["route"] == str(route), "round"].iloc[0])
 
     def by_round(self) -> dict[str, tuple[int, float]]:
-        """After each round, how many routes were scored and the best score within the budget."""
-        records = cast(Any, self.found.records)
+        """The number of routes scored after each round, and the best score within the budget."""
+        records = cast(Any, self.search.records)
         rounds = records.drop_duplicates("route").set_index("route")["round"]
         value = {str(route): score for route, score in self.archive.scores.items()}
         within = {str(route) for route in self.archive.within(1, self.limit)}
-        found: dict[str, tuple[int, float]] = {}
+        progress: dict[str, tuple[int, float]] = {}
         scored, best = 0, float("-inf")
         for label, routes in rounds.groupby(rounds, sort=False).groups.items():
             scored += len(routes)
             best = max([best, *(value[route] for route in routes if route in within)])
-            found[str(label)] = scored, best
-        return found
+            progress[str(label)] = scored, best
+        return progress
 
     def estimated(self, route: Route) -> Estimate:
         """The held-out score with its interval."""

@@ -1,9 +1,8 @@
-"""What the search goes by: how likely right answers are, on the scale from guessing to the full model.
+"""The objective of the search: log-probability of right answers, normalised (chance 0, full model 1), mean over tasks.
 
-Accuracies of a few items have few values, and most edits change none of them. So a task whose records have
-log-probabilities is scored by that of the right answer, in nats a token, the mean over items. Guessing is to spread
-evenly over the vocabulary. Other tasks are scored as they are. As everywhere, 0 is guessing and 1 the full model; the
-score of a route is the mean over tasks.
+Accuracies of a few items take few values, and most edits change none of them. So a task with log-probabilities is
+scored by that of the right answer, in nats per token, mean over items; chance is a uniform guess over the vocabulary.
+Other tasks keep their own score.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MEASURE = "log-probability of the right answer, nats per token"
 
 
 def graded(results: SearchResults) -> SearchResults:
-    """The same with log-probabilities as scores, wherever a task has them of all its items."""
+    """Replace scores by log-probabilities, for tasks that have them for all items."""
     records = cast(Any, results.records)
     answered = cast("dict[str, bool]", (records["tokens"] > 0).groupby(records["task"]).all().to_dict())
     has = records["task"].map(answered).astype(bool)
@@ -38,7 +37,7 @@ def _by_logprob(task: TaskFacts, chance: float) -> TaskFacts:
 
 
 def mean_score(scores: Scores, label: str) -> Float[np.ndarray, " draw"]:
-    """Draws of the mean over tasks of the normalised score. NaN where there is no task with a scale."""
+    """Draws of the normalised score, mean over tasks; NaN if no task has a scale."""
     if not scores.tasks:
         return np.full(1 + RESAMPLES, np.nan)
     return combine([scores.of_task(task.name, [label]) for task in scores.tasks], np.mean)

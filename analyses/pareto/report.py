@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from mechpaint.analyses.pareto import Pareto
 
 _FEW = 50
-_INTERVALS = "In brackets: 95 % bootstrap intervals over the items held out."
+_INTERVALS = "In brackets: 95 % bootstrap intervals over held-out items."
 
 
 def report(
-    analysis: Pareto, found: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
+    analysis: Pareto, results: SearchResults, held_out: SearchResults, milliseconds: Mapping[str, Sequence[float]]
 ) -> Report:
-    """The whole report."""
-    findings = Findings(analysis, found, held_out, milliseconds)
+    """Draw the report."""
+    findings = Findings(analysis, results, held_out, milliseconds)
     tested = claims(findings)
     return Report(
-        title=f"Routes at {analysis.budget:.0%} of the cost: {found.model}",
+        title=f"Routes at {analysis.budget:.0%} of the cost: {results.model}",
         summary=_summary(findings),
         sections=[
             _claims_table(tested),
@@ -44,90 +44,88 @@ def report(
         warnings=_warnings(findings),
         highlights=[
             (f"best route found at {findings.limit} of {findings.n_layers} layer calls", str(findings.chosen)),
-            ("its score on items held out", str(findings.estimated(findings.chosen))),
+            ("its score on held-out items", str(findings.estimated(findings.chosen))),
             *tally_highlights(tested),
         ],
     )
 
 
-def _summary(found: Findings) -> list[str]:
+def _summary(findings: Findings) -> list[str]:
     items = ", ".join(
         f"{seen.name} ({seen.items} and {aside.items})"
-        for seen, aside in zip(found.found.tasks, found.held_out.tasks, strict=True)
+        for seen, aside in zip(findings.search.tasks, findings.held_out.tasks, strict=True)
     )
     return [
-        f"{len(found.archive.scores):,} routes of the {found.n_layers} layers of {found.found.model} were scored in "
-        f"{len(found.by_round())} rounds, each proposed from the scores of those before: contiguous skips, then "
-        f"{', then '.join(found.analysis.strategies)}. Tasks, with how many items the search saw and how many were "
-        f"held out: {items}.",
-        "The score is how likely right answers are: the mean log-probability of a right answer's tokens, on a scale "
-        "where guessing evenly over the vocabulary is 0 and the full model 1, averaged over tasks. Accuracies of so "
-        "few items would not change with most edits. A task without log-probabilities counts with its own score.",
+        f"{len(findings.archive.scores):,} routes over the {findings.n_layers} layers of {findings.search.model} were "
+        f"scored in {len(findings.by_round())} rounds, each based on the scores before it: contiguous skips, then "
+        f"{', then '.join(findings.analysis.strategies)}. Tasks, with the numbers of search items and of held-out "
+        f"items: {items}.",
+        "The score is the mean log-probability per token of right answers, normalised so that a uniform guess over the "
+        "vocabulary is 0 and the full model 1, averaged over tasks. Accuracies on so few items would not change with "
+        "most edits. A task without log-probabilities contributes its own score.",
     ]
 
 
-def _warnings(found: Findings) -> list[str]:
-    said: list[str] = []
-    left_out = [task.name for task in found.graded.unusable]
+def _warnings(findings: Findings) -> list[str]:
+    notes: list[str] = []
+    left_out = [task.name for task in findings.graded.unusable]
     if left_out:
-        said.append(
-            f"The full model is not clearly better than guessing on the held-out items of {', '.join(left_out)}: their "
-            "scores have no scale, and no mean includes them."
+        notes.append(
+            f"The full model is not clearly better than chance on the held-out items of {', '.join(left_out)}: their "
+            "scores have no scale, and means exclude them."
         )
-    broken = found.graded.not_finite()
+    broken = findings.graded.not_finite()
     if broken:
-        said.append(f"{broken:,} scored items held out gave no number: means that would include them are shown as nan.")
-    fewest = min(task.items for task in found.held_out.tasks)
+        notes.append(f"{broken:,} held-out items scored NaN: means that include them are shown as nan.")
+    fewest = min(task.items for task in findings.held_out.tasks)
     if fewest < _FEW:
-        said.append(f"Only {fewest} items of a task were held out: read the intervals before the values.")
-    return said
+        notes.append(f"Only {fewest} items per task were held out: read the intervals before the values.")
+    return notes
 
 
 def _claims_table(tested: Sequence[Claim]) -> Table:
     rows = [(claim.text, claim.verdict, claim.evidence) for claim in tested]
     caption = (
-        f"{_INTERVALS} Differences are paired: the same resamples of items under both routes. A claim held if the "
-        "interval of the difference lies above 0. The tasks' own scores are accuracies for most, with chance 0 and the "
-        "full model 1."
+        f"{_INTERVALS} Differences are paired: both routes share the resamples of items. A claim held if the interval "
+        "of the difference lies above 0. The tasks' own scores, mostly accuracies, are normalised too."
     )
-    return Table("claims", "What was to be shown, and what held", caption, ("claim", "here", "figures"), rows, SIGNS)
+    return Table("claims", "The claims, tested", caption, ("claim", "verdict", "figures"), rows, SIGNS)
 
 
-def _front_table(found: Findings) -> Table:
-    full = Route.identity(found.n_layers)
-    routes = [*found.front, *([] if full in found.front else [full])]
-    whole = found.latency(full)
+def _front_table(findings: Findings) -> Table:
+    full = Route.identity(findings.n_layers)
+    routes = [*findings.front, *([] if full in findings.front else [full])]
+    whole = findings.latency(full)
     rows = [
         (
             str(route),
             str(route.layer_calls),
-            f"{route.layer_calls / found.n_layers:.0%}",
+            f"{route.layer_calls / findings.n_layers:.0%}",
             str(len(route.steps)),
-            f"{found.latency(route):.1f}",
-            f"{found.latency(route) / whole:.2f}",
-            f"{found.archive.scores[route]:.3f}",
-            str(found.estimated(route)),
-            str(estimate(found.own_score(route))),
-            found.found_in(route),
+            f"{findings.latency(route):.1f}",
+            f"{findings.latency(route) / whole:.2f}",
+            f"{findings.archive.scores[route]:.3f}",
+            str(findings.estimated(route)),
+            str(estimate(findings.own_score(route))),
+            findings.found_in(route),
         )
         for route in routes
     ]
     caption = (
-        "The routes that no other was better than at the same or a lower cost, on the items of the search; and the "
-        "full model. Steps are what cannot run in parallel. Latency is the median of "
-        f"{LATENCY_PASSES} passes of one text of {LATENCY_TOKENS} tokens through the layers alone, measured on the "
-        f"machine of the run: it tells of that machine, and of what else it did then. {_INTERVALS}"
+        "The routes that none beat at the same or a lower cost, on the search items; and the full model. Steps run one "
+        f"after another. Latency is the median of {LATENCY_PASSES} passes of one text of {LATENCY_TOKENS} tokens "
+        f"through the layers alone, on the machine of the run and under its load at the time. {_INTERVALS}"
     )
     columns = (
-        *("route", "layer calls", "share", "steps", "latency, ms", "of the full model's"),
+        *("route", "layer calls", "share", "steps", "latency, ms", "relative latency"),
         *("score, search", "score, held out", "own scores, held out", "found in"),
     )
     return Table("found", "The front", caption, columns, rows)
 
 
-def _by_task_table(found: Findings) -> Table:
-    routes = {"found": found.chosen, "best contiguous skip": found.best_skip(found.limit)}
-    own = found.own
+def _by_task_table(findings: Findings) -> Table:
+    routes = {"found": findings.chosen, "best contiguous skip": findings.best_skip(findings.limit)}
+    own = findings.own
     rows = [
         (
             task.name,
@@ -137,11 +135,12 @@ def _by_task_table(found: Findings) -> Table:
             *(str(own.score(task.name, str(route))) for route in routes.values()),
             *(_perplexity(own, task.name, label) for label in ("baseline", *map(str, routes.values()))),
         )
-        for task in found.held_out.tasks
+        for task in findings.held_out.tasks
     ]
     listed = "; ".join(f"{name}: {route}" for name, route in routes.items())
     caption = (
-        f"The tasks' own scores at {found.limit} layer calls, and perplexities of right answers. {listed}. {_INTERVALS}"
+        f"The tasks' own scores at {findings.limit} layer calls, and perplexities of right answers. {listed}. "
+        f"{_INTERVALS}"
     )
     columns = (
         *("task", "score", "chance", "full model", *routes),
@@ -154,24 +153,24 @@ def _perplexity(scores: Scores, task: str, label: str) -> str:
     return f"{estimate(scores.perplexity(task, label)):.3g}" if scores.has_perplexity(task) else "–"
 
 
-def _skips_table(found: Findings) -> Table:
-    skips = sorted(found.skips(found.limit), key=lambda skip: -found.score(skip)[0])
+def _skips_table(findings: Findings) -> Table:
+    skips = sorted(findings.skips(findings.limit), key=lambda skip: -findings.score(skip)[0])
     rows = [
         (
             str(skip),
-            f"{found.archive.scores[skip]:.3f}",
-            str(found.estimated(skip)),
-            str(estimate(found.own_score(skip))),
-            str(estimate(found.score(found.chosen) - found.score(skip))),
+            f"{findings.archive.scores[skip]:.3f}",
+            str(findings.estimated(skip)),
+            str(estimate(findings.own_score(skip))),
+            str(estimate(findings.score(findings.chosen) - findings.score(skip))),
         )
         for skip in skips
     ]
-    caption = f"All contiguous skips of {found.limit} layer calls, the best on items held out first. {_INTERVALS}"
-    columns = ("route", "score, search", "score, held out", "own scores, held out", "found route less this")
-    return Table("skips", "What it is compared with", caption, columns, rows)
+    caption = f"All contiguous skips with {findings.limit} layer calls, best on held-out items first. {_INTERVALS}"
+    columns = ("route", "score, search", "score, held out", "own scores, held out", "route found minus this")
+    return Table("skips", "The contiguous skips", caption, columns, rows)
 
 
-def _rounds_table(found: Findings) -> Table:
-    rows = [(label, f"{scored:,}", f"{best:.3f}") for label, (scored, best) in found.by_round().items()]
-    caption = f"After each round, how many routes were scored, and the best score at {found.limit} layer calls."
+def _rounds_table(findings: Findings) -> Table:
+    rows = [(label, f"{scored:,}", f"{best:.3f}") for label, (scored, best) in findings.by_round().items()]
+    caption = f"Routes scored after each round, and the best score at {findings.limit} layer calls."
     return Table("rounds", "Round by round", caption, ("round", "routes scored", "best within the budget"), rows)

@@ -1,4 +1,4 @@
-"""How routes are looked for: each strategy says what to score next, out of what was scored so far."""
+"""Search strategies: each proposes routes to score next from the scores so far."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from mechpaint.analyses.pareto.edits import alike, mutated, shorter
 from mechpaint.routes.route import Route
 
 _TRIES = 100
-"""How many mutants are drawn, at most, for each that is new."""
+"""The most mutants to draw for each new one."""
 
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A way to look for routes of a model with `n_layers` layers that cost `limit` layer calls or little more."""
+    """A search for routes that cost `limit` layer calls or slightly more."""
 
     def sizes(self, n_layers: int, limit: int) -> Sequence[int]:
-        """About how many routes each of its rounds proposes."""
+        """The approximate number of routes that each round proposes."""
         ...
 
     def propose(self, place: int, archive: Archive, limit: int, rng: random.Random) -> Sequence[Route]:
-        """The routes of one of its rounds."""
+        """Propose the routes of one round."""
         ...
 
 
 @dataclass(frozen=True)
 class Greedy:
-    """From the full model down to the budget, one layer call at a time, with all single edits tried.
+    """From the full model down to the budget, one layer call at a time, trying all single edits.
 
-    A round that shortens tries to leave out each visit, and takes the route that is best then. One that mends follows:
-    it tries to swap each two neighbouring steps and to join them in parallel, and takes the best if that is better.
+    A shortening round tries to drop each visit and keeps the best route. A mending round follows: it tries to swap or
+    join each pair of neighbouring steps, and keeps the best if that improves the score.
     """
 
     def sizes(self, n_layers: int, limit: int) -> Sequence[int]:
-        """Two rounds for every layer call."""
+        """Two rounds per layer call."""
         return [size for calls in range(n_layers, limit, -1) for size in (calls, 3 * (calls - 2))]
 
     def propose(self, place: int, archive: Archive, limit: int, rng: random.Random) -> Sequence[Route]:
-        """All edits of where the rounds before have led to."""
+        """Propose all edits of the current route, replayed from the rounds before."""
         (n_layers,) = {route.n_layers for route in archive.scores}
         route = Route.identity(n_layers)
         for step in range(place):
@@ -61,42 +61,38 @@ def _mends(step: int) -> bool:
 
 @dataclass(frozen=True)
 class Evolution:
-    """The best routes so far, changed at random: a (mu + lambda) evolution strategy on score and layer calls.
+    """A (mu + lambda) evolution strategy on score and layer calls; mu = lambda = `population`.
 
-    Parents are drawn by tournaments of two from the best routes in the order of non-dominated sorting, where the
-    cheaper of equals comes first. Half of the mutants may cost what the full model does. The other half are bred for
-    the budget: their parents cost at most one layer call more, and they no more than it.
-
-    Args:
-        generations: How many rounds.
-        population: How many parents there are, and how many new routes a round proposes.
+    Parents win tournaments of two among the best routes by non-dominated sorting, the cheaper of equals first. Half of
+    the mutants may cost as much as the full model. The others are bred for the budget: their parents cost at most one
+    layer call more, and they stay within it.
     """
 
     generations: int
     population: int
 
     def sizes(self, n_layers: int, limit: int) -> Sequence[int]:
-        """Each as many as there are parents."""
+        """The population, in every round."""
         return [self.population] * self.generations
 
     def propose(self, place: int, archive: Archive, limit: int, rng: random.Random) -> Sequence[Route]:
-        """Mutants that were not scored yet: fewer, or none, where hardly any are left."""
+        """Propose unscored mutants: fewer, or none, once they run out."""
         (n_layers,) = {route.n_layers for route in archive.scores}
         costs = (limit, n_layers)
         best = {most: archive.ranked(limit, min(most + 1, n_layers))[: self.population] for most in costs}
-        found: dict[Route, None] = {}
+        children: dict[Route, None] = {}
         for _ in range(_TRIES * self.population):
             most = rng.choice(costs)
             parents = best[most] or best[n_layers]
             parent = parents[min(rng.randrange(len(parents)), rng.randrange(len(parents)))]
             child = mutated(parent, rng, limit, most)
             if child not in archive.scores:
-                found[child] = None
-            if len(found) == self.population:
+                children[child] = None
+            if len(children) == self.population:
                 break
-        return list(found)
+        return list(children)
 
 
 def strategies(generations: int, population: int) -> Mapping[str, Strategy]:
-    """All that there are, by name."""
+    """All strategies, by name."""
     return {"greedy": Greedy(), "evolution": Evolution(generations, population)}

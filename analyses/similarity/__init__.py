@@ -1,4 +1,4 @@
-"""How alike the residual streams of a model's layers are: cosine similarity, angular distance, and variance."""
+"""Similarity of the residual stream between layers: cosine similarity, angular distance, and variance."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Similarity(ModelAnalysis):
     Unreasonable Ineffectiveness of the Deeper Layers" (arXiv 2403.17887).
 
     Args:
-        text: Where the windows come from: whatever the task `text` reads.
-        windows: How many.
-        window: How many tokens each has, a beginning-of-text token included if the model has one.
-        seed: Of their choice.
-        start_layers: Start layers N of skip and middle repeat; None for figure 15's, 13 of 32 layers, scaled.
+        text: The source of the windows, as for the task `text`; None for the text bundled with Python.
+        windows: The number of windows.
+        window: Tokens per window, including a beginning-of-text token if the model has one.
+        seed: Random seed of the choice of windows.
+        start_layers: Start layers N of skip and middle repeat; None for figure 15's 13 of 32 layers, scaled.
     """
 
     name: ClassVar[str] = "similarity"
@@ -43,11 +43,11 @@ class Similarity(ModelAnalysis):
 
     text: str | None = field(
         default=None,
-        metadata={"help": "A file or data set with text; by default the reference text inside every Python."},
+        metadata={"help": "A file or data set with text; by default the text bundled with Python."},
     )
-    windows: int = field(default=64, metadata={"help": "How many windows of the text."})
-    window: int = field(default=64, metadata={"help": "How many tokens each has."})
-    seed: int = field(default=0, metadata={"help": "Of the choice of windows."})
+    windows: int = field(default=64, metadata={"help": "Windows of the text."})
+    window: int = field(default=64, metadata={"help": "Tokens per window."})
+    seed: int = field(default=0, metadata={"help": "Random seed of the choice of windows."})
     start_layers: tuple[int, ...] | None = field(
         default=None,
         metadata={
@@ -64,13 +64,13 @@ class Similarity(ModelAnalysis):
             )
 
     def starts(self, n_layers: int) -> tuple[int, ...]:
-        """The start layers N for a model of `n_layers`: none for a single layer, which has no middle."""
+        """The start layers N for a model of `n_layers`; none for a single layer, which has no middle."""
         if self.start_layers is not None:
             return tuple(dict.fromkeys(self.start_layers))
         return (usual_start(n_layers),) if n_layers > 1 else ()
 
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
-        """The full model; skip and middle repeat, as in figure 15."""
+        """The full model, then skip and middle repeat, as in figure 15."""
         made = {FULL: HookSet()}
         for start in self.starts(n_layers):
             made[SKIP.format(start)] = Variant("skip", start).hook_set(n_layers)
@@ -78,19 +78,19 @@ class Similarity(ModelAnalysis):
         return made
 
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
-        """Similarities and angular distances of all pairs of states, and each state's variance, window by window."""
+        """Measure similarities and angular distances of all pairs of states, and variances, per window."""
         from mechpaint.analyses.similarity.measures import measure
 
         return measure(self, model, hook_set)
 
     def report(self, table: pd.DataFrame, facts: ModelFacts) -> Report:
-        """Figures 3 and 15, angular distances, and which of the painters' claims held."""
+        """The painters' claims, tested; figures 3 and 15, and angular distances."""
         from mechpaint.analyses.similarity.report import report
 
         return report(self, table, facts)
 
     def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
-        """Figure 14: the matrices of several models, and the three spaces of each."""
+        """Figure 14: the similarity matrices of several models, and the three spaces of each."""
         from mechpaint.analyses.similarity.comparison import beside
 
         return beside(tables)

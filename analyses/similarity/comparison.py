@@ -1,4 +1,4 @@
-"""Several models side by side: their matrices, as in figure 14, and where their three spaces begin and end."""
+"""Models side by side: similarity matrices, as in figure 14, and their three spaces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BORDER = "#D55E00"
 
 
 def beside(tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> list[Section]:
-    """Figure 14, the three spaces of each model, and, where models are of several depths, what A.3 claims of them."""
+    """Draw figure 14 and the three spaces of each model, and test A.3 on models of several depths."""
     names = disambiguate([facts.name for _, facts in tables])
     models = {name: Findings(table, facts) for name, (table, facts) in zip(names, tables, strict=True)}
     tested = _claims(models)
@@ -35,67 +35,69 @@ def beside(tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> list[Section]:
 
 
 def _figure(models: dict[str, Findings]) -> Figure:
-    """All with one scale of colours."""
+    """Draw all matrices on one colour scale."""
     columns = min(3, len(models))
     rows = -(-len(models) // columns)
     drawing, panels = axes(1.2 + 3.9 * columns, columns, rows, 4.2)
-    matrices = [found.matrix(FULL, SIMILARITY) for found in models.values()]
+    matrices = [findings.matrix(FULL, SIMILARITY) for findings in models.values()]
     low = min(0.0, *(float(np.nanmin(matrix, initial=0.0)) for matrix in matrices))
     for ax in panels[len(models) :]:
         ax.set_axis_off()
-    for ax, (name, found), matrix in zip(panels, models.items(), matrices, strict=False):
+    for ax, (name, findings), matrix in zip(panels, models.items(), matrices, strict=False):
         ax.grid(False)
         image = ax.imshow(matrix, vmin=low, vmax=1, cmap="Blues")
-        states = shown(found.names(FULL))
+        states = shown(findings.names(FULL))
         ax.set_xticks(range(len(states)), states, rotation=90, fontsize=7)
         ax.set_yticks(range(len(states)), states, fontsize=7)
         ax.spines[["bottom", "left"]].set_visible(False)
-        ax.set_title(literal(f"{name}, {found.facts.n_layers} layers"), fontsize=10)
-        for at in () if found.spaces is None else (found.spaces.middle[0], found.spaces.ending[0]):
+        ax.set_title(literal(f"{name}, {findings.facts.n_layers} layers"), fontsize=10)
+        for at in () if findings.spaces is None else (findings.spaces.middle[0], findings.spaces.ending[0]):
             ax.axhline(at - 0.5, color=_BORDER, linewidth=1.2)
             ax.axvline(at - 0.5, color=_BORDER, linewidth=1.2)
         if ax is panels[min(columns, len(models)) - 1]:
             drawing.colorbar(image, ax=panels, shrink=0.6, label="cosine similarity")
     caption = (
-        "Mean cosine similarity of the residual stream before the first layer and after each, of whole windows, all on "
-        "one scale. Lines: the split into three stretches that leaves the least variance within their blocks; in the "
-        "table, how sure it is. Paper: A.3, figure 14."
+        "Mean cosine similarity of the residual stream before the first layer and after each, over whole windows, all "
+        "on one scale. Lines: the split into three stretches with the least variance within blocks; the table gives "
+        "its stability. Paper: A.3, figure 14."
     )
-    alt = f"Heatmaps of cosine similarity, layers by layers, one a model: {', '.join(models)}."
+    alt = f"Heatmaps of cosine similarity, layers by layers, one per model: {', '.join(models)}."
     return Figure("figure-14", "Figure 14: similarity of several models' layers", caption, alt, drawing)
 
 
 def _spaces_table(models: dict[str, Findings]) -> Table:
     rows: list[tuple[str, ...]] = []
-    for name, found in models.items():
-        depth = str(found.facts.n_layers)
-        if found.spaces is None:
+    for name, findings in models.items():
+        depth = str(findings.facts.n_layers)
+        if findings.spaces is None:
             rows.append((name, depth, "–", "–", "–", "–", "–"))
             continue
-        spaces = found.spaces
+        spaces = findings.spaces
         stretches = (spaces.beginning, spaces.middle, spaces.ending)
-        said = (f"{found.stretch(stretch)} ({len(stretch)})" for stretch in stretches)
-        rows.append((name, depth, *said, f"{spaces.explained:.0%}", f"{spaces.sure:.0%}"))
+        described = (f"{findings.stretch(stretch)} ({len(stretch)})" for stretch in stretches)
+        rows.append((name, depth, *described, f"{spaces.explained:.0%}", f"{spaces.sure:.0%}"))
     caption = (
-        "The states of each space, and in brackets how many; which share of the variance of similarities is between "
-        "the blocks, and in which share of the bootstrap resamples of windows the split is the same. No split: too few "
-        "states, or values that are no numbers."
+        "The states of each space, with their number in brackets; the share of the variance of similarities that is "
+        "between blocks, and the share of bootstrap resamples of windows with the same split. No split: too few "
+        "states, or NaN."
     )
-    columns = ("model", "layers", "beginning", "middle", "ending", "between the blocks", "the same split in")
+    columns = ("model", "layers", "beginning", "middle", "ending", "between blocks", "same split in")
     return Table("spaces", "The three spaces", caption, columns, rows)
 
 
 def _claims(models: dict[str, Findings]) -> list[Claim]:
-    """A.3, of the models as they are, from the shallowest to the deepest; none where all are as deep."""
-    split = {name: found for name, found in models.items() if found.spaces is not None and not found.rerouted}
-    if len({found.facts.n_layers for found in split.values()}) < 2:
+    """Test A.3 on unrerouted models, shallowest first; empty if all have the same depth."""
+    split = {
+        name: findings for name, findings in models.items() if findings.spaces is not None and not findings.rerouted
+    }
+    if len({findings.facts.n_layers for findings in split.values()}) < 2:
         return []
     by_depth = sorted(split, key=lambda name: split[name].facts.n_layers)
     depths = [split[name].facts.n_layers for name in by_depth]
     sizes = np.stack([_sizes(split[name]) for name in by_depth], axis=1)
     each = "; ".join(
-        f"{name} ({depth} layers): {', '.join(map(str, found))}"
-        for name, depth, found in zip(by_depth, depths, sizes[0].tolist(), strict=True)
+        f"{name} ({depth} layers): {', '.join(map(str, findings))}"
+        for name, depth, findings in zip(by_depth, depths, sizes[0].tolist(), strict=True)
     )
     return [
         _claim("The beginning and the middle grow with depth.", each, _grows(sizes[..., :2], depths).all(axis=1)),
@@ -103,16 +105,16 @@ def _claims(models: dict[str, Findings]) -> list[Claim]:
     ]
 
 
-def _sizes(found: Findings) -> Int[np.ndarray, "draw 3"]:
-    """How many states each space has, in each draw."""
-    matrices = found.matrices(FULL, SIMILARITY)
+def _sizes(findings: Findings) -> Int[np.ndarray, "draw 3"]:
+    """The number of states in each space, for each draw."""
+    matrices = findings.matrices(FULL, SIMILARITY)
     ends = np.pad(splits(matrices)[0], ((0, 0), (1, 1)))
     ends[:, -1] = matrices.shape[-1]
     return np.diff(ends, axis=1)
 
 
 def _grows(sizes: Int[np.ndarray, "draw model space"], depths: list[int]) -> Bool[np.ndarray, "draw space"]:
-    """Whether a space is larger in each deeper model: those as deep as each other are not compared."""
+    """True where a space is larger in every deeper model; models of equal depth are not compared."""
     pairs = [(a, b) for a in range(len(depths)) for b in range(len(depths)) if depths[a] < depths[b]]
     return np.stack([sizes[:, b] > sizes[:, a] for a, b in pairs]).all(axis=0)
 
@@ -120,13 +122,13 @@ def _grows(sizes: Int[np.ndarray, "draw model space"], depths: list[int]) -> Boo
 def _claim(text: str, each: str, held: Bool[np.ndarray, " draw"]) -> Claim:
     share = float(held[1:].mean())
     decided = "held" if share >= _SURE else "not held" if share <= 1 - _SURE else "undecided"
-    evidence = f"states in the three spaces: {each}; so in {share:.0%} of the resamples"
+    evidence = f"states in the three spaces: {each}; true in {share:.0%} of the resamples"
     return Claim("A.3, figure 14", text, decided, evidence)
 
 
 def _claims_table(tested: list[Claim]) -> Table:
     caption = (
-        "Windows are resampled, and each resample is split anew. A claim held if it is so in 97.5 % of the resamples "
-        "or more, and did not if in 2.5 % or less. The paper compares sizes of one family of models."
+        "Windows are resampled, and each resample is split anew. A claim held if it is true in at least 97.5 % of the "
+        "resamples, and did not hold if in at most 2.5 %. The paper compares sizes of one model family."
     )
     return claims_table(tested, caption)

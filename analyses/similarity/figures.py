@@ -19,121 +19,121 @@ if TYPE_CHECKING:
 _MOST_NAMES = 20
 
 
-def figures(found: Findings) -> list[Figure]:
-    """Figure 3, both halves of figure 15, and the angular distances."""
-    others = found.labels[1:]
+def figures(findings: Findings) -> list[Figure]:
+    """Draw figure 3, both halves of figure 15, and the angular distances."""
+    others = findings.labels[1:]
     return [
-        _full_model(found),
-        *([_routes(found, others)] if others else []),
-        _variances(found),
-        _angles(found),
+        _full_model(findings),
+        *([_routes(findings, others)] if others else []),
+        _variances(findings),
+        _angles(findings),
     ]
 
 
 def shown(names: list[str]) -> list[str]:
-    """At most so many of the names that they can be read."""
+    """Blank out names until the rest is legible."""
     every = -(-len(names) // _MOST_NAMES)
     return [name if i % every == 0 else "" for i, name in enumerate(names)]
 
 
-def _matrix(found: Findings, drawing: object, ax: Axes, label: str, measure: str) -> None:
-    names = shown(found.names(label))
-    values = found.matrix(label, measure)
+def _matrix(findings: Findings, drawing: object, ax: Axes, label: str, measure: str) -> None:
+    names = shown(findings.names(label))
+    values = findings.matrix(label, measure)
     heatmap(drawing, ax, values, names, names, min(0.0, float(np.nanmin(values, initial=0.0))), 1.0)
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(labelsize=7.5)
     ax.spines[["top", "right", "bottom", "left"]].set_visible(False)
 
 
-def _widest(found: Findings, labels: list[str], measures: tuple[str, ...]) -> str:
-    """A sentence of how wide the intervals of what heatmaps show are: there is no place for each."""
+def _widest(findings: Findings, labels: list[str], measures: tuple[str, ...]) -> str:
+    """Describe the widest interval in a sentence, since heatmaps have no room for each."""
     widest = 0.0
     for label in labels:
         for measure in measures:
-            low, high = np.percentile(found.matrices(label, measure)[1:], CENTRAL, axis=0)
+            low, high = np.percentile(findings.matrices(label, measure)[1:], CENTRAL, axis=0)
             widest = max(widest, float(np.nanmax(high - low, initial=0.0)))
     return f"The widest 95 % bootstrap interval of a similarity over windows spans {widest:.3f}."
 
 
-def _full_model(found: Findings) -> Figure:
+def _full_model(findings: Findings) -> Figure:
     drawing, panels = axes(11.0, columns=2, height=4.8)
-    borders = () if found.spaces is None else (found.spaces.middle[0], found.spaces.ending[0])
+    borders = () if findings.spaces is None else (findings.spaces.middle[0], findings.spaces.ending[0])
     for ax, measure in zip(panels, (SIMILARITY, BY_TOKEN), strict=True):
-        _matrix(found, drawing, ax, FULL, measure)
+        _matrix(findings, drawing, ax, FULL, measure)
         ax.set_title({SIMILARITY: "whole windows", BY_TOKEN: "token by token"}[measure], fontsize=10)
         for at in borders:
             ax.axhline(at - 0.5, color="#D55E00", linewidth=1.2)
             ax.axvline(at - 0.5, color="#D55E00", linewidth=1.2)
     caption = (
-        "Mean cosine similarity of the residual stream before the first layer and after each: of whole windows, each "
-        "flattened to one vector (left, as in the paper), and at each token (right). "
+        "Mean cosine similarity of the residual stream before the first layer and after each: of whole windows "
+        "flattened to one vector (left, as in the paper), and token by token (right). "
     )
-    if found.spaces is not None:
+    if findings.spaces is not None:
         caption += (
-            "Lines, in both: the split into three stretches that leaves the least variance of the similarities on the "
-            f"left within their blocks; {found.spaces.explained:.0%} of it is between them, and the split is the same "
-            f"in {found.spaces.sure:.0%} of the resamples of windows. "
+            "Lines in both: the split into three stretches with the least variance within blocks of the left matrix; "
+            f"{findings.spaces.explained:.0%} of the variance is between blocks, and "
+            f"{findings.spaces.sure:.0%} of the resamples of windows give the same split. "
         )
-    caption += f"{_widest(found, [FULL], (SIMILARITY, BY_TOKEN))} "
+    caption += f"{_widest(findings, [FULL], (SIMILARITY, BY_TOKEN))} "
     alt = "Two heatmaps, layers by layers, of cosine similarity: of whole windows, and token by token."
     return Figure("figure-3", "Figure 3: similarity of the layers", f"{caption}Paper: §3.1, figure 3.", alt, drawing)
 
 
-def _routes(found: Findings, labels: list[str]) -> Figure:
+def _routes(findings: Findings, labels: list[str]) -> Figure:
     rows = -(-len(labels) // 2)
     drawing, panels = axes(11.0, columns=2, rows=rows, height=4.8)
     for ax in panels[len(labels) :]:
         ax.set_axis_off()
     for ax, label in zip(panels, labels, strict=False):
-        _matrix(found, drawing, ax, label, SIMILARITY)
+        _matrix(findings, drawing, ax, label, SIMILARITY)
         ax.set_title(label, fontsize=10)
-    routes = "; ".join(f"{label}: {found.facts.routes[label]}" for label in labels)
+    routes = "; ".join(f"{label}: {findings.facts.routes[label]}" for label in labels)
     caption = (
-        f"The same of whole windows under skip and middle repeat, at the states of each route. {routes}. "
-        f"{_widest(found, labels, (SIMILARITY,))} Paper: A.4, figure 15."
+        f"Similarity of whole windows under skip and middle repeat, at the states of each route. {routes}. "
+        f"{_widest(findings, labels, (SIMILARITY,))} Paper: A.4, figure 15."
     )
     alt = f"Heatmaps of cosine similarity, states by states: {'; '.join(labels)}."
     return Figure("figure-15", "Figure 15: similarity under skip and middle repeat", caption, alt, drawing)
 
 
-def _variances(found: Findings) -> Figure:
+def _variances(findings: Findings) -> Figure:
     drawing, (ax,) = axes()
     ends: list[str] = []
-    for i, label in enumerate(found.labels):
-        values = [estimate(found.variance(label, state)) for state in range(len(found.names(label)))]
+    for i, label in enumerate(findings.labels):
+        values = [estimate(findings.variance(label, state)) for state in range(len(findings.names(label)))]
         banded(ax, range(len(values)), values, label, {**style(i), "linewidth": 1.5})
         ends.append(f"{label} {values[-1]:.3g}")
     ax.set_yscale("log")
-    ax.set_xlabel("steps that have run (0: the embedding)")
+    ax.set_xlabel("steps run (0: the embedding)")
     ax.locator_params(axis="x", integer=True)
     ax.set_ylabel("variance of the residual stream")
     legend(ax)
     caption = (
-        "Variance of all the numbers of a window's residual stream, mean over windows with 95 % bootstrap intervals, "
-        f"on a logarithmic axis. At the end: {', '.join(ends)}. Paper: A.4, figure 15."
+        "Variance over all entries of a window's residual stream, mean over windows with 95 % bootstrap intervals, "
+        f"on a logarithmic axis. Final values: {', '.join(ends)}. Paper: A.4, figure 15."
     )
-    alt = f"Line chart of the variance against the steps that have run, a line each: {', '.join(found.labels)}."
+    alt = f"Line chart of the variance against the steps run, one line per hook set: {', '.join(findings.labels)}."
     return Figure("figure-15-variance", "Figure 15: variance of the residual stream", caption, alt, drawing)
 
 
-def _angles(found: Findings) -> Figure:
+def _angles(findings: Findings) -> Figure:
     drawing, (ax,) = axes()
-    draws = found.matrices(FULL, ANGLE)
+    draws = findings.matrices(FULL, ANGLE)
     states = draws.shape[-1]
     apart = [2**i for i in range(states) if 2**i < states]
     for i, n in enumerate(apart):
         distances = [estimate(each) for each in np.diagonal(draws, n, axis1=1, axis2=2).T]
         banded(ax, range(len(distances)), distances, f"n = {n}", {**style(i), "linewidth": 1.5})
-    ax.set_xlabel("first of the n layers that lie between")
+    ax.set_xlabel("first of the n layers in between")
     ax.locator_params(axis="x", integer=True)
     ax.set_ylabel("angular distance")
     ax.set_ylim(0, None)
     legend(ax, columns=6)
     caption = (
         "Angular distance of the residual stream before and after n layers, at the last token of each window, mean "
-        "over windows with 95 % bootstrap intervals: the arc cosine of their cosine, over π. The lower, the "
-        "less these layers turn it. Paper: “The Unreasonable Ineffectiveness of the Deeper Layers” (arXiv 2403.17887), "
-        "§3.2, figure 4."
+        "over windows with 95 % bootstrap intervals: the arc cosine of their cosine similarity, divided by π. Lower "
+        "means that these layers rotate it less. Paper: “The Unreasonable Ineffectiveness of the Deeper Layers” "
+        "(arXiv 2403.17887), §3.2, figure 4."
     )
     alt = f"Line chart of angular distance against the first layer, a line for n = {', '.join(map(str, apart))} layers."
     return Figure("angles", "Angular distance over n layers", caption, alt, drawing)

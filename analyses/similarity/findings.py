@@ -1,4 +1,4 @@
-"""What was found, read out of the table of records."""
+"""The findings of `similarity`, read from its records."""
 
 from __future__ import annotations
 
@@ -19,23 +19,14 @@ if TYPE_CHECKING:
     from mechpaint.statistics.results import ModelFacts
 
 Draws = Float[np.ndarray, " draw"]
-"""A value of all windows first, then of each bootstrap resample of them."""
+"""The value over all windows, then over each bootstrap resample of them."""
 
 
 class Findings:
-    """The records of one run, by what they are.
+    """The records of one run, the full model first among its `labels`.
 
-    Windows are resampled, the same for every hook set, measure and pair of states, so that differences are paired.
-
-    Args:
-        table: The records: `label`, `measure`, `window`, `first`, `second`, `value`.
-        facts: The model.
-
-    Attributes:
-        labels: The hook sets, the full model first.
-        windows: How many windows there were.
-        rerouted: Whether the user's own hook sets come after each of these.
-        spaces: The split of the full model's states; None where they are too few, or some are no numbers.
+    All hook sets, measures and pairs of states share the resamples of windows, so that differences are paired.
+    `rerouted` means that the user's own hook sets follow each label. `spaces` is None with too few states, or with NaN.
     """
 
     def __init__(self, table: pd.DataFrame, facts: ModelFacts) -> None:
@@ -56,25 +47,25 @@ class Findings:
     def _by_window(self, rows: pd.DataFrame) -> Float[np.ndarray, "window state state"]:
         window, first, second = (rows[name].to_numpy() for name in ("window", "first", "second"))
         states = int(second.max()) + 1
-        found = np.full((self.windows, states, states), np.nan)
-        found[window, first, second] = found[window, second, first] = rows["value"].to_numpy()
-        return found
+        matrices = np.full((self.windows, states, states), np.nan)
+        matrices[window, first, second] = matrices[window, second, first] = rows["value"].to_numpy()
+        return matrices
 
     def matrix(self, label: str, measure: str) -> Float[np.ndarray, "state state"]:
-        """A measure of all pairs of states under a hook set."""
+        """The mean of a measure over windows, for all pairs of states."""
         return self._each[label, measure].mean(axis=0)
 
     def matrices(self, label: str, measure: str) -> Float[np.ndarray, "draw state state"]:
-        """Draws of the same."""
+        """Draws of a measure, for all pairs of states."""
         each = self._each[label, measure]
         return (self._weights @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
 
     def pair(self, label: str, measure: str, first: int, second: int) -> Draws:
-        """Draws of one pair's."""
+        """Draws of a measure for one pair of states."""
         return self._weights @ self._each[label, measure][:, first, second]
 
     def mean(self, label: str, measure: str, pairs: Iterable[tuple[int, int]]) -> Draws:
-        """Draws of the mean over pairs."""
+        """Draws of the mean over pairs of states."""
         return combine([self.pair(label, measure, *pair) for pair in pairs], np.mean)
 
     def variance(self, label: str, state: int) -> Draws:
@@ -82,11 +73,11 @@ class Findings:
         return self.pair(label, VARIANCE, state, state)
 
     def names(self, label: str) -> list[str]:
-        """What each state of a hook set comes from: the embedding, or a step."""
+        """The origin of each state: the embedding, or a step."""
         return ["embedding", *map(str, self.facts.routes[label].steps)]
 
     def stretch(self, states: range) -> str:
-        """Some of the full model's states in words."""
+        """Describe a stretch of the full model's states."""
         names = self.names(FULL)
         if len(states) == 1:
             return "the embedding" if states[0] == 0 else f"layer {names[states[0]]}"
@@ -107,7 +98,7 @@ class Findings:
         return REPEAT.format(start)
 
     def broken(self) -> list[str]:
-        """The hook sets under which something measured is no number."""
+        """The hook sets with non-finite measurements."""
         return [
             label
             for label in self.labels

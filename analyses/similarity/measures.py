@@ -1,4 +1,4 @@
-"""What is measured of the states of a window."""
+"""Measures of the states of a window."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ VARIANCE = "variance"
 
 
 def measure(analysis: Similarity, model: TransformerBridge, hook_set: HookSet) -> Iterator[Record]:
-    """Each measure of each window and pair of states.
+    """Measure each window and pair of states; a variance is recorded as the pair of a state with itself.
 
-    A state's variance stands at the pair of it and itself. State 0 is what the first layer is given, state i what the
-    route's i-th step leaves.
+    State 0 is the input of the first layer, state i the output of the route's i-th step.
     """
     route = hook_set.route(len(model.blocks))
-    for window, found in enumerate(map(of_window, states(model, route, windows(analysis, model)))):
-        for name, matrix in found.items():
+    for window, matrices in enumerate(map(of_window, states(model, route, windows(analysis, model)))):
+        for name, matrix in matrices.items():
             for first, row in enumerate(matrix.tolist()):
                 for second in [first] if name == VARIANCE else range(first, len(row)):
                     yield {"measure": name, "window": window, "first": first, "second": second, "value": row[second]}

@@ -23,58 +23,58 @@ if TYPE_CHECKING:
 
 
 def report(analysis: Similarity, table: pd.DataFrame, facts: ModelFacts) -> Report:
-    """The whole report."""
-    found = Findings(table, facts)
-    tested = claims(found)
+    """Draw the report."""
+    findings = Findings(table, facts)
+    tested = claims(findings)
     return Report(
         title=f"Similarity of hidden states: {facts.name}",
-        summary=_summary(analysis, found, tested),
+        summary=_summary(analysis, findings, tested),
         sections=[
             *([_claims(tested)] if tested else []),
-            *figures(found),
-            _blocks_table(found),
-            _states_table(found),
+            *figures(findings),
+            _blocks_table(findings),
+            _states_table(findings),
         ],
-        warnings=_warnings(found),
-        highlights=[*_spaces_in_words(found), *(tally_highlights(tested) if tested else [])],
+        warnings=_warnings(findings),
+        highlights=[*_spaces_in_words(findings), *(tally_highlights(tested) if tested else [])],
     )
 
 
 def _claims(tested: list[Claim]) -> Table:
     caption = (
-        "Means over windows. In brackets: 95 % bootstrap intervals over windows, resampled in the same way for every "
-        "pair of layers and every route. A comparison held if the interval of its difference lies above 0."
+        "Means over windows. In brackets: 95 % bootstrap intervals over windows; all pairs of layers and all routes "
+        "share the resamples. A comparison held if the interval of its difference lies above 0."
     )
     return claims_table(tested, caption)
 
 
-def _summary(asked: Similarity, found: Findings, tested: list[Claim]) -> list[str]:
-    text = "the reference text inside Python" if asked.text is None else asked.text
+def _summary(analysis: Similarity, findings: Findings, tested: list[Claim]) -> list[str]:
+    text = "the text bundled with Python" if analysis.text is None else analysis.text
     first = (
-        f"The residual stream of {found.facts.name} was read before its first layer and after each, on "
-        f"{asked.windows} windows of {asked.window} tokens of {text}, under {len(found.labels)} hook sets. A final "
-        "norm is not part of it."
+        f"The residual stream of {findings.facts.name} was read before its first layer and after each, on "
+        f"{analysis.windows} windows of {analysis.window} tokens of {text}, under {len(findings.labels)} hook sets. "
+        "The final norm is not applied."
     )
-    if found.rerouted:
-        why = f"With other hook sets the full model ran {found.facts.routes[FULL]}: no claim of the paper is tested."
+    if findings.rerouted:
+        second = f"Other hook sets made the full model run {findings.facts.routes[FULL]}: no claim was tested."
     elif not tested:
-        why = "No claim of the paper could be tested on it."
+        second = "No claim of the paper could be tested."
     else:
-        why = tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of windows")
-    return [first, why]
+        second = tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of windows")
+    return [first, second]
 
 
-def _spaces_in_words(found: Findings) -> list[tuple[str, str]]:
-    if found.spaces is None:
+def _spaces_in_words(findings: Findings) -> list[tuple[str, str]]:
+    if findings.spaces is None:
         return []
-    spaces = found.spaces
+    spaces = findings.spaces
     stretches = {"beginning": spaces.beginning, "middle": spaces.middle, "ending": spaces.ending}
-    return [(name, found.stretch(stretch)) for name, stretch in stretches.items()]
+    return [(name, findings.stretch(stretch)) for name, stretch in stretches.items()]
 
 
-def _blocks_table(found: Findings) -> Table:
-    """For each n the stretch of n steps that turns the residual stream least."""
-    draws, names = found.matrices(FULL, ANGLE), found.names(FULL)
+def _blocks_table(findings: Findings) -> Table:
+    """Tabulate, for each n, the stretch of n steps that rotates the residual stream least."""
+    draws, names = findings.matrices(FULL, ANGLE), findings.names(FULL)
     rows: list[tuple[str, ...]] = []
     for n in range(1, len(names)):
         distances = np.diagonal(draws, n, axis1=1, axis2=2)
@@ -85,34 +85,34 @@ def _blocks_table(found: Findings) -> Table:
             means = estimate(distances.mean(axis=1))
             rows.append((str(n), run, f"{(least[1:] == at).mean():.0%}", str(estimate(distances[:, at])), str(means)))
     caption = (
-        "Of all stretches of n layers the one over which the angular distance is least: what arXiv 2403.17887 prunes. "
-        "With 95 % bootstrap intervals over windows; how often: in which share of the resamples it is the same stretch."
+        "The stretch of n layers with the least angular distance, which arXiv 2403.17887 prunes. With 95 % bootstrap "
+        "intervals over windows; frequency: the share of resamples with the same stretch."
     )
-    columns = ("n", "layers", "how often", "angular distance", "mean of all stretches")
-    return Table("blocks", "The layers that turn it least", caption, columns, rows)
+    columns = ("n", "layers", "frequency", "angular distance", "mean of all stretches")
+    return Table("blocks", "The layers that rotate it least", caption, columns, rows)
 
 
-def _states_table(found: Findings) -> Table:
+def _states_table(findings: Findings) -> Table:
     rows: list[tuple[str, ...]] = []
-    for label in found.labels:
-        for i, name in enumerate(found.names(label)):
+    for label in findings.labels:
+        for i, name in enumerate(findings.names(label)):
             before = [
-                str(estimate(found.pair(label, m, i - 1, i))) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)
+                str(estimate(findings.pair(label, m, i - 1, i))) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)
             ]
-            rows.append((label, str(i), name, f"{estimate(found.variance(label, i)):.4g}", *before))
+            rows.append((label, str(i), name, f"{estimate(findings.variance(label, i)):.4g}", *before))
     caption = (
-        "Each state's variance, and how it compares with the one before it: cosine similarity of whole windows and "
-        "token by token, and angular distance at the last token. With 95 % bootstrap intervals over windows."
+        "Each state's variance, and its similarity to the state before: cosine similarity of whole windows and token "
+        "by token, and angular distance at the last token. With 95 % bootstrap intervals over windows."
     )
     columns = ("run", "step", "after", "variance", "similarity", "by token", "angular distance")
     return Table("states", "All states", caption, columns, rows)
 
 
-def _warnings(found: Findings) -> list[str]:
-    broken = found.broken()
+def _warnings(findings: Findings) -> list[str]:
+    broken = findings.broken()
     if not broken:
         return []
     return [
-        f"Some of what was measured under {', '.join(broken)} is no number: activations overflowed, or were all zero. "
-        "It is shown as nan, and no claim is tested. Another --dtype may help."
+        f"Some measurements under {', '.join(broken)} are NaN: activations overflowed, or were all zero. They are "
+        "shown as nan, and no claim is tested. Another --dtype may help."
     ]

@@ -1,4 +1,4 @@
-"""Where the layers' shared spaces begin and end: the split of the states that fits their similarities best."""
+"""The layers' shared spaces: the split of the states that fits their similarities best."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ FEWEST_STATES = 6
 class Spaces:
     """Three consecutive stretches of states.
 
-    Attributes:
-        beginning: The first.
-        middle: The second.
-        ending: The third.
-        explained: Which share of the variance of the similarities of distinct states is between the blocks that they
-            cut the matrix into, from 0 to 1.
-        sure: In which share of the resamples of windows the split is the same, from 0 to 1.
+    `explained` is the share of the variance of similarities, of distinct states, that lies between blocks.
+    `sure` is the share of resamples of windows with the same split.
     """
 
     beginning: range
@@ -32,23 +27,23 @@ class Spaces:
 
 
 def spaces(similarities: Float[np.ndarray, "draw state state"]) -> Spaces:
-    """The split into three whose blocks are the most uniform: the least squares around each block's mean.
+    """The split into three with the most uniform blocks, by least squares around block means, of all splits.
 
-    Every split is tried. It always finds one, so whether there *are* three spaces is another question: see
-    `mechpaint.analyses.similarity.claims`."""
-    found, explained = splits(similarities)
-    n, (first, second) = similarities.shape[-1], (int(cut) for cut in found[0])
-    sure = float((found[1:] == found[0]).all(axis=1).mean()) if len(found) > 1 else 1.0
+    There always is one; whether there are three spaces is another question: see `mechpaint.analyses.similarity.claims`.
+    """
+    cuts, explained = splits(similarities)
+    n, (first, second) = similarities.shape[-1], (int(cut) for cut in cuts[0])
+    sure = float((cuts[1:] == cuts[0]).all(axis=1).mean()) if len(cuts) > 1 else 1.0
     return Spaces(range(first), range(first, second), range(second, n), float(explained[0]), sure)
 
 
 def splits(
     similarities: Float[np.ndarray, "draw state state"],
 ) -> tuple[Int[np.ndarray, "draw 2"], Float[np.ndarray, " draw"]]:
-    """Of each draw where the best split's second and third stretch begin, and the share of variance that it explains.
+    """The starts of the second and third stretch of each draw's best split, and the share of variance explained.
 
-    A block's sum is read off running sums over rows and columns, so that a split costs the same at any number of
-    states."""
+    Block sums are read off running sums over rows and columns, so that a split costs the same for any number of states.
+    """
     draws, n, _ = similarities.shape
     above = np.triu_indices(n, 1)
     values = similarities[:, above[0], above[1]]
@@ -58,7 +53,7 @@ def splits(
     running = running.cumsum(axis=1).cumsum(axis=2)
 
     def between(rows: range, columns: range) -> Float[np.ndarray, " draw"]:
-        """The squared sum of a block over its number of pairs: what its mean explains."""
+        """The squares explained by a block's mean: its squared sum over its number of pairs."""
         pairs = len(rows) * (len(rows) - 1) // 2 if rows == columns else len(rows) * len(columns)
         total = running[:, rows.stop, columns.stop] - running[:, rows.start, columns.stop]
         total = total - running[:, rows.stop, columns.start] + running[:, rows.start, columns.start]

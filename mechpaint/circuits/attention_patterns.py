@@ -78,7 +78,7 @@ def _chosen(
     for layer in layers or ():
         if layer not in visited:
             raise DrawingError(f"layer {layer} is not on the route: expected some of {sorted(set(visited))}")
-    found: dict[str, Float[Tensor, "query key"]] = {}
+    chosen: dict[str, Float[Tensor, "query key"]] = {}
     for visit, patterns in read.items():
         if layers is not None and visit.layer not in layers:
             continue
@@ -86,10 +86,10 @@ def _chosen(
         for head in range(patterns.shape[1]) if heads is None else heads:
             if not 0 <= head < patterns.shape[1]:
                 raise DrawingError(f"there is no head {head}: expected 0 to {patterns.shape[1] - 1}")
-            found[f"{head_name(visit.layer, head)}{again}"] = patterns[0, head]
-    if not found:
+            chosen[f"{head_name(visit.layer, head)}{again}"] = patterns[0, head]
+    if not chosen:
         raise DrawingError("there is nothing to show: expected at least one layer and one head")
-    return found
+    return chosen
 
 
 def attention_view(
@@ -153,7 +153,7 @@ def attention_view(
 def _strongest(patterns: Float[Tensor, "head query key"], tokens: Sequence[str]) -> list[tuple[str, ...]]:
     """For each token, what each head attends to most, and how much."""
     named = [f"{i}: {token}" for i, token in enumerate(tokens)]
-    values, keys = (cast("list[list[float]]", found.T.tolist()) for found in patterns.max(dim=-1))
+    values, keys = (cast("list[list[float]]", most.T.tolist()) for most in patterns.max(dim=-1))
     return [
         (name, *(f"{named[int(key)]} ({value:.2f})" for key, value in zip(keys[query], values[query], strict=True)))
         for query, name in enumerate(named)

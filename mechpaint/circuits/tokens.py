@@ -99,8 +99,8 @@ def token_losses(
         DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
         LoadError: The model has no language-modelling head.
     """
-    tokens, found = _log_probabilities(model, text, hook_set)
-    losses = cast("list[float]", (-found).tolist())
+    tokens, log_probabilities = _log_probabilities(model, text, hook_set)
+    losses = cast("list[float]", (-log_probabilities).tolist())
     return Tokens(token_texts(model, tokens), [None, *losses], "loss of each token (nats)", max(losses))
 
 
@@ -120,8 +120,8 @@ def token_probabilities(
         DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
         LoadError: The model has no language-modelling head.
     """
-    tokens, found = _log_probabilities(model, text, hook_set)
-    likely = cast("list[float]", found.exp().tolist())
+    tokens, log_probabilities = _log_probabilities(model, text, hook_set)
+    likely = cast("list[float]", log_probabilities.exp().tolist())
     return Tokens(token_texts(model, tokens), [None, *likely], "probability of each token", 1.0)
 
 
@@ -138,8 +138,8 @@ def _log_probabilities(
         raise DrawingError("got a single token, before which nothing stands: expected two or more")
     with torch.no_grad(), attach(model, hook_set or ""):
         logits = cast(Tensor, model(tokens))[0, :-1]
-    found = logits.double().log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]
-    return tokens[0], found
+    log_probabilities = logits.double().log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]
+    return tokens[0], log_probabilities
 
 
 def _digits(value: float | None) -> str:

@@ -265,7 +265,7 @@ def sweep(
         LoadError: A text for a model without a tokenizer.
         ValueError: Tokens, mask and positions do not fit together.
 
-    >>> routes = ["0-17", "0-3 14-17", Skip(4, 7)]
+    >>> routes = ["0-17", "0-3 14-17", Skip(4, 7)]  # doctest: +SKIP
     >>> for route, logits in mp.sweep(model, "The capital of France is", routes, positions="last"):  # doctest: +SKIP
     ...     print(route, logits.argmax(-1))
     """

@@ -61,11 +61,11 @@ class FineTuned(Summarized):
         """The benchmark's metrics, with 95 % bootstrap intervals over the validation examples."""
         names = [example.name for example in self.data.validation]
         predicted = np.array(self.predicted)[:, None]
-        found: dict[str, Estimate] = {}
+        estimates: dict[str, Estimate] = {}
         for name in self.data.benchmark.metrics:
             metric = self.data.benchmark.metric(self.data.validation, name)
-            found[name] = estimate(resampled(metric, names, predicted, np.random.default_rng(0))[:, 0])
-        return found
+            estimates[name] = estimate(resampled(metric, names, predicted, np.random.default_rng(0))[:, 0])
+        return estimates
 
     @property
     def predicted(self) -> tuple[float, ...]:
@@ -182,7 +182,7 @@ class _Work:
         if place not in self._features:
             splits = (self.train, self.validation)
             self._features[place] = [(rows, features(self.model, rows, self._tree, place)) for rows in splits]
-        return head_alone(model, [(rows, found[route]) for rows, found in self._features[place]])
+        return head_alone(model, [(rows, by_route[route]) for rows, by_route in self._features[place]])
 
     def _loss(self, model: TransformerBridge, answer: Answer) -> Callable[[Tensor], Tensor]:
         labels = torch.tensor([example.label for example in self.data.train], device=model.cfg.device)

@@ -49,11 +49,11 @@ def head_alone(
     model: TransformerBridge, features: Sequence[tuple[Rows, Float[Tensor, "_ d_model"]]]
 ) -> Generator[Answer]:
     """Within this context, answers of a classification model's head to features."""
-    found = {id(rows): tensor for rows, tensor in features}
+    by_rows = {id(rows): tensor for rows, tensor in features}
     current: list[Tensor] = []
 
     def answer(rows: Rows, chosen: Int[Tensor, " example"]) -> Logits:
-        current[:] = [found[id(rows)][chosen.to(model.cfg.device)]]
+        current[:] = [by_rows[id(rows)][chosen.to(model.cfg.device)]]
         token = _some_token(rows.pad)
         tokens = torch.full((len(chosen), 1), token, device=model.cfg.device)
         return cast(Any, model.original_model)(input_ids=tokens).logits.float()
@@ -85,7 +85,7 @@ def features(
 ) -> dict[Route, Float[Tensor, "example d_model"]]:
     """The residual stream at the token that a head reads, after every route."""
     lengths = rows.lengths()
-    found: dict[Route, list[Tensor]] = {route: [] for route in tree.routes}
+    residuals: dict[Route, list[Tensor]] = {route: [] for route in tree.routes}
     order = lengths.argsort()
     batches: tuple[Tensor, ...] = torch.split(order, ROWS_AT_ONCE)
     for chosen in batches:
@@ -93,9 +93,9 @@ def features(
         tokens, mask = inputs.pop("input_ids"), inputs.pop("attention_mask")
         at = torch.zeros_like(chosen) if place == "first" else lengths[chosen] - 1
         for route, residual in Sweep(model, tokens, tree, mask, **inputs).residuals():
-            found[route].append(residual[torch.arange(len(chosen)), at])
+            residuals[route].append(residual[torch.arange(len(chosen)), at])
     back = order.argsort().to(model.cfg.device)
-    return {route: torch.cat(parts)[back] for route, parts in found.items()}
+    return {route: torch.cat(parts)[back] for route, parts in residuals.items()}
 
 
 def _some_token(pad: int) -> int:

@@ -127,5 +127,5 @@ def text_losses(
 def _losses(model: TransformerBridge, tokens: Int[Tensor, "window position"]) -> Float[Tensor, " window"]:
     """The mean cross-entropy of all tokens but the first, window by window."""
     logits: Tensor = cast(Any, model.original_model)(input_ids=tokens, use_cache=False).logits
-    found = functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), tokens[:, 1:], reduction="none")
-    return found.mean(dim=1)
+    losses = functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), tokens[:, 1:], reduction="none")
+    return losses.mean(dim=1)

@@ -72,9 +72,9 @@ def head(model: TransformerBridge) -> list[nn.Module]:
     """The head's modules of a classification model: all that is outside of its body, and the body's pooler."""
     original = cast(Any, model.original_model)
     body = original.base_model_prefix
-    found: list[nn.Module] = [child for name, child in original.named_children() if name != body]
+    parts: list[nn.Module] = [child for name, child in original.named_children() if name != body]
     pooler = getattr(getattr(original, body), "pooler", None)
-    return found if pooler is None else [*found, pooler]
+    return parts if pooler is None else [*parts, pooler]
 
 
 def make_own(parameters: Iterable[nn.Parameter]) -> None:
@@ -133,11 +133,11 @@ def _loaded(
 
 def _weights(original: PreTrainedModel, kind: type[PreTrainedModel], config: Any) -> dict[str, Tensor]:
     """A model's tensors by the names that they have in a model with the same body: with or without its prefix."""
-    found = {_plain(name): tensor for name, tensor in original.state_dict().items()}
+    tensors = {_plain(name): tensor for name, tensor in original.state_dict().items()}
     with torch.device("meta"):
         wanted = cast(Any, kind)(copy.deepcopy(config)).state_dict()
-    sources = {name: name if name in found else name.removeprefix(kind.base_model_prefix + ".") for name in wanted}
-    return {name: found[source] for name, source in sources.items() if source in found}
+    sources = {name: name if name in tensors else name.removeprefix(kind.base_model_prefix + ".") for name in wanted}
+    return {name: tensors[source] for name, source in sources.items() if source in tensors}
 
 
 def _plain(name: str) -> str:

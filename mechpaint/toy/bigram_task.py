@@ -192,11 +192,11 @@ class BigramTask:
         # Waiting times with the rates p: which comes first is a draw from p, which comes next one from the rest.
         waiting = rng.standard_exponential((size, len(candidates)))
         waiting /= self.chain.initial[candidates]
-        found, sequences = np.empty((self.triggers, size), np.int64), np.arange(size)
-        for earliest in found:
+        drawn, sequences = np.empty((self.triggers, size), np.int64), np.arange(size)
+        for earliest in drawn:
             waiting.argmin(axis=1, out=earliest)
             waiting[sequences, earliest] = np.inf
-        return np.ascontiguousarray(candidates[found].T)
+        return np.ascontiguousarray(candidates[drawn].T)
 
     def _candidates(self) -> tuple[int, ...]:
         """Every token that is a trigger of some sequence."""

@@ -62,10 +62,10 @@ class Chain:
     @cached_property
     def digest(self) -> str:
         """12 hexadecimal digits that two chains share only if symbols and probabilities are the same."""
-        found = hashlib.sha256(json.dumps(self.symbols).encode())
+        digest = hashlib.sha256(json.dumps(self.symbols).encode())
         for values in (self.initial, self.transitions):
-            found.update(values.astype("<f8").tobytes())
-        return found.hexdigest()[:12]
+            digest.update(values.astype("<f8").tobytes())
+        return digest.hexdigest()[:12]
 
     def describe(self) -> str:
         """Its name, size and digest, for people."""
@@ -182,13 +182,13 @@ def _counted(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     if not len(codes):
         raise ToyError("the text is empty: a chain needs at least 2 different characters")
-    found, tokens = np.unique(codes, return_inverse=True)
-    size = len(found)
+    characters, tokens = np.unique(codes, return_inverse=True)
+    size = len(characters)
     unigram = np.bincount(tokens, minlength=size)
     bigram = np.bincount(tokens[:-1] * size + tokens[1:], minlength=size**2).reshape(size, size)
     if not bigram[tokens[-1]].any():
         bigram[tokens[-1], tokens[0]] = 1
-    return [chr(code) for code in found], unigram, bigram
+    return [chr(code) for code in characters], unigram, bigram
 
 
 def _checked_size(vocabulary: int) -> int:

@@ -38,10 +38,10 @@ def parse_freezes(text: str) -> tuple[Freeze, ...]:
     """
     freezes: list[Freeze] = []
     for part in filter(None, map(str.strip, text.split(","))):
-        found = re.fullmatch(r"(\S+)(?:\s+until\s+(\d+))?", part)
-        if not found:
+        match = re.fullmatch(r"(\S+)(?:\s+until\s+(\d+))?", part)
+        if not match:
             raise TrainingError(f"cannot read {part!r}: expected a matrix and a step, such as 'W_O^2 until 100'")
-        freezes.append(Freeze(found[1], int(found[2]) if found[2] else None))
+        freezes.append(Freeze(match[1], int(match[2]) if match[2] else None))
     return tuple(freezes)
 
 
@@ -97,9 +97,9 @@ _PARTS = {
 def paper_name(parameter: str) -> str:
     """The paper's name of a parameter, layers counted from 1: `layers.1.attn.o.weight` is `W_O^2`."""
     for pattern, name in _PARTS.items():
-        found = re.fullmatch(pattern, parameter)
-        if found:
-            return f"{name}^{int(found[1]) + 1}" if found.groups() else name
+        match = re.fullmatch(pattern, parameter)
+        if match:
+            return f"{name}^{int(match[1]) + 1}" if match.groups() else name
     return parameter
 
 

@@ -86,8 +86,8 @@ class FirstStep:
             surprise = functional.one_hot(batch.targets[where], vocabulary).float() - 1 / vocabulary
             steps = where.nonzero()[:, 1]
             seen = tokens[where], (average @ tokens)[where], average[steps], (average @ average)[steps]
-            found = [surprise.T @ part for part in seen]
-            sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+            tables = [surprise.T @ part for part in seen]
+            sums = [a + b for a, b in zip(sums, tables, strict=True)] if sums else tables
         return cls(*(total / count for total in sums))
 
     def memory(self, model: SimplifiedTransformer) -> Matrix:

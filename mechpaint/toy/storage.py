@@ -116,11 +116,11 @@ def _task(settings: dict[str, Any], folder: Path) -> BigramTask:
 def fill(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Put stored weights into a model."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
+    stored = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | stored.keys()):
+        if wanted.get(name) != stored.get(name):
             raise LoadError(
-                f"{source} does not fit this model: {name} is {found.get(name, 'missing')} in the file, "
+                f"{source} does not fit this model: {name} is {stored.get(name, 'missing')} in the file, "
                 f"and {wanted.get(name, 'unknown')} in the model; load it with the configuration it was saved with"
             )
     model.load_state_dict(tensors)
@@ -154,7 +154,7 @@ TOY = "mechpaint-toy"
 def is_toy(folder: str | Path) -> bool:
     """Whether a folder holds a toy model, as `mechpaint.toy.save` writes it."""
     try:
-        found: Any = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        return found["model_type"] == TOY
+        config: Any = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        return config["model_type"] == TOY
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -84,7 +84,7 @@ def test_the_page_has_the_claims_the_causal_table_and_the_figures(finished):
     text = (finished.path / "report.md").read_text()
     for words in (
         "W_O² must be learned first",
-        "What depends on what",
+        "Which matrix depends on which",
         "figure-3.svg",
         "figure-4-middle.svg",
         "One layer",
@@ -135,7 +135,7 @@ def _made_up(late: float) -> Curves:
 
 @pytest.mark.parametrize(("late", "verdict"), [(0, "held"), (1, "not held")])
 def test_claims_follow_from_the_curves(late, verdict):
-    (order,) = [c for c in claims(_made_up(late), 100) if c.text.startswith("Recall comes top-down")]
+    (order,) = [c for c in claims(_made_up(late), 100) if c.text.startswith("Memories form top-down")]
     assert order.verdict == verdict
     (first,) = [c for c in claims(_made_up(late), 100) if c.text.startswith("W_O² must be learned first")]
     assert first.verdict == "not held"  # accuracy is high although W_O² is frozen

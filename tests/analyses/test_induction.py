@@ -99,7 +99,7 @@ def test_the_patterns_are_those_of_the_model(toy, found):
 
 def test_the_page_has_figures_a_view_and_what_was_found(finished):
     text = (finished.path / "report.md").read_text()
-    for words in ("L1H0", "without layer 0", "layer 1 twice", "Figure 2", "needs layer"):
+    for words in ("L1H0", "without layer 0", "layer 1 twice", "Figure 2", "drops most without layer"):
         assert words in text
     assert (finished.path / "figures" / "figure-2.png").stat().st_size > 10_000
     assert "CircuitsVis.render" in finished.page.read_text()
@@ -148,7 +148,7 @@ def test_it_runs_under_hooks_and_on_a_single_layer(toy, tmp_path):
     run(hooked, tmp_path, "mechpaint analyze induction --layers 0")
     alone = as_bridge(SimplifiedTransformer(SimplifiedConfig(layers=1)))
     done = run(ModelPlan.of(SMALL, RoutedModel(alone, "alone")), tmp_path, "mechpaint analyze induction")
-    assert "Run twice, layer 0 leaves" in (done.path / "report.md").read_text()
+    assert "With one layer run twice:" in (done.path / "report.md").read_text()
     assert "circuit" not in [section.name for section in done.report.sections]
 
 

@@ -14,7 +14,7 @@ import torch
 from mechpaint.analyses.memories import Memories
 from mechpaint.analyses.memories.claims import claims
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, MENDED, MENDING
-from mechpaint.analyses.memories.findings import HEADS, Found, extent, spread
+from mechpaint.analyses.memories.findings import HEADS, Findings, extent, spread
 from mechpaint.analyses.memories.measuring import (
     ACCURACY,
     CHANGED,
@@ -124,7 +124,7 @@ def _plain_head(seed, length, dim, stored, mended):
 @pytest.mark.parametrize("stage", [CONSTRUCTED, MENDED])
 def test_what_a_head_gets_right_and_wrong_is_counted_one_by_one(table, source, stage):
     """Anew: the outer products, the forward pass, and the counting."""
-    found, length, dim, seed = Found(table), 16, 40, 1
+    found, length, dim, seed = Findings(table), 16, 40, 1
     stored = source.task.fixed_triggers or range(65)
     model = _plain_head(seed, length, dim, stored, stage == MENDED)
     (batch,) = source.held_out(1200, length, seed)
@@ -243,7 +243,7 @@ def test_bottom_up_keys_get_no_gradient_in_the_limit(table):
     assert own["W_O^2"]["value"].item() > 3 / 65
     first = rows[(rows["stage"] == "W_K^1") & (rows["probe"] == RECALLS["W_O^2"])]
     assert first["value"].tolist() == [pytest.approx(1 / 65)]  # its turn comes last
-    down = Found(table).own_recall(Source(UNIFORM, RANDOM), 0, "W_O^2")
+    down = Findings(table).own_recall(Source(UNIFORM, RANDOM), 0, "W_O^2")
     assert down[0] == own["W_O^2"]["value"].item()  # what is stored first is the same as what is stored last
 
 
@@ -274,14 +274,14 @@ def test_the_page_names_the_first_position_and_has_every_figure(finished):
     ):
         assert words in text
     assert "nan" not in text
-    assert text.index("What remains wrong") < text.index("What the paper claims")
+    assert text.index("The remaining errors") < text.index("The paper's claims")
 
 
 def test_a_page_of_one_width_one_length_and_one_seed(table):
     one = table[(table["seed"] == 0) & (table["length"] == 12)]
     one = one[(one["dim"] != 40) | (one["kind"] == "sharpness")]
     page = SMALL.report(one)
-    assert page.warnings == ["Only one seed: nothing tells how much models differ."]
+    assert page.warnings == ["Only one seed: differences between models are unknown."]
     assert "sequences of 12 tokens" in page.summary[0]
     assert "at d = 24 (means" in page.summary[0]
     tables = [section for section in page.sections if isinstance(section, Table)]
@@ -290,14 +290,14 @@ def test_a_page_of_one_width_one_length_and_one_seed(table):
 
 
 def _verdicts(table):
-    return {claim.text: claim.verdict for claim in claims(Found(table))}
+    return {claim.text: claim.verdict for claim in claims(Findings(table))}
 
 
 def test_claims_follow_from_the_table(table):
-    head = "An induction head can be written down as three sums of outer products over random vectors."
-    limit = "The first gradient step on W_O² alone finds the output memory, in infinitely many dimensions."
-    three = "Three steps from top to bottom find all three memories in infinitely many dimensions, on real bigrams."
-    order = "The order matters: from the bottom up, a step on the keys finds nothing."
+    head = "An induction head can be constructed as three sums of outer products of random vectors."
+    limit = "A single gradient step on W_O² finds the output memory, in infinitely many dimensions."
+    three = "Three steps, top-down, find all three memories in infinitely many dimensions, on real bigrams."
+    order = "The order matters: bottom-up, a step on the keys finds nothing."
     before = _verdicts(table)
     assert [before[text] for text in (head, limit, three)] == ["not held"] * 3
     good = table.copy()

@@ -229,8 +229,8 @@ def test_with_a_single_order_the_page_says_what_its_interval_is_not():
     analysis, results = _results(_score, analysis=Painters(seeds=1), n_layers=6, items=20)
     made = report(analysis, results)
     assert "components" not in _tables(made)
-    assert "with a single random order nothing is known of others" in _tables(made)["means"].caption
-    assert "of others its interval knows nothing" in next(s for s in made.sections if s.name == "figure-7").caption
+    assert "with a single random order, its intervals cover items but not other orders" in _tables(made)["means"].caption
+    assert "a single order, so the interval does not cover others" in next(s for s in made.sections if s.name == "figure-7").caption
 
 
 def test_every_pair_of_variants_is_compared():
@@ -337,8 +337,8 @@ def test_items_that_were_left_out_are_counted_and_named():
     analysis, results = _results(_score)
     (first, second) = results.tasks
     long = replace(first, too_long=tuple(f"row {i}" for i in range(12)))
-    (warning,) = (w for w in report(analysis, replace(results, tasks=(long, second))).warnings if "longer" in w)
-    assert warning.startswith("12 of the items of facts are longer than the model's context and were left out: row 0, ")
+    (warning,) = (w for w in report(analysis, replace(results, tasks=(long, second))).warnings if "exceed" in w)
+    assert warning.startswith("12 items of facts exceed the model's context and were left out: row 0, ")
     assert warning.endswith("row 9, ….")
 
 

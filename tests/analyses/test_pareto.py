@@ -446,7 +446,7 @@ def test_what_it_cannot_search_with(llama, speaking, tmp_path):
         _plan(llama, limit=0)
     with pytest.raises(TaskError, match="is none to search with"):
         _plan(llama, task=Glue("cola", "nowhere"))
-    with pytest.raises(AnalysisError, match="not clearly better than guessing on facts: there is no score"):
+    with pytest.raises(AnalysisError, match="not clearly better than chance on facts, so there is no score to lose"):
         run(_plan(speaking, task=Facts()), tmp_path, "mechpaint analyze pareto")
 
 

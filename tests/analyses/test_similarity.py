@@ -181,7 +181,7 @@ def test_it_runs_under_hooks_and_then_tests_no_claim(speaking, text, tmp_path):
     assert kept.names("full model") == ["embedding", "0", "(1-2)", "3", "4", "4", "5"]
     assert kept.matrix("full model", SIMILARITY).shape == (7, 7)
     assert kept.pair("full model", SIMILARITY, 4, 5)[0] < 1 - 1e-6  # two visits, two states
-    assert "the full model ran 0 (1-2) 3-4 4-5: no claim" in " ".join(done.report.summary)
+    assert "the full model run 0 (1-2) 3-4 4-5: no claim" in " ".join(done.report.summary)
     assert "claims" not in [section.name for section in done.report.sections]
 
 
@@ -284,7 +284,7 @@ def test_three_spaces_are_found_where_they_are_and_not_in_a_slope():
 
 SKIP = "Skipping the middle keeps the full model's pattern of similarities."
 DRIFT = "Repeating the centre layer drifts out of the shared space."
-EXPLODE = "Where the centre layer was repeated, the variance explodes."
+EXPLODE = "Repeating the centre layer makes the variance explode."
 
 
 def test_figure_15_s_claims():
@@ -435,7 +435,7 @@ def test_what_is_no_number_is_shown_and_nothing_is_claimed(tmp_path):
     analysis, table, facts = made(full, full[:6, :6], overflowing)
     name = next(iter(HOSTILE))
     found = report(analysis, table, ModelFacts(name, 12, facts.routes))
-    assert "under middle repeat, N = 2 is no number" in found.warnings[0]
+    assert "under middle repeat, N = 2 are NaN" in found.warnings[0]
     assert "claims" not in [section.name for section in found.sections]
     page = write_report(found, tmp_path, [("model", name)], "mechpaint analyze similarity").read_text()
     assert "nan [nan, nan]" in page

@@ -123,7 +123,7 @@ def test_a_run_prints_results_on_stdout_and_the_report_can_be_opened(mechpaint, 
     assert done.returncode == 0, done.stderr
     report = done.stdout.strip().splitlines()[-1].removeprefix("report: ")
     page = Path(report).read_text(encoding="utf-8")
-    assert "What the paper claims, and what held here" in page
+    assert "The paper&#39;s claims, tested" in page
     assert "mechpaint analyze painters --model" in page  # how to do it again
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page

@@ -34,25 +34,25 @@ PADDING_MATTERS = {"recurrent_gemma": "left", "toy (simplified)": "left"}
 
 @pytest.mark.parametrize("name", _each([*RECIPES, *OWN_RECIPES]))
 def test_routes_are_exact(name):
-    found = examine(name)
-    assert found.identity
-    assert found.orders < BOUND
-    assert found.groups < BOUND
-    assert found.swept < SWEPT_BOUND
-    assert found.control > CONTROL
-    assert found.rows < BOUND
+    result = examine(name)
+    assert result.identity
+    assert result.orders < BOUND
+    assert result.groups < BOUND
+    assert result.swept < SWEPT_BOUND
+    assert result.control > CONTROL
+    assert result.rows < BOUND
     for side in ("left", "right"):
-        apart = getattr(found, side)
+        apart = getattr(result, side)
         assert apart is None if PADDING_MATTERS.get(name) == side else apart < BOUND
-    assert found.watched < BOUND
-    if found.orders == found.bfloat16_own == 0:
-        assert found.bfloat16_ordered == 0  # the same operations in the same order
-    assert max(found.bfloat16_ordered, found.bfloat16_averaged) < BFLOAT16_BOUND
-    assert found.gradients < BOUND
-    assert found.unvisited
-    if isinstance(found.compatibility, Compatibility) and found.compatibility.own < BOUND:
-        assert found.compatibility.routed < BOUND
-    assert table.verdicts(table.exact_row(name, found)) == table.verdicts(table.rows()[name])
+    assert result.watched < BOUND
+    if result.orders == result.bfloat16_own == 0:
+        assert result.bfloat16_ordered == 0  # the same operations in the same order
+    assert max(result.bfloat16_ordered, result.bfloat16_averaged) < BFLOAT16_BOUND
+    assert result.gradients < BOUND
+    assert result.unvisited
+    if isinstance(result.compatibility, Compatibility) and result.compatibility.own < BOUND:
+        assert result.compatibility.routed < BOUND
+    assert table.verdicts(table.exact_row(name, result)) == table.verdicts(table.rows()[name])
 
 
 @pytest.mark.parametrize("name", _each(REFUSED))
@@ -75,12 +75,13 @@ def test_a_wrong_route_would_be_noticed(monkeypatch):
         return real(self, layer, residual, arguments, self.layers[max(layer - 1, 0)])
 
     monkeypatch.setattr(RouteRunner, "call", neighbour)
-    found = examine("llama")
-    assert not found.identity
+    result = examine("llama")
+    assert not result.identity
     assert (
-        min(found.orders, found.groups, found.swept, found.watched, found.gradients, found.bfloat16_averaged) > CONTROL
+        min(result.orders, result.groups, result.swept, result.watched, result.gradients, result.bfloat16_averaged)
+        > CONTROL
     )
-    assert not found.unvisited
+    assert not result.unvisited
 
 
 # ---- what the conductor notices, on models that no library has -------------------------------------------------------
@@ -114,8 +115,8 @@ def test_layers_that_write_into_their_arguments_are_noticed():
 def test_inference_mode_has_no_versions_to_compare(llama):
     tokens = tiny.tokens()
     with torch.inference_mode(), mp.attach(llama, Reroute("5-0")):
-        found = llama(tokens)
-    assert torch.equal(found, plain.logits(tiny.module("llama"), tokens, [5, 4, 3, 2, 1, 0]))
+        logits = llama(tokens)
+    assert torch.equal(logits, plain.logits(tiny.module("llama"), tokens, [5, 4, 3, 2, 1, 0]))
 
 
 class LlamaForCausalLM(hf.LlamaForCausalLM):
@@ -162,10 +163,10 @@ def test_states_of_recurrences_have_a_slot_for_every_visit(name):
     with torch.no_grad(), mp.attach(model, Reroute("0 2x3 (1-4)x2 5")):
         expected = model(tokens)
         logits, cache = model(tokens[:, :5], return_type="logits_and_cache", use_cache=True)
-        found = [logits]
+        steps = [logits]
         for i in range(5, 8):
             logits, cache = model(
                 tokens[:, i : i + 1], past_key_values=cache, return_type="logits_and_cache", use_cache=True
             )
-            found.append(logits)
-    assert (torch.cat(found, 1) - expected).abs().max() < 1e-4
+            steps.append(logits)
+    assert (torch.cat(steps, 1) - expected).abs().max() < 1e-4

@@ -89,10 +89,10 @@ def test_hooks_may_change_what_passes(llama):
     zero = Hooks([("blocks.2.attn.hook_out", lambda x, hook: torch.zeros_like(x))])
     with torch.no_grad():
         with mp.attach(llama, Reverse(1, 4) + zero):
-            found = llama(tokens)
+            logits = llama(tokens)
         with mp.attach(llama, Reverse(1, 4)):
             expected = llama.run_with_hooks(tokens, fwd_hooks=[("blocks.2.attn.hook_out", lambda x, hook: x * 0)])
-    assert torch.equal(found, expected)
+    assert torch.equal(logits, expected)
 
 
 def test_skipped_layers_never_run(llama):

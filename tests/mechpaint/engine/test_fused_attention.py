@@ -49,10 +49,10 @@ def test_padded_rows_have_the_logits_of_a_plain_loop(name, side):
     mask = torch.zeros_like(tokens)
     mask[:, real] = 1
     assert _can_fuse(model)
-    ((_, found),) = mp.sweep(model, tokens, [Route.parse("5-0", 6)], attention_mask=mask)
+    ((_, logits),) = mp.sweep(model, tokens, [Route.parse("5-0", 6)], attention_mask=mask)
     with torch.no_grad():
         expected = plain.hugging_face(tiny.module(name), tokens[:, real]).logits([5, 4, 3, 2, 1, 0])
-    assert (found[:, real] - expected).abs().max() < 2e-4
+    assert (logits[:, real] - expected).abs().max() < 2e-4
 
 
 def test_what_is_switched_is_switched_back():
@@ -90,8 +90,8 @@ def test_a_kernel_that_computes_something_else_is_noticed():
     with mock.patch.dict(ALL_ATTENTION_FUNCTIONS._global_mapping, {"sdpa": without_causality}):
         model = tiny.bridge("llama")
         assert not _can_fuse(model)
-    ((_, found),) = mp.sweep(model, tiny.tokens(), [SIX])
-    assert torch.allclose(found, model(tiny.tokens()).detach(), atol=1e-5)
+    ((_, logits),) = mp.sweep(model, tiny.tokens(), [SIX])
+    assert torch.allclose(logits, model(tiny.tokens()).detach(), atol=1e-5)
 
 
 def test_another_attention_that_somebody_chose_is_kept():

@@ -40,11 +40,11 @@ def _route(case):
 
 def _inputs(case):
     names = ("attention_mask", "token_type_ids")
-    found = {name: INPUTS[f"{case['input']}/{name}"] for name in names if f"{case['input']}/{name}" in INPUTS}
+    inputs = {name: INPUTS[f"{case['input']}/{name}"] for name in names if f"{case['input']}/{name}" in INPUTS}
     tokens = INPUTS[f"{case['input']}/input_ids"]
-    if "attention_mask" in found:  # positions were counted from the first column
-        found["position_ids"] = torch.arange(tokens.shape[1]).expand_as(tokens)
-    return tokens, found
+    if "attention_mask" in inputs:  # positions were counted from the first column
+        inputs["position_ids"] = torch.arange(tokens.shape[1]).expand_as(tokens)
+    return tokens, inputs
 
 
 def _difference(case, logits):
@@ -63,10 +63,10 @@ def test_attach(case):
 
 
 def _groups():
-    found = defaultdict(list)
+    by_input = defaultdict(list)
     for case in CASES:
-        found[case["input"]].append(case)
-    return found
+        by_input[case["input"]].append(case)
+    return by_input
 
 
 @pytest.mark.parametrize("name", _groups())
@@ -74,9 +74,9 @@ def test_sweep(name):
     """All routes on one input at once."""
     cases = _groups()[name]
     model, (tokens, inputs) = _model(cases[0]["model"]), _inputs(cases[0])
-    found = dict(mp.sweep(model, tokens, map(_route, cases), **inputs))
+    logits = dict(mp.sweep(model, tokens, map(_route, cases), **inputs))
     for case in cases:
-        assert _difference(case, found[_route(case)]) < 1e-4, case["id"]
+        assert _difference(case, logits[_route(case)]) < 1e-4, case["id"]
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def _recomputed(name, text, tokens=None):
     return tokens, torch.stack(logits, dim=1)
 
 
-def _agree(found, expected):
-    return torch.equal(found[0], expected[0]) and bool((found[1] - expected[1]).abs().max() < 1e-4)
+def _agree(actual, expected):
+    return torch.equal(actual[0], expected[0]) and bool((actual[1] - expected[1]).abs().max() < 1e-4)
 
 
 def _hf_generated(model, tokens, **options):
@@ -302,17 +302,17 @@ def test_averaged_slots_are_those_by_hand(name, text):
         "(1 2) 0x3 (3 5)": [(1, 2), 0, 0, 0, (3, 5)],
     }[text]
     model, tokens = _bridge(name), tiny.tokens(length=11)
-    found = {}
+    logits_by_kv = {}
     for kv in ("averaged", "exact"):
         with mp.attach(model, Reroute(text), kv=kv), torch.no_grad():
             logits, past = model(tokens[:, :6], return_type="logits_and_cache", use_cache=True)
-            found[kv] = torch.stack(
+            logits_by_kv[kv] = torch.stack(
                 [logits[:, -1], *(_next(model, tokens[:, i : i + 1], past) for i in range(6, 11))], dim=1
             )
     expected = _by_hand(name, tokens, steps, prompt=6)
-    assert (found["averaged"] - expected).abs().max() < 1e-4
-    assert (found["exact"] - expected)[:, :1].abs().max() < 1e-4  # the prompt's pass is exact
-    assert (found["exact"] - expected)[:, 2:].abs().amax((0, 2)).min() > 1e-2  # and no later one
+    assert (logits_by_kv["averaged"] - expected).abs().max() < 1e-4
+    assert (logits_by_kv["exact"] - expected)[:, :1].abs().max() < 1e-4  # the prompt's pass is exact
+    assert (logits_by_kv["exact"] - expected)[:, 2:].abs().amax((0, 2)).min() > 1e-2  # and no later one
 
 
 def test_a_route_without_averaged_groups_has_nothing_to_average(llama):
@@ -611,11 +611,11 @@ _DECODERS = [name for name, recipe in RECIPES.items() if recipe.model.endswith((
 def test_bare_layers_compute_what_the_bridges_do(name):
     """On every architecture that has a cache: with and without somebody who listens."""
     model, tokens = tiny.bridge(name), tiny.tokens(length=7)
-    found = []
+    logits = []
     for hook_set in (Reroute(LOOPED), Reroute(LOOPED) + ReadResidual()):
         with mp.attach(model, hook_set):
             past = _filled(model, tokens[:, :-1])
             if past is None:
                 pytest.skip("it keeps no cache")
-            found.append(_next(model, tokens[:, -1:], past))
-    assert (found[0] - found[1]).abs().max() < 1e-4
+            logits.append(_next(model, tokens[:, -1:], past))
+    assert (logits[0] - logits[1]).abs().max() < 1e-4

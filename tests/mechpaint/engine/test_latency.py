@@ -24,7 +24,7 @@ def test_routes_are_timed_in_turn_after_a_pass_each_that_is_not(llama, monkeypat
     monkeypatch.setattr(RouteRunner, "run", counted)
     monkeypatch.setattr(latency.time, "perf_counter", lambda: now)
     routes = [Route.parse(text, 6) for text in ("0-5", "0-2 (3-5)", "0 5")]
-    found = latencies(llama, routes)
-    assert found == {route: pytest.approx([route.layer_calls] * LATENCY_PASSES) for route in routes}
+    milliseconds = latencies(llama, routes)
+    assert milliseconds == {route: pytest.approx([route.layer_calls] * LATENCY_PASSES) for route in routes}
     length = min(64, llama.cfg.n_ctx)
     assert ran == [(str(route), (1, length)) for route in routes] * (1 + LATENCY_PASSES)

@@ -35,7 +35,7 @@ def _alone(model, tokens, route, **inputs):
 @pytest.mark.parametrize("name", tiny.MAKERS)
 def test_equal_to_a_plain_loop(name):
     tokens = tiny.tokens()
-    found = dict(mp.sweep(tiny.bridge(name), tokens, SOME))
+    logits = dict(mp.sweep(tiny.bridge(name), tokens, SOME))
     steps = {
         "0-1 (2-4)x3 5": [0, 1, (2, 3, 4), (2, 3, 4), (2, 3, 4), 5],
         "0 (2+3) 5": [0, [2, 3], 5],
@@ -43,17 +43,17 @@ def test_equal_to_a_plain_loop(name):
     }
     for text, order in steps.items():
         expected = plain.logits(tiny.module(name), tokens, order)
-        assert (found[Route.parse(text, N)] - expected).abs().max() < 2e-5
+        assert (logits[Route.parse(text, N)] - expected).abs().max() < 2e-5
 
 
 @given(st.lists(routes(N), min_size=1, max_size=8))
 @settings(max_examples=25)
-def test_equal_to_independent_runs(found):
+def test_equal_to_independent_runs(several):
     model, tokens = _LLAMA, tiny.tokens()
     mask = torch.ones_like(tokens)
     mask[1, 6:] = 0
-    swept = dict(mp.sweep(model, tokens, found, attention_mask=mask))
-    assert swept.keys() == set(found)
+    swept = dict(mp.sweep(model, tokens, several, attention_mask=mask))
+    assert swept.keys() == set(several)
     for route, logits in swept.items():
         expected = _alone(model, tokens, route, attention_mask=mask)
         scale = expected.abs().max().clamp(min=1)
@@ -71,18 +71,18 @@ def _count_calls(model):
 
 @given(st.lists(routes(N), min_size=1, max_size=8))
 @settings(max_examples=25)
-def test_each_distinct_pair_of_residual_and_layer_runs_once(found):
-    sweep = mp.sweep(_LLAMA, tiny.tokens(rows=1, length=3), found)
+def test_each_distinct_pair_of_residual_and_layer_runs_once(several):
+    sweep = mp.sweep(_LLAMA, tiny.tokens(rows=1, length=3), several)
     ran, handles = _count_calls(_LLAMA)
     for _ in sweep:
         pass
     for handle in handles:
         handle.remove()
     distinct = {
-        (route.steps[:i], layer) for route in found for i, step in enumerate(route.steps) for layer in step.layers
+        (route.steps[:i], layer) for route in several for i, step in enumerate(route.steps) for layer in step.layers
     }
     assert len(ran) == sweep.layer_calls == len(distinct)
-    assert sweep.layer_calls_unshared == sum(route.layer_calls for route in found)
+    assert sweep.layer_calls_unshared == sum(route.layer_calls for route in several)
 
 
 def _paper_suite(n_layers):
@@ -132,13 +132,13 @@ def test_residuals_are_what_the_tail_gets(name):
     ran, handles = _count_calls(model)
     tails = []
     handles.append(model.unembed.register_forward_hook(lambda *_: tails.append(1)))
-    found = dict(sweep.residuals())
+    residuals = dict(sweep.residuals())
     for handle in handles:
         handle.remove()
     assert len(ran) == sweep.layer_calls
     assert not tails
-    assert found.keys() == set(SOME)
-    for route, residual in found.items():
+    assert residuals.keys() == set(SOME)
+    for route, residual in residuals.items():
         last = max(layer for layer in route.steps[-1].layers)
         with torch.no_grad(), mp.attach(model, Reroute(route) + ReadResidual()) as session:
             model(tokens, attention_mask=mask)
@@ -155,9 +155,9 @@ def test_tails_are_shared_in_blocks_without_changing_anything(llama, monkeypatch
         "mechpaint.engine.route_runner.RouteRunner.tail",
         lambda self, rows: tails.append(len(rows)) or tail(self, rows),
     )
-    found = dict(mp.sweep(llama, tiny.tokens(), SOME, positions="last"))
+    swept = dict(mp.sweep(llama, tiny.tokens(), SOME, positions="last"))
     assert tails == [4, 4, 4, 2]
-    for route, logits in found.items():
+    for route, logits in swept.items():
         assert torch.allclose(logits, _alone(llama, tiny.tokens(), route)[:, -1], atol=1e-5)
 
 
@@ -229,15 +229,15 @@ def test_a_tree_may_be_given_instead_of_routes(llama):
 
 def _calls(monkeypatch):
     """What the conductor is asked to run: the layer, how many rows, and whether it is the bridge's own."""
-    found: list[tuple[int, int, bool]] = []
+    calls: list[tuple[int, int, bool]] = []
     call = RouteRunner.call
 
     def counted(self, layer, residual, arguments, block=None):
-        found.append((layer, len(residual), block in (None, self.layers[layer])))
+        calls.append((layer, len(residual), block in (None, self.layers[layer])))
         return call(self, layer, residual, arguments, block)
 
     monkeypatch.setattr(RouteRunner, "call", counted)
-    return found
+    return calls
 
 
 @pytest.mark.parametrize(("rows", "length", "most"), [(2, 8, 177), (4, 64, 517)])
@@ -298,11 +298,11 @@ def test_layers_of_the_bridge_share_calls_too(name, monkeypatch):
     expected = dict(mp.sweep(model, tiny.tokens(), SOME, max_batch_tokens=1))
     assert {own for _, _, own in calls} == {True}
     calls.clear()
-    found = dict(mp.sweep(model, tiny.tokens(), SOME))
+    shared = dict(mp.sweep(model, tiny.tokens(), SOME))
     assert {own for _, _, own in calls} == {True}
     assert max(count for _, count, _ in calls) > len(tiny.tokens())
     for route, logits in expected.items():
-        assert (found[route] - logits).abs().max() < 1e-5 * logits.abs().max()
+        assert (shared[route] - logits).abs().max() < 1e-5 * logits.abs().max()
     if name == "bloom":
         with torch.no_grad():
             model.blocks[4].attn.q.original_component.weight.mul_(9)
@@ -324,10 +324,10 @@ def test_fewer_share_a_call_where_memory_is_short(llama, monkeypatch, error):
 
     monkeypatch.setattr(RouteRunner, "call", small)
     sweep = mp.sweep(llama, tiny.tokens(), SOME, positions="last")
-    found = dict(sweep)
+    smaller = dict(sweep)
     assert sum(count for _, count, _ in calls) == sweep.layer_calls * len(tiny.tokens())
     for route, logits in expected.items():
-        assert torch.allclose(found[route], logits, atol=1e-5)
+        assert torch.allclose(smaller[route], logits, atol=1e-5)
 
 
 def test_other_errors_and_a_single_stream_that_is_too_large_are_raised(llama, monkeypatch):
@@ -343,14 +343,14 @@ def test_other_errors_and_a_single_stream_that_is_too_large_are_raised(llama, mo
 
 def test_blocks_are_the_logits_in_pieces(llama, monkeypatch):
     monkeypatch.setattr("mechpaint.engine.sweep.TAIL_BYTES", 4 * tiny.VOCABULARY * 7)
-    found: dict[Route, list[torch.Tensor]] = {}
+    blocks: dict[Route, list[torch.Tensor]] = {}
     sweep = mp.sweep(llama, tiny.tokens(), SOME)
     for route, positions, logits in sweep.blocks():
-        assert positions.start == sum(map(len, found.setdefault(route, [])))
+        assert positions.start == sum(map(len, blocks.setdefault(route, [])))
         assert len(logits) == positions.stop - positions.start <= 7
-        found[route].append(logits)
+        blocks[route].append(logits)
     for route, logits in sweep:
-        assert torch.allclose(torch.cat(found[route]), logits.flatten(0, 1), atol=1e-5)
+        assert torch.allclose(torch.cat(blocks[route]), logits.flatten(0, 1), atol=1e-5)
 
 
 def test_very_long_routes_do_not_hit_the_recursion_limit(llama):

@@ -48,8 +48,8 @@ def _sha256(content):
 
 def test_a_file_of_a_package_is_found_without_running_it(site):
     _package(site, "weighty", {"inside/weights.bin": b"12"})
-    found = packaged.packaged_file("weighty", "inside/weights.bin", _sha256(b"12"), "pip install weighty")
-    assert found.read_bytes() == b"12"
+    path = packaged.packaged_file("weighty", "inside/weights.bin", _sha256(b"12"), "pip install weighty")
+    assert path.read_bytes() == b"12"
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,11 @@ def test_a_checkpoint_has_the_routed_models_logits(name, text, tmp_path):
         unrouted = model(tokens)
         with mp.attach(model, Reroute(text)):
             routed = model(tokens)
-    found = _plainly(tmp_path / "out", tokens, attn_implementation="eager")  # as the bridge computes it
-    assert (found - routed).abs().max() < 1e-5
-    assert (found - plain.logits(tiny.module(name), tokens, ROUTES[text])).abs().max() < 1e-5
-    assert (found - _plainly(tmp_path / "out", tokens)).abs().max() < 5e-5
-    assert (found - unrouted).abs().max() > 0.05  # so that the route mattered
+    loaded = _plainly(tmp_path / "out", tokens, attn_implementation="eager")  # as the bridge computes it
+    assert (loaded - routed).abs().max() < 1e-5
+    assert (loaded - plain.logits(tiny.module(name), tokens, ROUTES[text])).abs().max() < 1e-5
+    assert (loaded - _plainly(tmp_path / "out", tokens)).abs().max() < 5e-5
+    assert (loaded - unrouted).abs().max() > 0.05  # so that the route mattered
     assert exported.order == tuple(ROUTES[text])
     assert exported.difference < 5e-5  # attention of the sweep it was compared with is fused
     assert exported.tokens == 62 + 2 * (name == "bloom")  # Bloom has as many positions as are asked for
@@ -72,8 +72,8 @@ def test_a_checkpoint_has_the_routed_models_logits(name, text, tmp_path):
 def test_an_encoder(text, tmp_path):
     tokens = tiny.tokens(length=40)
     mp.export(tiny.bridge("bert"), _route(text), tmp_path / "out")
-    found = _plainly(tmp_path / "out", tokens, hf.AutoModelForMaskedLM)
-    assert (found - plain.logits(tiny.module("bert"), tokens, ROUTES[text])).abs().max() < 1e-5
+    loaded = _plainly(tmp_path / "out", tokens, hf.AutoModelForMaskedLM)
+    assert (loaded - plain.logits(tiny.module("bert"), tokens, ROUTES[text])).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3", "gpt_neo"])
@@ -416,13 +416,13 @@ def test_what_is_written_can_be_read_by_others(tmp_path):
 
 
 def test_the_check_reaches_beyond_windows_that_it_can_afford():
-    found = checkpoint.Checkpoint.of(tiny.bridge("gemma3"), [0, 1])
-    assert (found.window, found.positions) == (4, 64)
+    made = checkpoint.Checkpoint.of(tiny.bridge("gemma3"), [0, 1])
+    assert (made.window, made.positions) == (4, 64)
     model = tiny.bridge("llama")
     for window, length in ((0, 64), (512, 576), (1024, 1088), (4096, 64)):
-        found.module.config.sliding_window = window
-        found.module.config.max_position_embeddings = 32768
-        assert exporting._tokens(model, found).shape == (1, length)
+        made.module.config.sliding_window = window
+        made.module.config.max_position_embeddings = 32768
+        assert exporting._tokens(model, made).shape == (1, length)
 
 
 @pytest.mark.gemma
@@ -438,8 +438,8 @@ def test_gemma_reversed(tmp_path):
     ((_, expected),) = mp.sweep(model, tokens, [route], positions=last)
     loaded = hf.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     with torch.no_grad():
-        found = loaded(tokens, logits_to_keep=8).logits[0]
+        logits = loaded(tokens, logits_to_keep=8).logits[0]
     assert done.tokens == 576
-    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert (logits - expected).abs().max() < 1e-4 * expected.abs().max()
     text = "The capital of France is"
     assert hf.AutoTokenizer.from_pretrained(tmp_path / "out")(text).input_ids == model.to_tokens(text)[0].tolist()

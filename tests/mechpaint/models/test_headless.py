@@ -125,11 +125,11 @@ def test_a_route_as_a_checkpoint(tmp_path, name, auto):
     mp.export(model, Route.parse("0 3-1 3x2 5", N), tmp_path / "out")
     plainly = auto.from_pretrained(tmp_path / "out", attn_implementation="eager", num_labels=3).eval()
     with torch.no_grad():
-        found = plainly(tokens, **inputs)
-    found = found.logits if auto is LABELS else found.last_hidden_state
+        output = plainly(tokens, **inputs)
+    output = output.logits if auto is LABELS else output.last_hidden_state
     expected = plain.logits(_module(name, auto), tokens, [0, 3, 2, 1, 3, 3, 5], **inputs)
     real = inputs["attention_mask"].bool() if auto is BODY else ...
-    assert (found - expected)[real].abs().max() < 1e-5 * expected[real].abs().max()
+    assert (output - expected)[real].abs().max() < 1e-5 * expected[real].abs().max()
 
 
 @pytest.mark.parametrize("auto", [BODY, LABELS])
@@ -137,9 +137,9 @@ def test_hook_points_alone_do_the_same(auto):
     tokens, inputs = _inputs("bert")
     model = mp.load(_module("bert", auto))
     with torch.no_grad():
-        found = model.run_with_hooks(tokens, fwd_hooks=Skip(1, 2).fwd_hooks(model), **inputs)
+        hooked = model.run_with_hooks(tokens, fwd_hooks=Skip(1, 2).fwd_hooks(model), **inputs)
         with mp.attach(model, Skip(1, 2)):
-            assert torch.equal(found, model(tokens, **inputs))
+            assert torch.equal(hooked, model(tokens, **inputs))
 
 
 @pytest.mark.parametrize("auto", [BODY, LABELS])
@@ -158,9 +158,9 @@ def test_bfloat16():
     model = mp.load(_module("bert", LABELS), dtype="bfloat16")
     route = Route.parse("0 (1-4)x2 5", N)
     expected = plain.logits(_module("bert", LABELS).to(torch.bfloat16), tokens, ROUTES[str(route)], **inputs)
-    ((_, found),) = mp.sweep(model, tokens, [route], **inputs)
-    assert found.dtype == torch.bfloat16
-    assert (found - expected).abs().max() < 0.1 * expected.abs().max()
+    ((_, output),) = mp.sweep(model, tokens, [route], **inputs)
+    assert output.dtype == torch.bfloat16
+    assert (output - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 @pytest.mark.parametrize("positions", ["last", torch.ones((2, 9), dtype=torch.bool)], ids=["last", "mask"])

@@ -76,9 +76,9 @@ def test_routes_take_the_calls_that_a_sweep_makes(llama, monkeypatch, per_call):
     monkeypatch.setattr(RouteRunner, "call", counted_call)
     for _ in mp.sweep(llama, tokens, tree, max_batch_tokens=per_call * tokens.numel()).residuals():
         pass
-    found = calls_of(tree, per_call)
-    assert found == ran
-    assert sum(visits * times for (_, visits), times in found.items()) == tree.layer_calls
+    planned = calls_of(tree, per_call)
+    assert planned == ran
+    assert sum(visits * times for (_, visits), times in planned.items()) == tree.layer_calls
 
 
 def test_what_a_sweep_takes_is_that_of_its_calls_and_its_logits(llama):
@@ -93,19 +93,19 @@ def test_operations_move_their_operands_and_results_and_hold_results_while_they_
     given, weight = torch.ones(4, 8), torch.ones(8, 16)
 
     def work():
-        found = given @ weight  # 256 bytes
-        found = found.t().relu()  # 256 more; a view takes nothing
-        return (found + found).sum()
+        product = given @ weight  # 256 bytes
+        product = product.t().relu()  # 256 more; a view takes nothing
+        return (product + product).sum()
 
-    found = counted(work)
+    work_done = counted(work)
     size = 4 * 4 * 16
-    assert found.operations == (
+    assert work_done.operations == (
         Operation(2 * 4 * 8 * 16, 4 * (4 * 8 + 8 * 16) + size),
         Operation(0, 2 * size),
         Operation(0, 3 * size),
         Operation(0, size + 4),
     )
-    assert found.peak == 2 * size + 4
+    assert work_done.peak == 2 * size + 4
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "gemma3", "bloom"])

@@ -64,9 +64,9 @@ def test_what_cannot_be_planned_is_refused(make, words):
 
 
 def test_workers_take_the_longest_part_that_is_left():
-    found = workers([3.0, 4.0, 3.0, 5.0, 3.0], 1.0, 2)  # 5 + 3 beside 4 + 3 + 3
-    assert found.seconds == 11.0
-    assert found.busy == pytest.approx(18 / 22)
+    two = workers([3.0, 4.0, 3.0, 5.0, 3.0], 1.0, 2)  # 5 + 3 beside 4 + 3 + 3
+    assert two.seconds == 11.0
+    assert two.busy == pytest.approx(18 / 22)
 
 
 def test_workers_are_worth_having_while_they_compute():
@@ -83,9 +83,9 @@ def test_worth_having_is_the_most_that_keep_busy_by_trying_all():
         for begin in (0.0, 5.0, 50.0):
             every = [workers(parts, begin, count) for count in range(1, 5)]
             enough = min(0.8, every[0].busy)
-            found = optimal_workers(parts, begin)
-            assert found.busy >= enough
-            assert all(one.seconds >= found.seconds for one in every if one.busy >= enough)
+            best = optimal_workers(parts, begin)
+            assert best.busy >= enough
+            assert all(one.seconds >= best.seconds for one in every if one.busy >= enough)
 
 
 def test_batches_between_two_that_were_measured_are_on_a_line():
@@ -93,8 +93,8 @@ def test_batches_between_two_that_were_measured_are_on_a_line():
     small, large = Sample(100, (0.2,), 0.4, once=0.2), Sample(300, (0.6,), 0.5, once=1.0)
     assert (small.under(tree), large.under(tree)) == (2.0, 5.0)
     both = Measured((small, large))
-    found = [both.seconds(tree, tokens) for tokens in (50, 100, 200, 300, 600)]
-    assert found == pytest.approx([1.0, 2.0, 3.5, 5.0, 10.0])
+    seconds = [both.seconds(tree, tokens) for tokens in (50, 100, 200, 300, 600)]
+    assert seconds == pytest.approx([1.0, 2.0, 3.5, 5.0, 10.0])
 
 
 def test_visits_that_share_a_call_take_what_such_calls_take():
@@ -168,9 +168,9 @@ def test_a_forecast_adds_tasks_and_takes_the_larger_memory():
     tree = PrefixTree([Route.identity(2)])
     one = Cost(1, 2, 2, 100, (60.0, 60.0), Memory(10, 20, 30))
     two = Cost(2, 4, 4, None, (30.0,), Memory(10, 200, 0))
-    found = Forecast(tree, {"a": 1, "b": 2}, (one, two))
-    assert (found.seconds, found.memory, found.flops, found.devices) == (150.0, two.memory, None, 1)
-    told = found.told()
+    forecast = Forecast(tree, {"a": 1, "b": 2}, (one, two))
+    assert (forecast.seconds, forecast.memory, forecast.flops, forecast.devices) == (150.0, two.memory, None, 1)
+    told = forecast.told()
     assert told["floating-point operations"] == "not counted"
     assert (told["minutes"], told["where"], told["layer calls"]) == (2.5, "here", 6)
     assert Forecast(tree, {}, (one, one)).told()["floating-point operations"] == 200

@@ -54,7 +54,7 @@ def test_parts_give_the_route_back(route):
 
 
 @pytest.mark.parametrize(
-    ("route", "found"),
+    ("route", "loops"),
     [
         ("0-11", [(1, 1)] * 12),
         ("0-3 9x10 10-11", [(1, 1)] * 4 + [(1, 10)] + [(1, 1)] * 2),
@@ -64,8 +64,8 @@ def test_parts_give_the_route_back(route):
         ("0 1 0", [(1, 1)] * 3),
     ],
 )
-def test_loops_are_found(route, found):
-    assert [(len(part.steps), part.times) for part in parts(Route.parse(route, N))] == found
+def test_loops_are_found(route, loops):
+    assert [(len(part.steps), part.times) for part in parts(Route.parse(route, N))] == loops
 
 
 @given(st.one_of(ROUTES, LOOPS))

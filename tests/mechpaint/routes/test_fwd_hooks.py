@@ -26,11 +26,11 @@ from tests import tiny
 def test_equal_to_the_conductor(name, hook_set):
     model, tokens = tiny.bridge(name), tiny.tokens()
     with torch.no_grad():
-        found = model.run_with_hooks(tokens, fwd_hooks=hook_set.fwd_hooks(model))
+        logits = model.run_with_hooks(tokens, fwd_hooks=hook_set.fwd_hooks(model))
         with mp.attach(model, hook_set):
             expected = model(tokens)
         bare = model(tokens)
-    assert (found - expected).abs().max() < 2e-5
+    assert (logits - expected).abs().max() < 2e-5
     assert (bare - expected).abs().max() > 0.05
 
 

@@ -21,7 +21,7 @@ def steps(draw, n_layers=N):
 
 def routes(n_layers=N):
     several = st.lists(st.tuples(steps(n_layers), st.integers(1, 4)), min_size=1, max_size=12)
-    return several.map(lambda found: Route(tuple(s for step, times in found for s in [step] * times), n_layers))
+    return several.map(lambda repeated: Route(tuple(s for step, times in repeated for s in [step] * times), n_layers))
 
 
 @given(routes())
