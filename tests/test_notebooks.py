@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,17 @@ MARKS = {
     BIRTH: (pytest.mark.release,),
     OWN: (),
 }
+# one process executes a notebook for all of its tests
+MARKS = {name: (*marks, pytest.mark.xdist_group(name)) for name, marks in MARKS.items()}
 EVERY = [path.stem for path in export.notebooks()]
 RUN = [pytest.param(name, marks=marks, id=name) for name, marks in sorted(MARKS.items())]
 ROOT = export.FOLDER.parent
+
+
+def _marked(name):
+    """Mark a test as those of a notebook are."""
+    return lambda test: reduce(lambda marked, mark: mark(marked), MARKS[name], test)
+
 
 FOUND = {
     SESSION: {
@@ -153,8 +161,7 @@ def test_it_runs_and_says_nothing_but_what_it_should(name):
             assert cell.source.startswith("# "), "the page says in these words what the figure shows"
 
 
-@pytest.mark.release
-@pytest.mark.gemma
+@_marked(SESSION)
 def test_the_first_session():
     notebook, found = _ran(SESSION)
     chances = found["chances"]
@@ -173,8 +180,7 @@ def test_the_first_session():
     assert found["difference"] < 1e-3
 
 
-@pytest.mark.release
-@pytest.mark.gemma
+@_marked(READING)
 def test_reading_an_induction_head():
     notebook, found = _ran(READING)
     previous, induction = found["scores"]["L0H0"], found["scores"]["L1H0"]
@@ -199,7 +205,7 @@ def test_reading_an_induction_head():
     assert abs(others - full) < 0.5
 
 
-@pytest.mark.release
+@_marked(BIRTH)
 def test_watching_it_be_born():
     notebook, found = _ran(BIRTH)
     rows = {row["step"]: row for row in found["rows"]}
@@ -225,8 +231,7 @@ def test_watching_it_be_born():
     assert accuracies[-1] > 0.9
 
 
-@pytest.mark.release
-@pytest.mark.gemma
+@_marked(PAINTERS)
 def test_the_painters_questions():
     """What the prose says was found here."""
     _, found = _ran(PAINTERS)
@@ -253,6 +258,7 @@ def test_the_painters_questions():
     assert set(found["ranked"][-2:]) == {"random order", "looped 3"}
 
 
+@_marked(OWN)
 def test_your_own():
     notebook, found = _ran(OWN)
     assert found["cells"] == [2, 0]

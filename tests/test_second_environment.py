@@ -35,7 +35,8 @@ heavy = {"torch", "transformers", "transformer_lens", "matplotlib", "pandas", "d
 assert not heavy, heavy
 """
 
-pytestmark = pytest.mark.release  # one story of half a minute, told by one test after the other
+# one story of half a minute, told by one test after the other
+pytestmark = [pytest.mark.release, pytest.mark.xdist_group("second environment")]
 
 
 class Environment:
