@@ -85,8 +85,8 @@ def _global_against_context(curves: Curves) -> Figure:
     accuracy = curves.curve(DATA, usual, "accuracy_in_context")
     caption = (
         f"Trained on all tokens with {usual}. KL from the global bigrams covers half its way by step "
-        f"{known.halfway().mean():.0f}, in-context accuracy by step {accuracy.halfway().mean():.0f} (means over seeds). "
-        f"{_BAND} Paper: figure 4, left."
+        f"{known.halfway().mean():.0f}, in-context accuracy by step {accuracy.halfway().mean():.0f} (means over "
+        f"seeds). {_BAND} Paper: figure 4, left."
     )
     alt = "Two line charts over training: divergences from global and in-context bigrams, and the two losses."
     return Figure("figure-4-left", "Figure 4, left: global against in-context learning", caption, alt, drawing)

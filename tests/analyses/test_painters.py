@@ -229,8 +229,10 @@ def test_with_a_single_order_the_page_says_what_its_interval_is_not():
     analysis, results = _results(_score, analysis=Painters(seeds=1), n_layers=6, items=20)
     made = report(analysis, results)
     assert "components" not in _tables(made)
-    assert "with a single random order, its intervals cover items but not other orders" in _tables(made)["means"].caption
-    assert "a single order, so the interval does not cover others" in next(s for s in made.sections if s.name == "figure-7").caption
+    caption = _tables(made)["means"].caption
+    assert "with a single random order, its intervals cover items but not other orders" in caption
+    (figure,) = (section for section in made.sections if section.name == "figure-7")
+    assert "a single order, so the interval does not cover others" in figure.caption
 
 
 def test_every_pair_of_variants_is_compared():
