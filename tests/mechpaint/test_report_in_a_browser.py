@@ -159,7 +159,7 @@ _PLACES = {
     "h1": 1, "header > p": 2, "dt": 1, "dd": 1, "nav a": 3, "h2": 3, "figcaption": 1, "caption": 2, "thead th": 4,
     "tbody th": 2, "tbody td": 2, "pre": 1,
 }  # fmt: skip
-_OWN = {"Reproduce it", "What it was run with.", "setting", "value"}
+_OWN = {"Reproduce it", "Settings and versions of the run.", "setting", "value"}
 
 
 def test_whatever_it_says_stays_text(chromium, tmp_path):
