@@ -1,4 +1,4 @@
-"""Circuits: attention patterns, tokens, routes and induction heads as pictures, and scores of what each head does.
+"""Circuits: attention patterns, tokens, routes and induction heads as pictures, and scores of heads.
 
 from mechpaint import circuits
 

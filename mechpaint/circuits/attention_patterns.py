@@ -1,4 +1,4 @@
-"""Attention patterns: interactive where a page can draw them in a moment, heatmaps beyond."""
+"""Attention patterns: interactive if small enough to draw quickly, heatmaps otherwise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mechpaint.circuits.heads import head_name
-from mechpaint.display.figures import axes, literal, svg_of
+from mechpaint.display.figures import literal, panels, svg_of
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import View, Views
 from mechpaint.engine.arguments import Routing, as_hook_set
@@ -37,20 +37,20 @@ def attention(
     layers: Sequence[int] | None = None,
     heads: Sequence[int] | None = None,
 ) -> Views | Diagram:
-    """Run a model on a text and show what its heads attend to, on every visit of the chosen layers.
+    """Run a model on a text and show the attention of its heads, on every visit of the chosen layers.
 
     Args:
         model: The bridge.
-        text: What it reads, or its token ids.
-        hook_set: A hook set, a route or a text of either to run it under; by default nothing.
-        layers: Which layers; by default all on the route.
-        heads: Which heads of each; by default all.
+        text: A text, or its token ids.
+        hook_set: A hook set or route, or the text of either, to run the model under; None for neither.
+        layers: The layers to show; None for all on the route.
+        heads: The heads to show of each layer; None for all.
 
     Returns:
-        Interactive views, one for every eight heads, up to 64 tokens and 100,000 squares in all. Beyond that heatmaps.
+        Interactive views, one per eight heads, for up to 64 tokens and 100,000 cells in total; otherwise heatmaps.
 
     Raises:
-        DrawingError: Layers or heads that are not there, nothing to show, or more heatmaps than can be told apart.
+        DrawingError: Unknown layers or heads, nothing to show, or too many heatmaps.
         HookSetError: As for `attach`.
     """
     tokens = one_row(model, text)
@@ -73,7 +73,7 @@ def attention(
 def _chosen(
     read: Mapping[Visit, Float[Tensor, "1 head query key"]], layers: Sequence[int] | None, heads: Sequence[int] | None
 ) -> dict[str, Float[Tensor, "query key"]]:
-    """Patterns by the heads' names; where a layer is visited more than once, with the step."""
+    """Select patterns by head name, with the step where a layer is visited more than once."""
     visited = [visit.layer for visit in read]
     for layer in layers or ():
         if layer not in visited:
@@ -101,35 +101,38 @@ def attention_view(
     patterns: Float[Tensor, "head query key"],
     head_names: Sequence[str],
 ) -> View:
-    """Attention patterns as heatmaps, one a head; pointing at one shows it large, with its tokens and values.
+    """Make an interactive view of attention patterns; hovering over a head enlarges it, with tokens and values.
 
     Args:
-        name: Its place in the page: letters, digits and hyphens.
-        title: A heading.
-        caption: What was found; shown under it.
-        alt: What it shows, for those who do not see it.
-        tokens: What stands at each position, at most `MOST_TOKENS`.
-        patterns: The attention that each query pays to each key, both at the tokens' positions.
-        head_names: What each head is called, at most `MOST_HEADS`.
+        name: Anchor in the page: letters, digits and hyphens.
+        title: Heading.
+        caption: The finding, shown below the view.
+        alt: Text alternative for readers who do not see it.
+        tokens: The token at each position, at most `MOST_TOKENS`.
+        patterns: `[head, query, key]`: attention of each query to each key, both at the tokens' positions.
+        head_names: Names of the heads, at most `MOST_HEADS`.
+
+    Returns:
+        The view.
 
     Raises:
-        DrawingError: Tokens or names that are not as many as the patterns have, more than can be drawn in a moment, or
-            attention that is not a number.
+        DrawingError: Numbers of tokens or names that do not match the patterns, too many to draw, or attention that is
+            NaN.
     """
     heads, queries, keys = patterns.shape
     if not (queries == keys == len(tokens) and heads == len(head_names)):
         raise DrawingError(
             f"the view {name!r} got {len(tokens)} tokens and {len(head_names)} head names for patterns of "
-            f"{heads} heads, {queries} queries and {keys} keys; expected a name a head and a token a query and key"
+            f"{heads} heads, {queries} queries and {keys} keys; expected a name per head and a token per query and key"
         )
     if not (0 < len(tokens) <= MOST_TOKENS and 0 < heads <= MOST_HEADS):
         raise DrawingError(
             f"the view {name!r} got {heads} heads of {len(tokens)} tokens; expected 1 to {MOST_HEADS} heads and 1 to "
-            f"{MOST_TOKENS} tokens: beyond that a page stands still while it draws. Choose some, or draw a heatmap"
+            f"{MOST_TOKENS} tokens: more would freeze the page. Choose fewer, or draw a heatmap"
         )
     if not patterns.isfinite().all():
         raise DrawingError(f"the view {name!r} got attention that is not a number, which would be drawn as 0")
-    # float64: what is rounded as float32 is written with all its digits again
+    # rounded float32 would be written with all its digits
     rounded = patterns.detach().cpu().double().round(decimals=_DECIMALS)
     props = {
         "tokens": list(tokens),
@@ -145,13 +148,13 @@ def attention_view(
         alt,
         "AttentionHeads",
         props,
-        ("token", *(f"{head} looks at" for head in head_names)),
+        ("token", *(f"{head} attends to" for head in head_names)),
         rows,
     )
 
 
 def _strongest(patterns: Float[Tensor, "head query key"], tokens: Sequence[str]) -> list[tuple[str, ...]]:
-    """For each token, what each head attends to most, and how much."""
+    """Tabulate the token that each head attends to most, and how much."""
     named = [f"{i}: {token}" for i, token in enumerate(tokens)]
     values, keys = (cast("list[list[float]]", most.T.tolist()) for most in patterns.max(dim=-1))
     return [
@@ -161,30 +164,31 @@ def _strongest(patterns: Float[Tensor, "head query key"], tokens: Sequence[str])
 
 
 def attention_heatmap(patterns: Mapping[str, Float[Tensor, "query key"]]) -> Diagram:
-    """Attention patterns as still pictures, of any length: a panel a head, white for 0 and dark for 1.
+    """Draw attention patterns of any length as static heatmaps, white for 0 and dark for 1.
 
     Args:
-        patterns: By the name of the head, at most 48.
+        patterns: Patterns, `[query, key]`, by head name; at most 48.
+
+    Returns:
+        The diagram, one panel per head.
 
     Raises:
-        DrawingError: No pattern, too many to tell apart, or attention that is not a number.
+        DrawingError: No pattern, too many patterns, or attention that is NaN.
     """
     if not 0 < len(patterns) <= MOST_PANELS:
         raise DrawingError(f"got {len(patterns)} heads to draw: expected 1 to {MOST_PANELS}; choose layers or heads")
     if not all(pattern.isfinite().all() for pattern in patterns.values()):
         raise DrawingError("got attention that is not a number, which would be drawn as 0")
     columns = min(4, len(patterns))
-    drawing, panels = axes(9.0, columns, -(-len(patterns) // columns), 9.0 / columns)
-    for ax in panels[len(patterns) :]:
-        ax.set_axis_off()
+    drawing, drawn = panels(len(patterns), columns, 9.0, 9.0 / columns)
     image: Any = None
-    for ax, (name, pattern) in zip(panels, patterns.items(), strict=False):
+    for ax, (name, pattern) in zip(drawn, patterns.items(), strict=True):
         ax.grid(False)
         image = ax.imshow(pattern.detach().cpu().float().numpy(), vmin=0, vmax=1, cmap="Blues", interpolation="none")
         ax.set_title(literal(name), fontsize=9)
-    for ax in panels[::columns]:
+    for ax in drawn[::columns]:
         ax.set_ylabel("query", fontsize=8)
-    drawing.colorbar(image, ax=panels, shrink=0.6)
+    drawing.colorbar(image, ax=drawn, shrink=0.6)
     svg = svg_of(drawing, "attention").decode()
     sizes = sorted({"x".join(map(str, pattern.shape)) for pattern in patterns.values()})
     return Diagram(

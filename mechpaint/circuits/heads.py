@@ -1,4 +1,4 @@
-"""What kind of head is this? Scores for every head of any model, on random tokens that repeat.
+"""Scores for every head of any model, on repeated random tokens.
 
 Definitions: previous-token, duplicate-token and prefix-matching (induction) scores after Olsson et al. 2022
 (transformer-circuits.pub, "In-context Learning and Induction Heads"), copying after Elhage et al. 2021 ("A Mathematical
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Random tokens, once and again.
+    """Sequences of random tokens, each repeated once.
 
     Attributes:
-        tokens: `[sequence, position]`: perhaps a beginning-of-sequence token, then `period` tokens twice.
-        period: After how many positions each token comes again.
-        start: 1 if there is a beginning-of-sequence token, else 0.
+        tokens: `[sequence, position]`: an optional beginning-of-sequence token, then `period` tokens twice.
+        period: The distance between repeats.
+        start: 1 with a beginning-of-sequence token, else 0.
     """
 
     tokens: Int[Tensor, "sequence position"]
@@ -41,7 +41,7 @@ class Repeated:
 
     @property
     def second(self) -> slice:
-        """The positions of the second half, whose next token can be known; the last has none."""
+        """The positions of the second half whose next token is predictable."""
         return slice(self.start + self.period, self.start + 2 * self.period - 1)
 
 
@@ -50,14 +50,13 @@ class HeadScore:
     """One head on one visit of its layer.
 
     Attributes:
-        visit: Where on the route.
-        head: Which head.
-        previous_token: Mean attention from each token to the one before it; 1 at most.
+        visit: The visit, with its step and layer.
+        head: The index of the head.
+        previous_token: Mean attention from each token to the one before it; at most 1.
         duplicate_token: Mean attention from each token's second occurrence to its first.
         prefix_matching: Mean attention from each token's second occurrence to what followed its first.
-        copying: Σλ/Σ|λ| over the eigenvalues of the head's whole circuit from embedding through its values to the
-            unembedding, layer norms left out: 1 if attending to a token always raises that token's logit, -1 if it
-            always lowers it.
+        copying: Σλ/Σ|λ| over the eigenvalues of the head's OV circuit from embedding to unembedding, without layer
+            norms: 1 if attending to a token always raises that token's logit, -1 if it always lowers it.
     """
 
     visit: Visit
@@ -79,16 +78,19 @@ def head_name(layer: int, head: int) -> str:
 
 
 def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int = 0) -> Repeated:
-    """Sequences of distinct random tokens that repeat once, with the model's beginning-of-sequence token if it has one.
+    """Make sequences of distinct random tokens repeated once, after a beginning-of-sequence token if the model has one.
 
     Args:
-        model: Whose tokens; special ones are left out.
-        count: How many sequences.
-        period: How many tokens until each comes again, 2 or more.
-        seed: Of the choice.
+        model: The model whose tokens are used, except special ones.
+        count: The number of sequences.
+        period: The distance between repeats, 2 or more.
+        seed: Random seed.
+
+    Returns:
+        The sequences.
 
     Raises:
-        TextTooLong: More distinct tokens than the model has, or more positions.
+        TextTooLong: More distinct tokens or positions than the model has.
     """
     tokenizer = model.tokenizer
     special: set[int] = set(cast(list[int], tokenizer.all_special_ids)) if tokenizer is not None else set()
@@ -111,11 +113,11 @@ def head_scores(model: TransformerBridge, data: Repeated, hook_set: Routing | No
 
     Args:
         model: The bridge.
-        data: From `repeated_tokens`.
-        hook_set: A hook set, a route or a text of either to run the model under; by default nothing.
+        data: Sequences from `repeated_tokens`.
+        hook_set: A hook set or route, or the text of either, to run the model under; None for neither.
 
     Returns:
-        A score for each visit and head, in the order of the route.
+        Scores for each visit and head, in the order of the route.
     """
     under = as_hook_set(hook_set or "") + Patterns()
     with torch.no_grad(), attach(model, under) as session:
@@ -137,23 +139,23 @@ def head_scores(model: TransformerBridge, data: Repeated, hook_set: Routing | No
 
 
 def copying_scores(model: TransformerBridge) -> Float[Tensor, "layer head"]:
-    """The copying score of every head, from weights alone (Elhage et al. 2021).
+    """Compute the copying score of every head, from weights alone (Elhage et al. 2021).
 
     Args:
-        model: Any bridge with value, output, embedding and unembedding matrices.
+        model: A bridge with value, output, embedding and unembedding matrices.
 
     Returns:
-        From -1 to 1; see `HeadScore`.
+        `[layer, head]` scores from -1 to 1; see `HeadScore`.
 
     Raises:
-        LoadError: The model has no language-modelling head, and so no unembedding.
+        LoadError: A model without a language-modelling head, and so without an unembedding.
     """
     require_language_model(model, "the copying score of heads")
     with torch.no_grad():
         values, outputs = model.W_V.float(), model.W_O.float()
-        values = values.repeat_interleave(outputs.shape[1] // values.shape[1], dim=1)  # heads that share values
+        values = values.repeat_interleave(outputs.shape[1] // values.shape[1], dim=1)  # grouped-query attention
         through = model.W_U.float() @ model.W_E.float()
-        # the eigenvalues of W_E W_V W_O W_U that are not zero are those of the small W_O W_U W_E W_V
+        # the non-zero eigenvalues of W_E W_V W_O W_U are those of the small W_O W_U W_E W_V
         eigenvalues = cast(Tensor, torch.linalg.eigvals(outputs @ through @ values))
         return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)
 

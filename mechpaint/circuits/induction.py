@@ -1,4 +1,4 @@
-"""The induction head as a picture: two heads, and how strongly each does its part.
+"""The induction head as a picture of two heads and their strengths.
 
 After the circuit of "Birth of a Transformer" (arXiv 2306.00802, figure 1).
 """
@@ -20,7 +20,7 @@ _BLUE, _ORANGE, _GREEN = "#0072B2", "#B34700", "#00694C"
 
 
 def induction_pair(scores: Sequence[HeadScore]) -> tuple[HeadScore, HeadScore]:
-    """The best previous-token head that comes before the best induction head, and the latter."""
+    """The best induction head, after the best previous-token head before it."""
     first = min((score.visit.step for score in scores), default=0)
     later = [score for score in scores if score.visit.step > first]
     if not later:
@@ -31,17 +31,20 @@ def induction_pair(scores: Sequence[HeadScore]) -> tuple[HeadScore, HeadScore]:
 
 
 def induction_diagram(scores: Sequence[HeadScore]) -> Diagram:
-    """Draw how a token is copied from context, with what was measured: attention strengths of the two best heads.
+    """Draw the copying of a token from context by the two best heads, with their measured attention.
 
-    The previous-token head writes into `b` that `a` stood before it. The induction head, at the second `a`, looks for
-    that, attends to `b`, and raises its logit. Lines are as thick as the attention is strong, on random tokens that
-    repeat; a model without the circuit gets a picture with thin lines.
+    The previous-token head writes at `b` that `a` came before. At the second `a`, the induction head matches that,
+    attends to `b`, and raises its logit. Line width shows attention on repeated random tokens; without the circuit,
+    lines are thin.
 
     Args:
-        scores: Of all heads, from `mechpaint.circuits.head_scores`.
+        scores: Scores of all heads, from `mechpaint.circuits.head_scores`.
+
+    Returns:
+        The diagram.
 
     Raises:
-        DrawingError: No head has another before it.
+        DrawingError: Scores of a single layer.
     """
     first, second = induction_pair(scores)
     canvas = Canvas()
@@ -63,8 +66,8 @@ def induction_diagram(scores: Sequence[HeadScore]) -> Diagram:
     )
     canvas.text(_OUT, _HIGH - 28, f"copying {second.copying:.2f}", 13, "middle", _GREEN)
     alt = (
-        f"An induction head. {first.name} gives {first.previous_token:.2f} of its attention to the token before. "
-        f"{second.name} gives, where a token comes again, {second.prefix_matching:.2f} to what followed it before; its "
+        f"An induction head. {first.name} gives {first.previous_token:.2f} of its attention to the previous token. "
+        f"Where a token recurs, {second.name} gives {second.prefix_matching:.2f} to what followed it earlier; its "
         f"copying score is {second.copying:.2f}."
     )
     return canvas.diagram(760, 290, alt)

@@ -1,4 +1,4 @@
-"""Token by token: how surprising each was, or how likely, as coloured text that needs no script."""
+"""Losses and probabilities of tokens, as coloured text without scripts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _WHITE, _DARK = (255, 255, 255), (240, 150, 60)
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens, each with a value under it and a shade for it. It shows itself at the end of a notebook's cell.
+    """Tokens with a value and a shade each; displays itself in notebooks.
 
     Args:
-        tokens: As text.
-        values: One a token; None where there is none, as for the first token's loss.
-        what: What the values are, with their unit.
-        most: What is shaded darkest; 0 is white.
+        tokens: The tokens as text.
+        values: One value per token; None if it has none, such as the first token's loss.
+        what: Name of the values, with their unit.
+        most: The value with the darkest shade; 0 is white.
 
     Raises:
-        DrawingError: Not as many values as tokens, none at all, or a value that is not a number.
+        DrawingError: Numbers of values and tokens that differ or are 0, or a value that is NaN.
     """
 
     tokens: Sequence[str]
@@ -51,7 +51,7 @@ class Tokens:
 
     @property
     def html(self) -> str:
-        """A `<figure>`: every token with its value, so that nothing depends on seeing colours."""
+        """A `<figure>` of tokens with their values, readable without colours."""
         shown = "".join(
             f'<span style="{_TOKEN};background:{self._shade(value)}" title="{safe(repr(token))}">'
             f'<span style="white-space:pre">{safe(visible_token(token))}</span><br>'
@@ -88,16 +88,19 @@ def token_losses(
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
     hook_set: Routing | None = None,
 ) -> Tokens:
-    """How surprising each token is to a causal model: its loss in nats, given what stands before it.
+    """Compute the loss of each token in nats, given the tokens before it, under a causal model.
 
     Args:
         model: The bridge.
-        text: What it reads, or its token ids.
-        hook_set: A hook set, a route or a text of either to run it under; by default nothing.
+        text: A text, or its token ids.
+        hook_set: A hook set or route, or the text of either, to run the model under; None for neither.
+
+    Returns:
+        The tokens with their values; the first has none.
 
     Raises:
-        DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
-        LoadError: The model has no language-modelling head.
+        DrawingError: Fewer than two tokens, or a bidirectional model.
+        LoadError: A model without a language-modelling head.
     """
     tokens, log_probabilities = _log_probabilities(model, text, hook_set)
     losses = cast("list[float]", (-log_probabilities).tolist())
@@ -109,16 +112,19 @@ def token_probabilities(
     text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"],
     hook_set: Routing | None = None,
 ) -> Tokens:
-    """How likely each token is to a causal model, given what stands before it: from 0 to 1.
+    """Compute the probability of each token, given the tokens before it, under a causal model.
 
     Args:
         model: The bridge.
-        text: What it reads, or its token ids.
-        hook_set: A hook set, a route or a text of either to run it under; by default nothing.
+        text: A text, or its token ids.
+        hook_set: A hook set or route, or the text of either, to run the model under; None for neither.
+
+    Returns:
+        The tokens with their values; the first has none.
 
     Raises:
-        DrawingError: Fewer than two tokens, or a model that reads in both directions: nothing is foreseen then.
-        LoadError: The model has no language-modelling head.
+        DrawingError: Fewer than two tokens, or a bidirectional model.
+        LoadError: A model without a language-modelling head.
     """
     tokens, log_probabilities = _log_probabilities(model, text, hook_set)
     likely = cast("list[float]", log_probabilities.exp().tolist())
@@ -132,10 +138,12 @@ def _log_probabilities(
 ) -> tuple[Int[Tensor, "position"], Float[Tensor, "predicted"]]:
     require_language_model(model, "a token's probability")
     if model.cfg.attention_dir != "causal":
-        raise DrawingError("this model sees what comes after a token, too, and foresees none: expected a causal model")
+        raise DrawingError(
+            "this model also sees the tokens after each one, so it does not predict any: expected a causal model"
+        )
     tokens = one_row(model, text)
     if tokens.shape[1] < 2:
-        raise DrawingError("got a single token, before which nothing stands: expected two or more")
+        raise DrawingError("got a single token, with nothing before it: expected two or more")
     with torch.no_grad(), attach(model, hook_set or ""):
         logits = cast(Tensor, model(tokens))[0, :-1]
     log_probabilities = logits.double().log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]

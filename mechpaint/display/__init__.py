@@ -1,1 +1,1 @@
-"""How things show themselves: SVG, figures, interactive views, summaries, progress."""
+"""Display of objects: SVG, figures, interactive views, summaries, progress."""

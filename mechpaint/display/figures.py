@@ -1,4 +1,4 @@
-"""How figures look: the same everywhere, and to be read in grey and by those who see colours otherwise."""
+"""The style of figures: uniform, and legible in grey and to colour-blind readers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 _MARKERS = "os^Dv<>P"
 _LEGEND_SIZE = 8.5
 _GRID: dict[str, Any] = {"color": "#dddddd", "linewidth": 0.6}
-_HANDLE = 7  # letters that a line and the space after a label take
+_HANDLE = 7  # width of a legend's line and gap, in letters
 _LONGEST = 48
 
 
 def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.3) -> tuple[Any, list[Axes]]:
-    """An empty drawing and its axes, row by row."""
+    """Make an empty drawing and its axes, row by row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
@@ -37,8 +37,17 @@ def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.
     return drawing, made
 
 
+def panels(count: int, most_columns: int, width: float, height: float) -> tuple[Any, list[Axes]]:
+    """Make an empty drawing with `count` axes in rows of at most `most_columns`."""
+    columns = min(most_columns, count)
+    drawing, made = axes(width, columns, -(-count // columns), height)
+    for ax in made[count:]:
+        ax.set_axis_off()
+    return drawing, made[:count]
+
+
 def svg_of(drawing: Any, salt: str) -> bytes:
-    """A matplotlib figure as SVG: the same bytes for the same drawing."""
+    """Render a matplotlib figure as SVG: the same bytes for the same drawing."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": salt}):
@@ -46,21 +55,21 @@ def svg_of(drawing: Any, salt: str) -> bytes:
 
 
 def png_of(drawing: Any) -> bytes:
-    """A matplotlib figure as PNG: the same bytes for the same drawing."""
+    """Render a matplotlib figure as PNG: the same bytes for the same drawing."""
     return _saved(drawing, format="png", dpi=160, metadata={"Software": None})
 
 
 def _saved(drawing: Any, **how: Any) -> bytes:
-    """Agg and SVG canvases are asked for by name: no window system is ever touched."""
+    """Save with an explicit canvas, without any window system."""
     out = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # what the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # missing glyphs are drawn as boxes
         drawing.savefig(out, bbox_inches="tight", **how)
     return out.getvalue()
 
 
 def style(i: int) -> dict[str, Any]:
-    """Colour and marker of the i-th line."""
+    """The colour and marker of the i-th line."""
     return {"color": COLOURS[i % len(COLOURS)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 5}
 
 
@@ -75,31 +84,31 @@ class Interval(Protocol):
 
     @property
     def low(self) -> float:
-        """Its interval's lower end."""
+        """The lower end of its interval."""
         ...
 
     @property
     def high(self) -> float:
-        """And upper end."""
+        """The upper end of its interval."""
         ...
 
 
 def banded(
     ax: Axes, xs: Sequence[int] | Sequence[float], estimates: Sequence[Interval], label: str, look: dict[str, Any]
 ) -> None:
-    """A line, and a band from the lower to the upper ends of its intervals."""
+    """Draw a line with a band for its intervals."""
     ax.plot(xs, [e.value for e in estimates], label=label, **look)
     low, high = [e.low for e in estimates], [e.high for e in estimates]
     ax.fill_between(xs, low, high, color=look["color"], alpha=0.13, linewidth=0)
 
 
 def literal(text: str) -> str:
-    """A name as it can stand in a drawing: all of it seen, and none of it taken for a formula."""
+    """Escape a name for a drawing, so that nothing is hidden or taken for a formula."""
     return sanitize(text).replace("$", r"\$")
 
 
 def log_scale(ax: Axes) -> None:
-    """A logarithmic vertical axis. Where it spans less than two powers of ten its numbers are written out."""
+    """Make the vertical axis logarithmic, with plain numbers if it spans less than two decades."""
     from matplotlib.ticker import ScalarFormatter
 
     low, high = ax.get_ylim()
@@ -111,18 +120,18 @@ def log_scale(ax: Axes) -> None:
 
 
 def legend(ax: Axes, columns: int = 4) -> None:
-    """Above the axes, where no line runs through it, in as few rows as `columns` allow, filled evenly."""
+    """Put a legend above the axes, in as few even rows as `columns` allow."""
     look = _legend(ax, columns, 1 / cast(Any, ax).get_gridspec().ncols)
     ax.legend(**look, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
 
 def shared_legend(drawing: Any, ax: Axes, columns: int = 4) -> None:
-    """One legend for panels that show the same, above them all: over one panel it would push the others away."""
+    """Put one legend above all panels; over a single panel it would displace the others."""
     drawing.legend(**_legend(ax, columns, 1.0), loc="outside upper left")
 
 
 def _legend(ax: Axes, columns: int, share: float) -> dict[str, Any]:
-    """What a legend is drawn from, if `share` of the drawing's width is its own."""
+    """The arguments of a legend that has `share` of the drawing's width."""
     handles, labels = ax.get_legend_handles_labels()
     cut = [label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…" for label in labels]
     letters = share * cast(Any, ax.get_figure()).get_size_inches()[0] * 72 / (0.55 * _LEGEND_SIZE)
@@ -140,7 +149,7 @@ def _legend(ax: Axes, columns: int, share: float) -> dict[str, Any]:
 def heatmap(
     drawing: Any, ax: Axes, values: Any, rows: Sequence[str], columns: Sequence[str], low: float, high: float
 ) -> None:
-    """Values as shades with the numbers in them, one name a row and a column."""
+    """Draw values as shades with numbers in them, and names for rows and columns."""
     ax.grid(False)
     image = ax.imshow(values, vmin=low, vmax=high, cmap="Blues", aspect="auto")
     ax.set_xticks(range(len(columns)), columns)
@@ -154,6 +163,6 @@ def heatmap(
 
 
 def _ink(image: Any, value: float) -> str:
-    """Black or white, whichever is read better on the shade of a value: at 0.18 of white's luminance both are alike."""
+    """Choose black or white, by contrast with the shade of a value: both are equal at a luminance of 0.18."""
     red, green, blue, _ = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in image.to_rgba(value))
     return "k" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "w"

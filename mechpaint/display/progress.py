@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, with the time left, gone when done. Nothing is drawn where stderr is no terminal."""
+"""Progress bars on stderr, with the time left; transient, and only on terminals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        # in a notebook rich would ask for ipywidgets, and take a kernel that can show colours for a terminal
+        # in a notebook, rich would ask for ipywidgets and take kernels with colours for terminals
         console=Console(stderr=True, force_jupyter=False),
         disable=not sys.stderr.isatty(),
         transient=True,
@@ -27,11 +27,11 @@ def progress() -> Progress:
 
 
 @contextmanager
-def ticking(what: str, total: int, advance: Callable[[int], None] | None) -> Generator[Callable[[int], None]]:
-    """What to call with how much was done since the last call: the caller's own, or what moves a progress bar."""
+def ticking(description: str, total: int, advance: Callable[[int], None] | None) -> Generator[Callable[[int], None]]:
+    """Yield the callback to report progress with: the caller's own, or that of a progress bar."""
     if advance is not None:
         yield advance
         return
     with progress() as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(description, total=total)
         yield lambda done: bar.advance(task, done)

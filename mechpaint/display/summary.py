@@ -1,4 +1,4 @@
-"""How things show themselves: in a notebook as HTML, in a terminal through rich. Both say the same."""
+"""Summaries of objects, as HTML in notebooks and through rich in terminals."""
 
 from __future__ import annotations
 
@@ -19,15 +19,7 @@ _CELL = "text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top"
 
 @dataclass(frozen=True)
 class Summary:
-    """What a thing says of itself.
-
-    Args:
-        title: What it is.
-        facts: Pairs of a name and a value.
-        columns: The heads of a table.
-        rows: Its rows, as many cells as heads. Of a long table the first 40 are shown.
-        picture: For notebooks.
-    """
+    """The title, facts (name and value) and table of an object, with a picture for notebooks."""
 
     title: str
     facts: Sequence[tuple[str, str]] = ()
@@ -37,11 +29,11 @@ class Summary:
 
     @property
     def more(self) -> str:
-        """What is said under a table that is not shown whole."""
+        """The line below a truncated table."""
         return f"… and {len(self.rows) - _MOST_ROWS:,} more" if len(self.rows) > _MOST_ROWS else ""
 
     def html(self) -> str:
-        """As HTML, every text escaped."""
+        """Render as HTML, with all text escaped."""
         facts = "".join(
             f'<tr><th scope="row" style="{_CELL}">{safe(name)}</th><td style="{_CELL}">{safe(value)}</td></tr>'
             for name, value in self.facts
@@ -61,13 +53,13 @@ class Summary:
         )
 
     def rich(self) -> RenderableType:
-        """For rich, every text as it is."""
+        """Render for rich, with all text literal."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        def text(said: str, style: str = "") -> Text:
-            return Text(sanitize(said), style=style)  # a terminal obeys what is not seen
+        def text(content: str, style: str = "") -> Text:
+            return Text(sanitize(content), style=style)  # terminals obey control characters
 
         parts: list[RenderableType] = [text(self.title, "bold")]
         if self.facts:
@@ -88,7 +80,7 @@ class Summary:
 
 
 class Summarized:
-    """The base of what shows itself: subclasses say what, in `_summary`."""
+    """The base of objects that display a `_summary`."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Diagrams: SVG pictures that say what they show, and the canvas that they are drawn on."""
+"""Diagrams: SVG pictures with text alternatives, and their canvas."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _FONT = "system-ui, sans-serif"
 
 @dataclass(frozen=True)
 class Diagram:
-    """A picture. It shows itself at the end of a notebook's cell, and can be a `Figure` of a report.
+    """An SVG picture, which displays itself in notebooks and can be the drawing of a report's `Figure`.
 
     Args:
-        svg: The whole `<svg>` element, which needs nothing from elsewhere.
-        alt: What it shows, for those who do not see it.
+        svg: A self-contained `<svg>` element.
+        alt: Text alternative for readers who do not see it.
     """
 
     svg: str
     alt: str
 
     def save(self, path: str | Path) -> Path:
-        """Write it as an SVG file, whole or not at all.
+        """Write an SVG file atomically.
 
         Args:
-            path: Where, such as `"route.svg"`.
+            path: A path such as `"route.svg"`.
 
         Returns:
-            The same path.
+            The path.
 
         Raises:
-            CannotWrite: The disk is full or cannot be written.
+            CannotWrite: A full disk, or a path that cannot be written.
         """
         path = Path(path)
         write_text(path, self.svg)
@@ -47,7 +47,7 @@ class Diagram:
 
     @property
     def html(self) -> str:
-        """The picture as it can stand in a page: where it does not fit, it scrolls."""
+        """The picture for a page, scrolling if it does not fit."""
         return f'<div style="max-width:100%;overflow-x:auto">{self.svg}</div>'
 
     def _repr_html_(self) -> str:
@@ -58,54 +58,54 @@ class Diagram:
 
 
 class Canvas:
-    """Collects what is drawn; lengths in pixels, y downwards."""
+    """A canvas; lengths in pixels, y downwards."""
 
     def __init__(self) -> None:
         self._drawn: list[str] = []
 
     def box(self, x: Length, y: Length, width: Length, height: Length, fill: str, label: str) -> None:
-        """A box with its upper left corner at x, y, and a label in its middle."""
+        """Draw a box with its upper left corner at x, y, and a centred label."""
         self._drawn.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5" fill="{fill}" stroke="{INK}"/>'
         )
         self.text(x + width / 2, y + height / 2, label)
 
     def frame(self, x: Length, y: Length, width: Length, height: Length) -> None:
-        """A dashed frame around what belongs together."""
+        """Draw a dashed frame around a group."""
         self._drawn.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="8" fill="none" stroke="{SOFT}" '
             'stroke-dasharray="4 3"/>'
         )
 
     def node(self, x: Length, y: Length, radius: Length, label: str) -> None:
-        """A circle around x, y with a label."""
+        """Draw a labelled circle around x, y."""
         self._drawn.append(f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}" fill="#fff" stroke="{INK}"/>')
         self.text(x, y, label, size=12)
 
     def text(self, x: Length, y: Length, text: str, size: Length = 13, anchor: str = "middle", ink: str = INK) -> None:
-        """Text around the height y."""
+        """Draw text centred at height y."""
         self._drawn.append(
             f'<text x="{x:g}" y="{y:g}" dy="0.35em" font-size="{size:g}" text-anchor="{anchor}" fill="{ink}">'
             f"{safe(text)}</text>"
         )
 
     def path(self, d: str, width: Length = 1.4, ink: str = INK, fill: str = "none", opacity: Length = 1) -> None:
-        """A line, as SVG writes paths."""
+        """Draw an SVG path."""
         self._drawn.append(
             f'<path d="{d}" fill="{fill}" stroke="{ink}" stroke-width="{width:.3g}" stroke-opacity="{opacity:.3g}"/>'
         )
 
     def arrow(self, x: Length, y: Length, to_x: Length) -> None:
-        """A line to the right with a head at its end."""
+        """Draw an arrow to the right."""
         self.path(f"M{x:g} {y:g}H{to_x - 5:g}")
         self.head(to_x, y)
 
     def head(self, x: Length, y: Length, ink: str = INK) -> None:
-        """An arrow's head that points right."""
+        """Draw an arrowhead that points right."""
         self._drawn.append(f'<path d="M{x:g} {y:g}l-7 -4v8z" fill="{ink}"/>')
 
     def diagram(self, width: Length, height: Length, alt: str) -> Diagram:
-        """What was drawn, on white: in a dark page, too, lines stay dark and boxes light."""
+        """Finish the diagram, on white so that dark pages keep it legible."""
         drawn = "".join(self._drawn)
         style = f"width:100%;min-width:{min(width, 560):g}px;max-width:{width:g}px;height:auto"
         return Diagram(

@@ -1,8 +1,7 @@
-"""Interactive views: circuitsvis, drawn from the script in its own package, so that a page needs no network.
+"""Interactive views with circuitsvis, from the script in its package, so that pages need no network.
 
-What circuitsvis gives for a notebook asks the network and trusts its tokens. Here the page's script is the package's,
-once, followed by a call for each view; whatever comes from a model stands in it as data that cannot end the script or
-become markup.
+circuitsvis's own notebook output loads scripts from the network and trusts its tokens. Here, pages include the script
+once, with one call per view, and data from models can neither end the script nor become markup.
 """
 
 from __future__ import annotations
@@ -24,19 +23,20 @@ from mechpaint.errors import DrawingError
 
 @dataclass(frozen=True)
 class View:
-    """An interactive view with what it says. `attention_view` makes one.
-
-    At the end of a notebook's cell it shows itself, as `Views` do.
+    """An interactive view with its caption, as `attention_view` makes it; displays itself in notebooks.
 
     Args:
-        name: Its place in the page: letters, digits and hyphens.
-        title: A heading.
-        caption: What was found; shown under it.
-        alt: What it shows, for those who do not see it, and in its place where scripts do not run.
+        name: Anchor in the page: letters, digits and hyphens.
+        title: Heading.
+        caption: The finding, shown below the view.
+        alt: Text alternative, also shown if scripts do not run.
         component: The circuitsvis component, such as `"AttentionHeads"`.
-        props: What the component takes, as plain values. Components that set markup need their tokens escaped first.
-        columns: The heads of a table that says the same, for those who read rather than look.
-        rows: The table's rows, as many cells as heads.
+        props: The component's properties, as plain values. Escape tokens for components that set markup.
+        columns: Column names of an equivalent table.
+        rows: Rows of that table, each with one cell per column.
+
+    Raises:
+        DrawingError: A name with other characters.
     """
 
     name: str
@@ -53,26 +53,19 @@ class View:
             raise DrawingError(f"a view cannot be called {self.name!r}: expected letters, digits and hyphens")
 
     def _repr_html_(self) -> str:
-        pass
-
         return Views((self,)).html
 
 
 @dataclass(frozen=True)
 class Script:
-    """What a page with views runs.
-
-    Attributes:
-        text: What stands between `<script>` and `</script>`.
-        source: What the page's Content-Security-Policy allows: this text, by its SHA-256, and nothing else.
-    """
+    """The script of a page with views, and its hash for the page's Content-Security-Policy."""
 
     text: str
     source: str
 
     @classmethod
     def of(cls, views: Sequence[View]) -> Script:
-        """The script that draws all views of a page, each into the element with the id `view-<name>`."""
+        """Make the script that draws each view into the element with the id `view-<name>`."""
         text = "\n".join(["", library(), drawing(views), ""])
         return cls(text, source_of(text))
 
@@ -85,11 +78,11 @@ const seen = new IntersectionObserver(found => found.forEach(one => one.isInters
 Object.keys(views).forEach(id => seen.observe(document.getElementById(id)));
 addEventListener("beforeprint", () => Object.keys(views).forEach(draw));
 """
-"""A large view takes seconds, in which a page stands still: each is drawn when it comes near, or is printed."""
+"""A large view freezes the page for seconds, so each is drawn only when it comes near, or is printed."""
 
 
 def drawing(views: Sequence[View]) -> str:
-    """The script that draws views, each in its element, once the library is there."""
+    """Make the script that draws views, for use after the library has loaded."""
     calls = "".join(
         f"{_json(f'view-{view.name}')}: () => {{ "
         f"CircuitsVis.render({_json(f'view-{view.name}')}, CircuitsVis.{view.component}, {_json(view.props)}); }},\n"
@@ -99,21 +92,21 @@ def drawing(views: Sequence[View]) -> str:
 
 
 def source_of(script: str) -> str:
-    """What a Content-Security-Policy says to allow this script."""
+    """The source expression of a Content-Security-Policy for a script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 @cache
 def library() -> str:
-    """circuitsvis's script as it can stand inside a page."""
+    """circuitsvis's script, made safe to inline in a page."""
     text = (files("circuitsvis") / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
     kept = [line for line in text.split("\n") if not line.startswith("//# sourceMappingURL=")]
-    # within a string of the script, which is where it has these, `\/` is `/` and `\!` is `!`
+    # these occur only in the script's strings, where `\/` is `/` and `\!` is `!`
     return "\n".join(kept).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _json(value: object) -> str:
-    """JSON in ASCII that is JavaScript as well, and in which nothing ends a script or begins a tag."""
+    """Encode as ASCII JSON that is also JavaScript, and cannot end a script or begin a tag."""
     text = json.dumps(value, allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -125,17 +118,17 @@ _HEAD, _TOKEN, _MOST = 460, 16, 900  # pixels
 
 @dataclass(frozen=True)
 class Views:
-    """Interactive views that are shown together. They show themselves at the end of a notebook's cell.
+    """Interactive views shown together; they display themselves in notebooks.
 
     Args:
-        views: In order.
+        views: The views, in order.
     """
 
     views: tuple[View, ...]
 
     @property
     def html(self) -> str:
-        """The frame: an `<iframe>` that may run scripts of its own and nothing else."""
+        """A sandboxed `<iframe>` that may only run its own scripts."""
         title = "; ".join(view.title for view in self.views)
         return (
             f'<iframe sandbox="allow-scripts" title="{safe(title)}" srcdoc="{safe(self.page)}" '
@@ -148,7 +141,7 @@ class Views:
 
     @property
     def page(self) -> str:
-        """A page of HTML that needs nothing else, as it stands in the frame."""
+        """The self-contained HTML page in the frame."""
         script = _unpacking(drawing(self.views))
         shown = "".join(
             f"<section><h3>{safe(view.title)}</h3>"
@@ -163,7 +156,7 @@ class Views:
         )
 
     def _height(self) -> int:
-        """Room for the first view; the frame scrolls, and can be pulled longer."""
+        """The height of the first view; the frame scrolls and can be resized."""
         return min(_MOST, _HEAD + _TOKEN * max(len(view.rows) for view in self.views))
 
 
@@ -180,7 +173,7 @@ def _packed() -> str:
 
 
 def _unpacking(then: str) -> str:
-    """A script that puts the library in its place and then draws. What it inserts is allowed by its hash alone."""
+    """Make a script that unpacks and inserts the library, which is allowed by its hash, and then draws."""
     return (
         f'const packed = Uint8Array.from(atob("{_packed()}"), c => c.charCodeAt(0));\n'
         'new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text().then(text => {\n'

@@ -1,6 +1,6 @@
-"""Fine-tuning along a route: classification heads on bodies, frozen or not, and language models on texts.
+"""Fine-tuning along a route: classifiers, with frozen or trained bodies, and language models.
 
-What learns is a copy, so the model that is given never changes.
+Training works on a copy, so the given model never changes.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Labelled texts: the tasks of GLUE, and data of one's own in the same columns."""
+"""Labelled texts: the tasks of GLUE, and custom data in the same columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mechpaint.statistics.metrics import F1, Accuracy, Matthews, Metric, Pearson
 METRICS: Mapping[str, Callable[[Mapping[str, float]], Metric]] = MappingProxyType(
     {"accuracy": Accuracy, "F1": F1, "Matthews": Matthews, "Pearson": Pearson, "Spearman": Spearman}
 )
-"""From a metric's name to what makes it, given the right labels by the examples' names."""
+"""Metrics by name, made from the right labels by the examples' names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Example:
     """A text, or a pair of texts, with its label.
 
     Args:
-        name: What it is called in the results; unique within its split.
-        texts: One or two.
-        label: The number of its class, from 0; for a regression any number.
+        name: Name in results, unique within its split.
+        texts: One or two texts.
+        label: The index of its class, from 0; any number for a regression.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A kind of labelled texts: where the columns are, and how it is scored.
+    """A kind of labelled texts: its columns and metrics.
 
     Args:
-        columns: The column of the text, or those of the pair.
-        labels: How many classes; 1 for a regression.
-        metrics: Which of `METRICS` are reported, the one that it is usually known by first.
-        validation: What `datasets` calls its validation split.
+        columns: The column of the text, or the two columns of a pair.
+        labels: The number of classes; 1 for a regression.
+        metrics: Names among `METRICS`, the usual one first.
+        validation: Name of the validation split in `datasets`.
     """
 
     columns: tuple[str, ...]
@@ -50,11 +50,11 @@ class Benchmark:
     validation: str = "validation"
 
     def metric(self, examples: Iterable[Example], name: str | None = None) -> Metric:
-        """A metric of predicted classes or values.
+        """Make a metric of predicted classes or values.
 
         Args:
             examples: The examples, with the right labels.
-            name: Which of `metrics`; None for the first.
+            name: One of `metrics`; None for the first.
         """
         return METRICS[name or self.metrics[0]]({example.name: example.label for example in examples})
 
@@ -77,16 +77,16 @@ GLUE: Mapping[str, Benchmark] = {
 
 @dataclass(frozen=True)
 class Labelled:
-    """Examples to train on, and others to validate on.
+    """Examples for training and for validation.
 
     Args:
-        benchmark: What kind they are of.
-        train: At least one of each class that occurs.
-        validation: At least one.
-        source: Where they are from and how they were split, in words.
+        benchmark: Their kind.
+        train: Training examples, of two classes or more.
+        validation: Validation examples, at least one.
+        source: A description of their source and split.
 
     Raises:
-        TrainingError: There are no examples, or only one class in training.
+        TrainingError: No examples, or a single class in training.
     """
 
     benchmark: Benchmark
@@ -106,7 +106,7 @@ class Labelled:
 
 
 def examples(rows: Iterable[Mapping[str, Any]], benchmark: Benchmark, source: str) -> tuple[Example, ...]:
-    """Examples from rows with GLUE's columns."""
+    """Make examples from rows with GLUE's columns."""
     return tuple(_example(row, i, benchmark, source) for i, row in enumerate(rows))
 
 
@@ -138,9 +138,7 @@ def _label(given: Any, benchmark: Benchmark, where: str) -> float:
 
 
 def own(rows: Sequence[Mapping[str, Any]], source: str) -> Benchmark:
-    """The kind of data of one's own: `sentence`, or `sentence1` and `sentence2`, and `label`.
-
-    Whole labels are classes, scored by accuracy; others are a regression, scored by Spearman's correlation."""
+    """Detect the kind of custom data: whole labels are classes (accuracy), others a regression (Spearman)."""
     columns = ("sentence",) if rows and "sentence" in rows[0] else _PAIR
     if not rows or not {*columns, "label"} <= {*rows[0]}:
         got = ", ".join(rows[0]) if rows else "no rows"
@@ -157,7 +155,7 @@ def own(rows: Sequence[Mapping[str, Any]], source: str) -> Benchmark:
 
 
 def split(examples: Sequence[Example], held_out: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """Examples in two parts, drawn at random and each in the old order."""
+    """Split examples at random, keeping their order."""
     count = round(held_out * len(examples))
     chosen = set(random.Random(f"split {seed}").sample(range(len(examples)), count))
     parts = [tuple(e for i, e in enumerate(examples) if (i in chosen) == wanted) for wanted in (False, True)]

@@ -1,4 +1,4 @@
-"""`finetune`: a classification head, and what is below it, trained along a route."""
+"""`finetune`: a classifier trained along a route."""
 
 from __future__ import annotations
 
@@ -34,18 +34,17 @@ from mechpaint.statistics.results import Advance
 
 @dataclass(frozen=True)
 class FineTuned(Summarized):
-    """A classification model that was fine-tuned along a route, and what it makes of the validation examples.
+    """A classifier fine-tuned along a route, with its predictions on the validation examples.
 
     Attributes:
         route: The route.
-        settings: How it was trained.
-        data: What on.
-        model: The trained classification model, in evaluation mode. It knows nothing of the route: run it under
-            `attach`. What did not learn shares its memory with the model that was given.
-        logits: `[example, label]` of the validation examples, along the route. Not finite where training met a loss
-            that is no number.
-        losses: The mean loss of the batch before each update: cross-entropy in nats, or the squared error.
-        truncated: How many examples, for training and validation, were longer than what is read of them.
+        settings: The training settings.
+        data: The training and validation examples.
+        model: The trained classifier, in evaluation mode. It does not include the route: run it under `attach`.
+            Weights that did not learn share memory with the given model.
+        logits: `[example, label]` of the validation examples, along the route; NaN if the training loss became NaN.
+        losses: The mean batch loss before each update: cross-entropy in nats, or squared error.
+        truncated: The number of truncated examples, in training and validation.
     """
 
     route: Route
@@ -69,7 +68,7 @@ class FineTuned(Summarized):
 
     @property
     def predicted(self) -> tuple[float, ...]:
-        """The class of each validation example, or its value; NaN where the logits are not finite."""
+        """The predicted class of each validation example, or its value; NaN if its logits are not finite."""
         values = self.logits[:, 0] if self.data.benchmark.labels == 1 else self.logits.argmax(dim=-1).double()
         finite = self.logits.isfinite().all(dim=-1)
         return tuple(cast(Any, values.double().masked_fill(~finite, torch.nan)).tolist())
@@ -93,22 +92,25 @@ def finetune(
     settings: FineTuning | None = None,
     advance: Advance | None = None,
 ) -> FineTuned:
-    """Give a model a classification head and train both along a route, as "Layers as Painters" does for GLUE.
+    """Add a classification head to a model and train both along a route, as "Layers as Painters" does for GLUE.
 
-    The model that is given never changes: what learns is a copy.
+    The given model never changes: training works on a copy.
 
     Args:
         model: A bridge on a Hugging Face model with a tokenizer: an encoder or a decoder.
-        data: What to train and validate on.
-        route: Along which layers; None for the model's own order.
-        settings: How; by default as `FineTuning()` says.
-        advance: Called with how many examples were trained on since the last call, in place of a progress bar.
+        data: The examples for training and validation.
+        route: The route; None for the model's own order.
+        settings: The settings; None for `FineTuning()`.
+        advance: Called with the number of examples since the last call, instead of a progress bar.
+
+    Returns:
+        The trained classifier and its predictions.
 
     Raises:
-        TrainingError: There is no classification model of this architecture, or its weights are not float32.
-        CannotReroute: This model's layers cannot be rerouted.
-        RouteError: A route of another number of layers.
-        LoadError: The model has no tokenizer.
+        TrainingError: No classification model of this architecture, or weights that are not float32.
+        CannotReroute: A model whose layers cannot be rerouted.
+        RouteError: A route for another number of layers.
+        LoadError: A model without a tokenizer.
     """
     return next(finetune_routes(model, data, [route], settings, advance))
 
@@ -120,17 +122,17 @@ def finetune_routes(
     settings: FineTuning | None = None,
     advance: Advance | None = None,
 ) -> Iterator[FineTuned]:
-    """The same for one route after another, each from the same weights. A frozen body's work is shared by all.
+    """Fine-tune along several routes, each from the same weights. A frozen body is computed once for all.
 
     Args:
         model: A bridge on a Hugging Face model with a tokenizer.
-        data: What to train and validate on.
-        routes: Along which layers; None for the model's own order.
-        settings: How; by default as `FineTuning()` says.
-        advance: Called with how many examples were trained on since the last call, in place of a progress bar.
+        data: The examples for training and validation.
+        routes: The routes; None for the model's own order.
+        settings: The settings; None for `FineTuning()`.
+        advance: Called with the number of examples since the last call, instead of a progress bar.
 
     Yields:
-        What `finetune` gives for each route, in their order.
+        The result of `finetune` for each route, in order.
 
     Raises:
         TrainingError, CannotReroute, RouteError, LoadError: As `finetune` does.
@@ -146,7 +148,7 @@ def finetune_routes(
 
 
 class _Work:
-    """What the fine-tuning along several routes has in common."""
+    """The shared work of fine-tuning along several routes."""
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class _Work:
         self._features: dict[Place, list[tuple[Rows, dict[Route, Tensor]]]] = {}
 
     def along(self, route: Route, advance: Advance) -> FineTuned:
-        """A new head and a copy of the body, trained along a route."""
+        """Train a new head and a copy of the body along a route."""
         labels = self.data.benchmark.labels
         model = classifier(self.model, labels, self.settings.seed)
         with self._answers(model, route) as answer:
@@ -197,7 +199,7 @@ class _Work:
 
 
 def prepare(model: TransformerBridge, route: Route, learns: str) -> list[nn.Parameter]:
-    """Make what is to learn along a route a model's own and set it to training mode; freeze the rest."""
+    """Give the learning parts their own memory and set them to training mode; freeze the rest."""
     layers = list(model.blocks)
     visited = [layers[i] for i in sorted({layer for step in route.steps for layer in step.layers})]
     skipped = {id(p) for layer in layers if layer not in visited for p in layer.parameters()}
@@ -213,18 +215,18 @@ def prepare(model: TransformerBridge, route: Route, learns: str) -> list[nn.Para
 
 
 def as_route(route: Route | HookSet | None, n_layers: int) -> Route:
-    """A route of a model with that many layers."""
+    """Check a route, or make one from a hook set."""
     if not isinstance(route, Route):
         hook_set = route or HookSet()
         if not hook_set.only_reroutes():
-            raise HookSetError(f"training is along a route; expected hook sets that reroute, got {hook_set}")
+            raise HookSetError(f"training follows a route; expected hook sets that only reroute, got {hook_set}")
         return hook_set.route(n_layers)
     route.check_model(n_layers)
     return route
 
 
 def _asked(answer: Answer, rows: Rows) -> Tensor:
-    """Answers to all rows, those of like length together."""
+    """Answer all rows, batched by length."""
     order = rows.lengths().argsort()
     batches: tuple[Tensor, ...] = torch.split(order, ROWS_AT_ONCE)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What fine-tuning will cost: a batch is timed here and now, and scaled up."""
+"""Cost estimates of fine-tuning: time one batch here, and scale up."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mechpaint.routes.route import Route
 
 
 def of_training(model: TransformerBridge, data: Labelled, trees: Sequence[PrefixTree], settings: FineTuning) -> Cost:
-    """What it takes to fine-tune along every route of some trees, each from the same weights."""
+    """Estimate the cost of fine-tuning along every route of some trees."""
     train, validation = (encode(model, split, settings.max_length) for split in (data.train, data.validation))
     route = Route.identity(RouteRunner(model).n_layers)
     copy = classifier(model, data.benchmark.labels)
     learning = prepare(copy, route, settings.learns)
-    copy.eval()  # dropout takes no time, but draws random numbers
+    copy.eval()  # dropout would draw random numbers
     memory = _memory(copy, train, settings, sum(p.numel() * p.element_size() for p in learning))
     place = place_read(copy, train.pad) if settings.learns == "head" else None
     rows = _typical(train, ROWS_AT_ONCE if place else settings.batch)
@@ -54,7 +54,7 @@ def of_training(model: TransformerBridge, data: Labelled, trees: Sequence[Prefix
 
 
 def _typical(rows: Rows, count: int) -> Rows:
-    """Those of middle length."""
+    """Choose rows of middle length."""
     order = rows.lengths().argsort()
     first = max(0, (len(order) - count) // 2)
     return rows.some(order[first : first + count])
@@ -66,7 +66,7 @@ def _ask(answer: Answer, rows: Rows) -> Tensor:
 
 
 def _update(answer: Answer, rows: Rows) -> None:
-    """Everything but the optimiser's own arithmetic, which is little."""
+    """Run an update without the optimiser, whose cost is small."""
     with torch.enable_grad():
         cast(Any, answer(rows, _all(rows)).square().mean()).backward()
 
@@ -76,10 +76,10 @@ def _all(rows: Rows) -> Int[Tensor, " example"]:
 
 
 def _memory(copy: TransformerBridge, rows: Rows, settings: FineTuning, learning: int) -> Memory:
-    """About what it takes at its peak."""
+    """Estimate peak memory."""
     tokens = settings.batch * int(rows.lengths().max())
-    # what layers make on the way is kept for the gradient
+    # activations are kept for the gradient
     kept = 1 if settings.learns == "head" else len(copy.blocks)
     activations = 4 * tokens * int(copy.cfg.d_model) * 24 * kept
-    # weights of their own, gradients, and two running means of AdamW
+    # copies of weights, gradients, and two running means of AdamW
     return Memory(weights(copy) + 4 * learning, activations, 0)

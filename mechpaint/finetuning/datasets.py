@@ -1,4 +1,4 @@
-"""Labelled texts from files, or by the name that `datasets` knows them by."""
+"""Labelled texts from files or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def labelled(
     held_out: float = 0.25,
     seed: int = 0,
 ) -> Labelled:
-    """Labelled texts: a task of GLUE, or data of one's own in the same columns.
+    """Load labelled texts: a GLUE task, or custom data in the same columns.
 
     Args:
-        benchmark: One of `GLUE`, which says the columns, labels and metric. Empty for data with the columns `sentence`,
-            or `sentence1` and `sentence2`, and `label`: whole numbers from 0 are classes, others a regression.
-        train: A file or a data set on the hub, as `reading.parse_source` has them; of one on the hub the split `train`
-            is taken, unless it names another. None for GLUE's own data set there. The hub is asked over the network.
-        validation: The same to validate on. Without it a data set on the hub has a split for that, and a file is split.
-        held_out: The share of a file that is split which becomes the validation set.
-        seed: Of that split.
+        benchmark: One of `GLUE`, which sets columns, labels and metric. Empty for data with the columns `sentence`, or
+            `sentence1` and `sentence2`, and `label`: whole numbers from 0 are classes, others a regression.
+        train: A file, or a data set on the hub, read over the network; of the latter the split `train`, unless it names
+            another. None for GLUE's own data set on the hub.
+        validation: The same for validation. By default, the validation split of a hub data set, or a share of a file.
+        held_out: The share of a file to hold out for validation.
+        seed: Random seed of that split.
 
     Raises:
-        TrainingError: There is no such benchmark, the data are not as described, or `train` names a split of a data
-            set on the hub and nothing says what to validate on.
-        TaskError: There is no such file, or it cannot be read.
+        TrainingError: An unknown benchmark, data that do not fit the description, or `train` naming a split of a hub
+            data set without `validation`.
+        TaskError: A file that is missing or cannot be read.
     """
     if benchmark and benchmark not in GLUE:
         raise TrainingError(f"there is no task {benchmark!r} in GLUE; there are: {', '.join(GLUE)}")
@@ -57,5 +57,5 @@ def labelled(
 
 
 def _rows(source: str | None, benchmark: str, part: str) -> list[Row]:
-    """All rows of a file, or of a part of a data set on the hub."""
+    """Read all rows of a file, or of one split of a hub data set."""
     return list(read_rows(source or f"{_HUB}:{benchmark}", part))

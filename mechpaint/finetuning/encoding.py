@@ -1,4 +1,4 @@
-"""From examples to the token rows that a model reads, as GLUE's own scripts make them."""
+"""Encoding of examples as token rows, as in GLUE's scripts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,7 @@ from mechpaint.models.loading import require_tokenizer, stored_tokenizer
 
 @dataclass(frozen=True)
 class Rows:
-    """Token rows of different lengths.
-
-    Attributes:
-        inputs: For each name that the model knows (`input_ids`, `token_type_ids`) every row's numbers.
-        pad: The token that fills rows up on the right.
-        truncated: How many rows were longer than the model, or the settings, allow.
-    """
+    """Token rows by input name (`input_ids`, `token_type_ids`), the padding token, and the number truncated."""
 
     inputs: dict[str, tuple[tuple[int, ...], ...]]
     pad: int
@@ -36,16 +30,16 @@ class Rows:
         return len(self.inputs["input_ids"])
 
     def lengths(self) -> Int[Tensor, " row"]:
-        """How many tokens each has."""
+        """The length of each row in tokens."""
         return torch.tensor([len(row) for row in self.inputs["input_ids"]])
 
     def some(self, chosen: Int[Tensor, " example"]) -> Rows:
-        """Only these rows."""
+        """Select rows."""
         numbers: list[int] = cast(Any, chosen).tolist()
         return Rows({name: tuple(rows[i] for i in numbers) for name, rows in self.inputs.items()}, self.pad)
 
     def batch(self, chosen: Int[Tensor, " example"], device: Any) -> dict[str, Int[Tensor, "example position"]]:
-        """Some rows, padded on the right to equal length, with their attention mask."""
+        """Pad rows on the right to equal length, with their attention mask."""
         numbers: list[int] = cast(Any, chosen).tolist()
         made = {
             name: _padded([rows[i] for i in numbers], self.pad if name == "input_ids" else 0)
@@ -56,7 +50,7 @@ class Rows:
 
 
 def encode(model: TransformerBridge, examples: Sequence[Example], max_length: int) -> Rows:
-    """Examples as token rows, with the special tokens that the tokenizer puts around a text or a pair."""
+    """Encode examples as token rows, with the tokenizer's special tokens."""
     require_tokenizer(model, "fine-tuning on texts")
     tokenizer: Any = stored_tokenizer(model)
     limit = min(max_length, _context(model))
@@ -66,7 +60,7 @@ def encode(model: TransformerBridge, examples: Sequence[Example], max_length: in
     for example, row in zip(examples, cut["input_ids"], strict=True):
         if not row:
             raise TrainingError(f"example {example.name} has no tokens: {example.texts!r}")
-    # tokenizers give token types to models that do not take them
+    # tokenizers return token types even for models that do not take them
     taken = inspect.signature(cast(Any, model.original_model).forward).parameters
     names = [name for name in ("input_ids", "token_type_ids") if name in cut and name in taken]
     truncated = sum(len(row) > limit for row in whole["input_ids"])
@@ -74,10 +68,10 @@ def encode(model: TransformerBridge, examples: Sequence[Example], max_length: in
 
 
 def _context(model: TransformerBridge) -> int:
-    """How many tokens the model takes."""
+    """The model's context length."""
     config: Any = cast(Any, model.original_model).config
     positions = getattr(config, "max_position_embeddings", None)
-    # RoBERTa counts two positions more than it can take
+    # RoBERTa counts two positions that it cannot use
     return positions - 2 if isinstance(positions, int) and positions > 2 else 2**20
 
 

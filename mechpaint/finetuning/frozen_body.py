@@ -1,7 +1,6 @@
-"""What a classification model makes of token rows along a route: by running all of it, or its head alone.
+"""Logits of a classifier along a route, from the whole model or from its head on cached features.
 
-A frozen body gives the same for an example every time. What it gives is then computed once, for many routes together,
-and the head is trained on that.
+A frozen body gives the same features for an example every time, so they are computed once, for many routes together.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from mechpaint.routes.route import Route
 
 Logits: TypeAlias = Float[Tensor, "example label"]
 Answer: TypeAlias = Callable[[Rows, Int[Tensor, " example"]], Logits]
-"""From the numbers of some rows to their logits."""
+"""From indices of rows to their logits."""
 
 Place: TypeAlias = Literal["first", "last"]
 
 ROWS_AT_ONCE = 32
-"""How many rows go through a model together where no gradient is wanted."""
+"""Batch size without gradients."""
 
 
 @contextmanager
 def whole_model(model: TransformerBridge, route: Route) -> Generator[Answer]:
-    """Within this context, answers of a classification model along a route."""
+    """Answer with a classifier along a route."""
 
     def answer(rows: Rows, chosen: Int[Tensor, " example"]) -> Logits:
         inputs = rows.batch(chosen, model.cfg.device)
@@ -48,7 +47,7 @@ def whole_model(model: TransformerBridge, route: Route) -> Generator[Answer]:
 def head_alone(
     model: TransformerBridge, features: Sequence[tuple[Rows, Float[Tensor, "_ d_model"]]]
 ) -> Generator[Answer]:
-    """Within this context, answers of a classification model's head to features."""
+    """Answer with a classifier's head on cached features."""
     by_rows = {id(rows): tensor for rows, tensor in features}
     current: list[Tensor] = []
 
@@ -58,13 +57,13 @@ def head_alone(
         tokens = torch.full((len(chosen), 1), token, device=model.cfg.device)
         return cast(Any, model.original_model)(input_ids=tokens).logits.float()
 
-    # a sequence of one token is both the first and the last one
+    # in a sequence of one token, the first is also the last
     with RouteRunner(model).intercept(lambda recording: current[0][:, None]):
         yield answer
 
 
 def place_read(model: TransformerBridge, pad: int) -> Place | None:
-    """Which token of a sequence a classification model's head reads; None if it reads several."""
+    """Find the token that a classifier's head reads; None if it reads several."""
     tokens = torch.full((1, 4), _some_token(pad), device=model.cfg.device)
     streams: list[Tensor] = []
 
@@ -83,7 +82,7 @@ def place_read(model: TransformerBridge, pad: int) -> Place | None:
 def features(
     model: TransformerBridge, rows: Rows, tree: PrefixTree, place: Place
 ) -> dict[Route, Float[Tensor, "example d_model"]]:
-    """The residual stream at the token that a head reads, after every route."""
+    """Compute the residual stream at the token that the head reads, after every route."""
     lengths = rows.lengths()
     residuals: dict[Route, list[Tensor]] = {route: [] for route in tree.routes}
     order = lengths.argsort()

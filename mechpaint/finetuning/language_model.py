@@ -1,4 +1,4 @@
-"""`finetune_text`: a causal language model trained along a route to foresee a text."""
+"""`finetune_text`: a causal language model trained along a route."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ from mechpaint.statistics.results import Advance
 
 @dataclass(frozen=True)
 class FineTunedText:
-    """A language model that was fine-tuned along a route.
+    """A language model fine-tuned along a route.
 
     Attributes:
         route: The route.
-        settings: How it was trained.
-        model: The trained model, in evaluation mode. It knows nothing of the route: run it under `attach`, or score it
-            with `mechpaint.scoring.score_items`. What did not learn shares its memory with the model that was given.
-        losses: The mean cross-entropy of the batch before each update, in nats per token. Where the last one is no
-            number, training ended there.
+        settings: The training settings.
+        model: The trained model, in evaluation mode. It does not include the route: run it under `attach`, or score it
+            with `mechpaint.scoring.score_items`. Weights that did not learn share memory with the given model.
+        losses: The mean batch cross-entropy before each update, in nats per token. Training stops at NaN.
     """
 
     route: Route
@@ -44,16 +43,19 @@ class FineTunedText:
 
 
 def windows(model: TransformerBridge, text: str, length: int) -> Int[Tensor, "window position"]:
-    """A text cut into windows of equal length; what is left at its end is dropped.
+    """Cut a text into windows of equal length, dropping the remainder.
 
     Args:
-        model: Whose tokens they are made of.
+        model: The model whose tokenizer is used.
         text: The text.
-        length: How many tokens a window has, the beginning-of-text token included where the model expects one.
+        length: Tokens per window, including a beginning-of-text token if the model expects one.
+
+    Returns:
+        `[window, position]` token ids.
 
     Raises:
-        TaskError: The text is shorter than one window.
-        LoadError: The model has no tokenizer.
+        TaskError: A text shorter than one window.
+        LoadError: A model without a tokenizer.
     """
     return torch.tensor(list(cut(model, text, length, "the text").values()))
 
@@ -65,22 +67,25 @@ def finetune_text(
     settings: FineTuning | None = None,
     advance: Advance | None = None,
 ) -> FineTunedText:
-    """Train a language model along a route to foresee each token of a text.
+    """Train a language model along a route on a text.
 
-    "Layers as Painters" does so after skipping layers (A.2, figure 13). The model that is given never changes: what
-    learns is a copy.
+    "Layers as Painters" does so after skipping layers (A.2, figure 13). The given model never changes: training works
+    on a copy.
 
     Args:
-        model: A bridge on a Hugging Face model that foresees the next token.
-        windows: `[window, position]` token ids, as `windows` makes them.
-        route: Along which layers; None for the model's own order.
-        settings: How; by default as `FineTuning()` says. `batch` counts windows.
-        advance: Called with how many windows were trained on since the last call, in place of a progress bar.
+        model: A bridge on a causal language model from Hugging Face.
+        windows: `[window, position]` token ids, from `windows`.
+        route: The route; None for the model's own order.
+        settings: The settings, whose `batch` counts windows; None for `FineTuning()`.
+        advance: Called with the number of windows since the last call, instead of a progress bar.
+
+    Returns:
+        The trained model.
 
     Raises:
-        TrainingError: The model is no such model, its weights are not float32, or only its head is to learn.
-        CannotReroute: This model's layers cannot be rerouted.
-        RouteError: A route of another number of layers.
+        TrainingError: Not a causal language model, weights that are not float32, or only the head to train.
+        CannotReroute: A model whose layers cannot be rerouted.
+        RouteError: A route for another number of layers.
     """
     settings = settings or FineTuning()
     if settings.learns == "head":
@@ -106,17 +111,20 @@ def text_losses(
     route: Route | HookSet | None = None,
     batch: int = 4,
 ) -> Float[Tensor, " window"]:
-    """How badly a language model foresees each window along a route: the mean cross-entropy, in nats per token.
+    """Compute the mean cross-entropy of each window along a route, in nats per token.
 
     Args:
-        model: A bridge on a Hugging Face model that foresees the next token.
+        model: A bridge on a causal language model from Hugging Face.
         windows: `[window, position]` token ids.
-        route: Along which layers; None for the model's own order.
-        batch: How many windows go through the model together.
+        route: The route; None for the model's own order.
+        batch: Windows per batch.
+
+    Returns:
+        `[window]` losses, on the CPU.
 
     Raises:
-        CannotReroute: This model's layers cannot be rerouted.
-        RouteError: A route of another number of layers.
+        CannotReroute: A model whose layers cannot be rerouted.
+        RouteError: A route for another number of layers.
     """
     wanted = as_route(route, RouteRunner(model).n_layers)
     batches: tuple[Tensor, ...] = torch.split(windows, batch)
@@ -125,7 +133,7 @@ def text_losses(
 
 
 def _losses(model: TransformerBridge, tokens: Int[Tensor, "window position"]) -> Float[Tensor, " window"]:
-    """The mean cross-entropy of all tokens but the first, window by window."""
+    """Compute the mean cross-entropy of all tokens but the first, per window."""
     logits: Tensor = cast(Any, model.original_model)(input_ids=tokens, use_cache=False).logits
     losses = functional.cross_entropy(logits[:, :-1].transpose(1, 2).float(), tokens[:, 1:], reduction="none")
     return losses.mean(dim=1)

@@ -1,7 +1,6 @@
-"""Copies of a bridge's model, for fine-tuning: they share its weights, except for those that learn.
+"""Copies of a bridge's model for fine-tuning, which share all weights but those that learn.
 
-So the model that is given never changes, not even where training ends in an exception, and a frozen body costs no
-memory.
+So the given model never changes, even if training raises, and a frozen body costs no memory.
 """
 
 from __future__ import annotations
@@ -22,19 +21,22 @@ from mechpaint.models.loading import load, stored_tokenizer
 
 
 def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> TransformerBridge:
-    """A classification model with the body of a model and a new head. The body's weights are shared.
+    """Make a classifier with a model's body, whose weights are shared, and a new head.
 
-    The head, and with it how the sequence is pooled, is the one that Hugging Face gives the architecture: BERT's reads
-    its pooler at the first token, a decoder's the last real token.
+    The head, with its pooling, is Hugging Face's for the architecture: BERT's reads the pooler at the first token, a
+    decoder's reads the last real token.
 
     Args:
-        model: A bridge on a Hugging Face model: headless, with a language model's head, or with any other.
-        labels: How many classes; 1 for a regression.
-        seed: Of the head's weights.
+        model: A bridge on a Hugging Face model, without a head or with any.
+        labels: The number of classes; 1 for a regression.
+        seed: Random seed of the head's weights.
+
+    Returns:
+        A bridge on the classifier.
 
     Raises:
-        TrainingError: Hugging Face has no classification model of this architecture, or the model's weights are not
-            those of its class.
+        TrainingError: Hugging Face has no classification model of this architecture, or the model lacks weights of its
+            class.
     """
     original, kind = require_classifier(model)
     config: Any = copy.deepcopy(original.config)
@@ -47,7 +49,7 @@ def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> Transfor
 
 
 def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[PreTrainedModel]]:
-    """A model's Hugging Face model, and the class of a classification model with the same body."""
+    """The Hugging Face model, and the class of a classifier with the same body."""
     original = _original(model)
     kind: Any = cast(Any, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING).get(type(original.config), None)
     if kind is None:
@@ -59,17 +61,17 @@ def require_classifier(model: TransformerBridge) -> tuple[PreTrainedModel, type[
 
 
 def language_model(model: TransformerBridge) -> TransformerBridge:
-    """A copy of a causal language model. All weights are shared."""
+    """Copy a causal language model, sharing all weights."""
     original = _original(model)
     if not type(original).__name__.endswith(("ForCausalLM", "LMHeadModel")):
-        raise TrainingError(f"expected a model that foresees the next token, got a {type(original).__name__}")
+        raise TrainingError(f"expected a causal language model, got a {type(original).__name__}")
     config, kind = copy.deepcopy(original.config), type(original)
-    with own_randomness("nothing is drawn", original.device):  # though modules are made with random weights first
+    with own_randomness("nothing is drawn", original.device):  # modules are first initialised at random
         return _loaded(model, kind, config, _weights(original, kind, config))
 
 
 def head(model: TransformerBridge) -> list[nn.Module]:
-    """The head's modules of a classification model: all that is outside of its body, and the body's pooler."""
+    """The head's modules of a classifier: all outside its body, and the body's pooler."""
     original = cast(Any, model.original_model)
     body = original.base_model_prefix
     parts: list[nn.Module] = [child for name, child in original.named_children() if name != body]
@@ -78,13 +80,13 @@ def head(model: TransformerBridge) -> list[nn.Module]:
 
 
 def make_own(parameters: Iterable[nn.Parameter]) -> None:
-    """Give parameters memory of their own, so that what they shared it with stays as it is."""
+    """Give parameters their own memory."""
     for parameter in parameters:
         parameter.data = parameter.data.clone()
 
 
 def padding(model: TransformerBridge) -> int:
-    """The token that fills rows up: the tokenizer's or the model's own, else the one at the end of texts, else 0."""
+    """The padding token of tokenizer or model, else the end-of-text token, else 0."""
     tokenizer, config = stored_tokenizer(model), cast(Any, model.original_model).config
     asked = [getattr(each, name, None) for name in ("pad_token_id", "eos_token_id") for each in (tokenizer, config)]
     return next((token for token in asked if isinstance(token, int) and token >= 0), 0)
@@ -97,8 +99,8 @@ def _original(model: TransformerBridge) -> PreTrainedModel:
         raise TrainingError(f"expected a bridge on a Hugging Face model, got one on a {name}")
     if model.compatibility_mode:
         raise TrainingError(
-            "this model is in TransformerLens's compatibility mode, which changes its weights; fine-tune it as "
-            "mechpaint.load gives it"
+            "this model is in TransformerLens's compatibility mode, which changes its weights; fine-tune the model "
+            "that mechpaint.load returns"
         )
     if original.dtype not in (torch.float32, torch.float64):
         raise TrainingError(
@@ -110,7 +112,7 @@ def _original(model: TransformerBridge) -> PreTrainedModel:
 def _loaded(
     model: TransformerBridge, kind: type[PreTrainedModel], config: Any, weights: dict[str, Tensor]
 ) -> TransformerBridge:
-    """A model of a class with these weights and the model's tokenizer; the rest of its head is drawn."""
+    """Make a model of a class from these weights; the rest of its head is random."""
     original = _original(model)
     if hasattr(config, "use_cache"):
         config.use_cache = False
@@ -132,7 +134,7 @@ def _loaded(
 
 
 def _weights(original: PreTrainedModel, kind: type[PreTrainedModel], config: Any) -> dict[str, Tensor]:
-    """A model's tensors by the names that they have in a model with the same body: with or without its prefix."""
+    """Rename a model's tensors for a class with the same body, with or without its prefix."""
     tensors = {_plain(name): tensor for name, tensor in original.state_dict().items()}
     with torch.device("meta"):
         wanted = cast(Any, kind)(copy.deepcopy(config)).state_dict()
@@ -141,13 +143,13 @@ def _weights(original: PreTrainedModel, kind: type[PreTrainedModel], config: Any
 
 
 def _plain(name: str) -> str:
-    """A weight's Hugging Face name, where TransformerLens has put modules of its own around Hugging Face's."""
+    """A weight's Hugging Face name, without TransformerLens's wrappers."""
     return name.replace("._original_component", "")
 
 
 @contextmanager
 def _quietly() -> Generator[None]:
-    """Without what Hugging Face prints of weights that are new: here they are meant to be."""
+    """Silence Hugging Face's warnings about new weights, which are intended here."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

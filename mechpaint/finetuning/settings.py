@@ -1,4 +1,4 @@
-"""How to fine-tune: settings that need no torch."""
+"""Settings of fine-tuning, without torch."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from dataclasses import dataclass
 from mechpaint.errors import TrainingError
 
 LEARNS = ("all", "layers", "head")
-"""What can learn: everything that the route uses; its layers and the head; the head alone, the body frozen."""
+"""The parts that learn: all that the route uses; its layers and the head; the head alone."""
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How to fine-tune. The defaults are those usual for GLUE.
+    """Settings of fine-tuning; the defaults are the usual ones for GLUE.
 
     Args:
-        learns: `"all"`: everything that the route uses, embeddings included; `"layers"`: the layers on the route, and
-            the head; `"head"`: the head alone, on a frozen body. Layers that the route skips never change.
-        epochs: How many times the training examples are gone through; None for 3, or 30 where only the head learns.
-        batch: How many examples an update.
-        lr: The learning rate at its highest; None for 5e-5, or 5e-3 where only the head learns.
-        warmup: The share of the updates over which the learning rate rises linearly; it then falls linearly to 0.
-        weight_decay: Of AdamW, on matrices; biases and norms are left out.
-        max_length: How many tokens of an example are read at most. Longer ones are truncated, and counted.
-        seed: Of the head's first weights, the order of the examples, and dropout.
+        learns: `"all"`: everything that the route uses, embeddings included; `"layers"`: the layers on the route and
+            the head; `"head"`: the head alone, on a frozen body. Skipped layers never change.
+        epochs: Passes over the training examples; None for 3, or 30 if only the head learns.
+        batch: Examples per update.
+        lr: Peak learning rate; None for 5e-5, or 5e-3 if only the head learns.
+        warmup: The share of updates over which the learning rate rises linearly; it then falls linearly to 0.
+        weight_decay: AdamW's weight decay, on matrices but not on biases and norms.
+        max_length: The most tokens read of an example. Longer examples are truncated, and counted.
+        seed: Random seed of the head's initial weights, the order of examples, and dropout.
+
+    Raises:
+        TrainingError: A setting out of range.
     """
 
     learns: str = "all"
@@ -50,18 +53,18 @@ class FineTuning:
 
     @property
     def rate(self) -> float:
-        """The learning rate at its highest."""
+        """The peak learning rate."""
         return self.lr if self.lr is not None else 5e-3 if self.learns == "head" else 5e-5
 
     @property
     def passes(self) -> int:
-        """How many times the training examples are gone through."""
+        """The number of passes over the training examples."""
         return self.epochs if self.epochs is not None else 30 if self.learns == "head" else 3
 
     def updates(self, examples: int) -> int:
-        """How many updates that is.
+        """The number of updates.
 
         Args:
-            examples: How many training examples there are.
+            examples: The number of training examples.
         """
         return self.passes * -(-examples // self.batch)

@@ -1,4 +1,4 @@
-"""The training loop: AdamW with a learning rate that rises and falls linearly. Everything random has its own seed."""
+"""The training loop: AdamW with linear warmup and decay, and separate seeds for all randomness."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def descend(
     settings: FineTuning,
     advance: Advance,
 ) -> tuple[float, ...]:
-    """Change parameters in place so that a loss gets smaller. Gradients longer than 1 are shortened to that."""
+    """Train parameters in place, with gradients clipped to norm 1."""
     optimizer = torch.optim.AdamW(_groups(parameters, settings.weight_decay), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(settings, settings.updates(examples)))
     losses: list[float] = []
@@ -44,7 +44,7 @@ def descend(
 
 
 def _groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
-    """Matrices decay; biases and norms do not."""
+    """Group parameters: matrices decay, biases and norms do not."""
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -63,24 +63,24 @@ def _rise_and_fall(settings: FineTuning, updates: int) -> Callable[[int], float]
 
 
 def _batches(examples: int, settings: FineTuning) -> Iterator[Int[Tensor, " example"]]:
-    """The numbers of the examples of each update: every epoch in an order of its own."""
+    """The indices of the examples of each update, shuffled anew every epoch."""
     generator = torch.Generator().manual_seed(seed_of(f"order {settings.seed}"))
     for _ in range(settings.passes):
         yield from torch.randperm(examples, generator=generator).split(settings.batch)
 
 
-def seed_of(what: str) -> int:
-    """A seed for one purpose, so that what one draws does not depend on how much another does."""
-    return zlib.crc32(what.encode())
+def seed_of(purpose: str) -> int:
+    """A seed for one purpose, so that purposes do not share random streams."""
+    return zlib.crc32(purpose.encode())
 
 
 @contextmanager
-def own_randomness(what: str, device: torch.device) -> Generator[None]:
-    """torch's global generators, which layers draw from, seeded for a purpose; afterwards they are as they were."""
+def own_randomness(purpose: str, device: torch.device) -> Generator[None]:
+    """Seed torch's global generators for a purpose, and restore them afterwards."""
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed_of(what))
+        torch.default_generator.manual_seed(seed_of(purpose))
         if cuda:
             with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed_of(what))
+                torch.cuda.manual_seed(seed_of(purpose))
         yield

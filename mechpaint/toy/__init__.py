@@ -1,4 +1,4 @@
-"""Small transformers that grow an induction head, and the task on which they do.
+"""Small transformers that learn an induction head, and the task that teaches it.
 
 The experiments of "Birth of a Transformer: A Memory Viewpoint" (arXiv 2306.00802):
 

@@ -1,7 +1,7 @@
 """The in-context bigram task (arXiv 2306.00802, section 3): a Markov chain in which some tokens are triggers.
 
-Every sequence gives each of its triggers an output of its own, which then always follows. What comes after other
-tokens is known from the global statistics; what comes after a trigger only from where it occurred before.
+Every sequence assigns each of its triggers an output, which then always follows it. Other transitions follow global
+statistics; after a trigger, only its earlier occurrences tell what follows.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class ToyBatch:
     Attributes:
         tokens: `[batch, length]`.
         targets: `[batch, length]`: the token after each of `tokens`.
-        occurrences: `[batch, length]`: n where the token is a trigger for the n-th time in its sequence, from 1, so
-            that the target is its output; 0 where the target was drawn from the chain.
+        occurrences: `[batch, length]`: n at the n-th occurrence of a trigger, from 1, where the target is its output;
+            0 where the target was drawn from the chain.
         triggers: `[batch, k]`: the triggers q_k of each sequence.
-        outputs: `[batch, k]`: what follows them, o_k.
+        outputs: `[batch, k]`: their outputs o_k.
     """
 
     tokens: Int64[torch.Tensor, "batch length"]
@@ -44,31 +44,31 @@ class ToyBatch:
     outputs: Int64[torch.Tensor, "batch k"]
 
     def to(self, device: torch.device | str) -> ToyBatch:
-        """The same batch on another device.
+        """Move the batch to another device.
 
         Args:
-            device: Such as `"cuda"`.
+            device: A device such as `"cuda"`.
         """
         return ToyBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class BigramTask:
-    """Where sequences come from. Batches are pure functions of it, their size, a seed and an index.
+    """A source of sequences. Batches are pure functions of the task, their size, a seed and an index.
 
     Args:
         chain: The global statistics π_u and π_b.
-        triggers: K, how many each sequence has; 0 for the plain chain.
-        fixed: Whether all sequences have the same triggers, those that `chain.initial` has most of. Otherwise each
-            draws its own from `chain.initial`, without replacement.
-        offset: How many of the most frequent tokens to pass over before choosing fixed triggers, for rarer ones.
-        outputs: The law of the outputs, drawn anew for every sequence: uniform, or the chain's π_b(·|trigger).
-        no_repeat: Whether a trigger never has itself as its output.
-        held_out: Tokens that are never outputs. The laws are those above given that it is none of these.
+        triggers: K, the number of triggers per sequence; 0 for the plain chain.
+        fixed: True for the same triggers in all sequences, the most probable tokens of `chain.initial`. Otherwise each
+            sequence draws its own from `chain.initial`, without replacement.
+        offset: The number of most frequent tokens to skip before choosing fixed triggers, for rarer ones.
+        outputs: The distribution of outputs, drawn per sequence: uniform, or the chain's π_b(·|trigger).
+        no_repeat: True if a trigger is never its own output.
+        held_out: Tokens that are never outputs; the distributions above are conditioned on this.
 
     Raises:
-        ToyError: More triggers than there are tokens to choose from, an offset without fixed triggers, tokens
-            that do not exist, or a trigger that is left without any possible output.
+        ToyError: More triggers than tokens to choose from, an offset without fixed triggers, unknown tokens, or a
+            trigger without any possible output.
     """
 
     chain: Chain
@@ -107,15 +107,15 @@ class BigramTask:
         return tuple(order[self.offset : self.offset + self.triggers].tolist())
 
     def settings(self) -> dict[str, object]:
-        """Everything that its sequences depend on besides size, length, seed and index; fit for JSON."""
+        """Everything that sequences depend on besides size, length, seed and index, ready for JSON."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         return {"task": "bigram", **own, "chain": self.chain.describe(), "held_out": list(self.held_out)}
 
     def held_out_test(self) -> BigramTask:
-        """The same task with outputs uniform over the held-out tokens alone: outputs that training never showed.
+        """The same task with outputs uniform over the held-out tokens, which training never showed.
 
         Raises:
-            ToyError: No token is held out, or what is held out leaves a trigger without an output.
+            ToyError: No token is held out, or a trigger is left without an output.
         """
         if not self.held_out:
             raise ToyError("no token is held out, so there is nothing to test on: give the task held_out=(…)")
@@ -123,13 +123,13 @@ class BigramTask:
         return replace(self, outputs="uniform", held_out=others)
 
     def batch(self, size: int, length: int, seed: int, index: int = 0) -> ToyBatch:
-        """One batch, always the same for the same arguments.
+        """Make one batch, always the same for the same arguments.
 
         Args:
-            size: How many sequences.
-            length: How many tokens each has; the last target is one more.
-            seed: Of the whole series of batches, 0 or more.
-            index: Which of the series, 0 or more. Batches of a series are independent of one another.
+            size: The number of sequences.
+            length: Tokens per sequence; the last target is one more.
+            seed: Seed of the series of batches, 0 or more.
+            index: Index in the series, 0 or more. Batches of a series are independent.
 
         Raises:
             ToyError: A size below 1, a length below 2, or a negative seed or index.
@@ -145,35 +145,35 @@ class BigramTask:
         return ToyBatch(*(torch.from_numpy(values) for values in (*made, triggers, outputs)))
 
     def batches(self, size: int, length: int, seed: int, start: int = 0) -> Iterator[ToyBatch]:
-        """`batch` with the indices `start`, `start + 1`, … without end: to go on after n batches, start at n.
+        """Make endless batches with the indices `start`, `start + 1`, …: to resume after n batches, start at n.
 
         Args:
-            size: How many sequences a batch has.
-            length: How many tokens each sequence has.
-            seed: Of the whole series.
-            start: The index of the first batch.
+            size: Sequences per batch.
+            length: Tokens per sequence.
+            seed: Seed of the series.
+            start: Index of the first batch.
         """
         _check_sizes(size, length, seed, start)
         return (self.batch(size, length, seed, index) for index in itertools.count(start))
 
     def dataset(self, length: int, seed: int, size: int = 256, start: int = 0) -> IterableDataset:
-        """The sequences as an endless Hugging Face data set: `batches`, one sequence after the other.
+        """Make an endless Hugging Face data set of the sequences in `batches`.
 
         Args:
-            length: How many tokens each sequence has.
-            seed: Of the whole series.
-            size: How many sequences are made at once. Another size gives other sequences.
-            start: The index of the first batch.
+            length: Tokens per sequence.
+            seed: Seed of the series.
+            size: Sequences generated together. Another size gives other sequences.
+            start: Index of the first batch.
 
         Returns:
-            Rows with int64 arrays `tokens`, `targets` and `occurrences`, each `[length]`; `with_format("torch")` makes
-            them tensors.
+            Rows with int64 arrays `tokens`, `targets` and `occurrences`, each `[length]`; `with_format("torch")` gives
+            tensors.
         """
         from datasets import IterableDataset
 
         _check_sizes(size, length, seed, start)
         arguments = {"task": self, "size": size, "length": length, "seed": seed, "start": start}
-        # without declared features: with them, `datasets` takes arrays to lists of numbers, a hundred times slower
+        # with declared features, `datasets` would turn arrays into lists of numbers, a hundred times slower
         return IterableDataset.from_generator(_rows, gen_kwargs=arguments)
 
     @cached_property
@@ -185,11 +185,11 @@ class BigramTask:
         return _Laws(AliasTable.of(self.chain.initial[None]), AliasTable.of(steps), AliasTable.of(weights))
 
     def _draw_triggers(self, size: int, rng: np.random.Generator) -> Int64[np.ndarray, "size k"]:
-        """The triggers of each sequence; random ones in the order in which drawing one by one would give them."""
+        """Draw the triggers of each sequence; random ones in the order of drawing one by one."""
         if self.fixed or not self.triggers:
             return np.tile(np.array(self.fixed_triggers, np.int64), (size, 1))
         candidates = np.array(self._candidates())
-        # Waiting times with the rates p: which comes first is a draw from p, which comes next one from the rest.
+        # Waiting times with rates p: the first to arrive is a draw from p, the next one a draw from the rest.
         waiting = rng.standard_exponential((size, len(candidates)))
         waiting /= self.chain.initial[candidates]
         drawn, sequences = np.empty((self.triggers, size), np.int64), np.arange(size)
@@ -199,7 +199,7 @@ class BigramTask:
         return np.ascontiguousarray(candidates[drawn].T)
 
     def _candidates(self) -> tuple[int, ...]:
-        """Every token that is a trigger of some sequence."""
+        """All tokens that can be triggers."""
         if self.fixed or not self.triggers:
             return self.fixed_triggers
         return tuple(np.flatnonzero(self.chain.initial).tolist())
@@ -210,10 +210,10 @@ class BigramTask:
             raise ToyError(f"triggers and offset must be 0 or more, got triggers={self.triggers}, offset={self.offset}")
         if self.offset and not self.fixed:
             raise ToyError(
-                f"offset={self.offset} is for fixed triggers, and these are random: leave it out, or say fixed=True"
+                f"offset={self.offset} needs fixed triggers, and these are random: leave it out, or set fixed=True"
             )
         if self.triggers + self.offset > available:
-            passed = f" after passing over {self.offset}" if self.offset else ""
+            passed = f" after skipping {self.offset}" if self.offset else ""
             raise ToyError(
                 f"{self.triggers} triggers{passed} are too many: "
                 f"the chain {self.chain.name} has {available} tokens with a probability above 0"
@@ -222,7 +222,7 @@ class BigramTask:
 
 @dataclass(frozen=True, eq=False)
 class _Laws:
-    """What a task draws from: the first token, the next one by `walk`'s rows, a trigger's output by the trigger."""
+    """The distributions of the first token, of the next one by `walk`'s rows, and of a trigger's output."""
 
     initial: AliasTable
     steps: AliasTable
@@ -230,7 +230,7 @@ class _Laws:
 
 
 def _output_weights(task: BigramTask) -> Float64[np.ndarray, "vocab vocab"]:
-    """In proportion to the probability of each output (column) of each trigger (row)."""
+    """Unnormalised probabilities of each output (column) of each trigger (row)."""
     chain = task.chain
     weights = np.ones_like(chain.transitions) if task.outputs == "uniform" else chain.transitions.copy()
     weights[:, list(task.held_out)] = 0
@@ -249,8 +249,6 @@ def _check_sizes(size: int, length: int, seed: int, index: int) -> None:
     if size < 1:
         raise ToyError(f"a batch needs at least 1 sequence, got size={size}")
     if length < 2:
-        raise ToyError(
-            f"sequences of length {length} are too short: a trigger that occurred before needs at least 2 tokens"
-        )
+        raise ToyError(f"sequences of length {length} are too short: a repeated trigger needs at least 2 tokens")
     if seed < 0 or index < 0:
         raise ToyError(f"seed and index must be 0 or more, got seed={seed}, index={index}")

@@ -1,4 +1,4 @@
-"""Toy models as TransformerBridges, with the hook names of every other model. Knows TransformerLens's adapters."""
+"""Toy models as TransformerBridges, with the usual hook names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ToyModel: TypeAlias = SimplifiedTransformer | FullTransformer
 
 
 class SimplifiedAdapter(ArchitectureAdapter):
-    """Tells TransformerLens which part of a `SimplifiedTransformer` is which."""
+    """The map from parts of a `SimplifiedTransformer` to TransformerLens's components."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
@@ -54,20 +54,20 @@ class SimplifiedAdapter(ArchitectureAdapter):
 
 
 def as_bridge(model: ToyModel, task: BigramTask | None = None) -> TransformerBridge:
-    """A bridge on the same weights: what is trained or edited in one is so in the other.
+    """Wrap a model in a bridge that shares its weights.
 
     Args:
-        model: A toy model; it stays a plain module.
-        task: What it was trained on, for `task_of`. If its symbols are single characters the bridge gets a tokenizer,
-            so that it also takes text.
+        model: A toy model; it remains a plain module.
+        task: The task it was trained on, for `task_of`. If all symbols are single characters, the bridge gets a
+            tokenizer and accepts text.
     """
-    # the structure is copied, for TransformerLens to put its hook points in; the tensors are the same
+    # copy the structure, where TransformerLens puts hook points, but not the tensors
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     module = copy.deepcopy(model, shared)
     symbols = task.chain.symbols if task is not None else ()
     tokenizer = character_tokenizer(symbols) if symbols and all(len(symbol) == 1 for symbol in symbols) else None
     config = _lens_config(model.config) if isinstance(model, SimplifiedTransformer) else model.config.lens()
-    config.default_prepend_bos = False  # toy sequences begin with a token like any other
+    config.default_prepend_bos = False  # toy sequences have no special first token
     name = type(model).__name__
     if isinstance(model, SimplifiedTransformer):
         ArchitectureAdapterFactory.register_adapter(name, SimplifiedAdapter)
@@ -75,15 +75,15 @@ def as_bridge(model: ToyModel, task: BigramTask | None = None) -> TransformerBri
         module, str(config.architecture), tl_config=config, tokenizer=tokenizer, model_name=name
     )
     bridge.eval()
-    object.__setattr__(module, "task", task)  # no part of the module: what it was made for
+    object.__setattr__(module, "task", task)  # not a part of the module
     return bridge
 
 
 def task_of(bridge: TransformerBridge) -> BigramTask | None:
-    """What a toy model was trained on; None if that is not known, or the model is no toy.
+    """The task that a toy model was trained on; None if unknown, or if the model is not a toy.
 
     Args:
-        bridge: From `as_bridge` or `mechpaint.load`.
+        bridge: A bridge from `as_bridge` or `mechpaint.load`.
     """
     return getattr(bridge.original_model, "task", None)
 
@@ -106,7 +106,7 @@ def _lens_config(config: SimplifiedConfig) -> TransformerBridgeConfig:
 
 
 def character_tokenizer(symbols: tuple[str, ...]) -> PreTrainedTokenizerFast:
-    """A tokenizer of one token a character, without any special tokens."""
+    """A tokenizer with one token per character and no special tokens."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers
 

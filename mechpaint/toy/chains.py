@@ -1,4 +1,4 @@
-"""Markov chains over symbols: what follows what when no context tells otherwise."""
+"""Markov chains over symbols: the global statistics of toy sequences."""
 
 from __future__ import annotations
 
@@ -22,22 +22,20 @@ _NORMALISE = "divide by the sum, or give counts to Chain.from_counts"
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """The global statistics of sequences: which token comes first, and which follows which.
+    """The global statistics of sequences: the first token, and transitions.
 
-    Equal chains are those with the same symbols and probabilities.
+    Chains with the same symbols and probabilities are equal. The arrays are copied and made read-only.
 
     Args:
-        symbols: What each token stands for; a token is an index into them. At least 2, all different.
+        symbols: The symbol of each token; a token is an index into them. At least 2, all different.
         initial: Float64 `[vocab]`: probabilities of the first token; the paper's unigram π_u (arXiv 2306.00802,
             section 3).
         transitions: Float64 `[vocab, vocab]`: row v holds the probabilities π_b(·|v) of the token after v.
-        name: What it is called in results.
-
-    The arrays are copied, and the copies are read-only.
+        name: Name in results.
 
     Raises:
-        ToyError: Fewer than 2 symbols or a symbol twice; another shape; probabilities that are negative, no numbers,
-            or do not sum to 1 within 1e-6.
+        ToyError: Fewer than 2 symbols, or one twice; wrong shapes; probabilities that are negative or NaN, or do not
+            sum to 1 within 1e-6.
     """
 
     symbols: tuple[str, ...]
@@ -56,19 +54,19 @@ class Chain:
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens."""
         return len(self.symbols)
 
     @cached_property
     def digest(self) -> str:
-        """12 hexadecimal digits that two chains share only if symbols and probabilities are the same."""
+        """Twelve hexadecimal digits that identify symbols and probabilities."""
         digest = hashlib.sha256(json.dumps(self.symbols).encode())
         for values in (self.initial, self.transitions):
             digest.update(values.astype("<f8").tobytes())
         return digest.hexdigest()[:12]
 
     def describe(self) -> str:
-        """Its name, size and digest, for people."""
+        """Name, size and digest in words."""
         return f"{self.name}: {self.vocabulary} symbols, {self.digest}"
 
     def __eq__(self, other: object) -> bool:
@@ -79,9 +77,9 @@ class Chain:
 
     @classmethod
     def shakespeare(cls) -> Chain:
-        """The paper's chain: characters of the tiny Shakespeare text (1,115,394 of them, 65 different).
+        """The paper's chain: characters of tiny Shakespeare (1,115,394 characters, 65 distinct).
 
-        Only the counts of characters and of pairs of neighbours come with this library, not the text.
+        This library includes only the counts of characters and of neighbouring pairs, not the text.
         """
         source = resources.files("mechpaint.toy").joinpath("charcounts.json")
         facts = json.loads(source.read_text(encoding="utf-8"))
@@ -89,16 +87,16 @@ class Chain:
 
     @classmethod
     def from_counts(cls, symbols: Sequence[str], unigram: ArrayLike, bigram: ArrayLike, name: str = "counts") -> Chain:
-        """A chain with the frequencies that were counted; whole numbers or any other weights.
+        """Make a chain from counts, or any other weights.
 
         Args:
-            symbols: What each token stands for.
-            unigram: `[vocab]`: how often each token occurs.
-            bigram: `[vocab, vocab]`: how often each token (column) follows each token (row).
-            name: What the chain is called.
+            symbols: The symbol of each token.
+            unigram: `[vocab]`: counts of tokens.
+            bigram: `[vocab, vocab]`: counts of each token (column) after each token (row).
+            name: Name of the chain.
 
         Raises:
-            ToyError: Another shape, counts that are negative or no numbers, or a token that nothing follows.
+            ToyError: Wrong shapes, counts that are negative or NaN, or a token that nothing follows.
         """
         symbols = _checked_symbols(symbols)
         single = _checked_values("unigram", unigram, (len(symbols),), symbols)
@@ -116,15 +114,14 @@ class Chain:
 
     @classmethod
     def from_text(cls, source: str | Path | Iterable[str], name: str | None = None) -> Chain:
-        """The chain of a text's characters, read through Hugging Face `datasets`.
+        """Make a chain of a text's characters, in the order of their code points.
+
+        If the last character occurs nowhere else, the text is read as a circle, so that something follows it.
 
         Args:
-            source: As `Text.source`: a file or a data set on the hub, of which the first two million characters. Or
-                the rows themselves: a list of strings, the column of a data set. Rows are joined by line breaks.
-            name: What the chain is called; by default after the file.
-
-        The symbols are the characters in the order of their code points. If the text's last character occurs nowhere
-        else, nothing follows it: then the text is read as a circle, and its first character does.
+            source: A file, or a data set on the Hugging Face hub, as for `Text.source`; the first two million
+                characters are read. Or the rows themselves: strings, which are joined by line breaks.
+            name: Name of the chain; by default that of the file.
 
         Raises:
             ToyError: Fewer than two different characters.
@@ -141,10 +138,10 @@ class Chain:
 
     @classmethod
     def uniform(cls, vocabulary: int) -> Chain:
-        """A chain in which every token is as likely as any other, whatever came before.
+        """Make a chain in which all tokens are equally likely, independent of context.
 
         Args:
-            vocabulary: How many tokens there are.
+            vocabulary: The number of tokens.
 
         Raises:
             ToyError: Fewer than 2 tokens.
@@ -153,17 +150,17 @@ class Chain:
 
     @classmethod
     def zipf(cls, vocabulary: int, exponent: float = 1.0) -> Chain:
-        """A chain in which the token of rank r (from 1) has a probability in proportion to r^-exponent.
+        """Make a chain in which the token of rank r (from 1) has probability proportional to r^-exponent.
 
-        It has no memory: every row of `transitions` is `initial`. So tokens occur in sequences exactly as often as
-        `initial` says, at every position, which is what makes it useful for asking about rare and frequent triggers.
+        It is memoryless: every row of `transitions` is `initial`. So token frequencies equal `initial` at every
+        position, which helps to study rare and frequent triggers.
 
         Args:
-            vocabulary: How many tokens there are.
-            exponent: How much rarer later ranks are; 0 makes all tokens alike.
+            vocabulary: The number of tokens.
+            exponent: The decay over ranks; 0 makes all tokens equally likely.
 
         Raises:
-            ToyError: Fewer than 2 tokens, or an exponent that is no number or leaves probabilities of 0.
+            ToyError: Fewer than 2 tokens, or an exponent that is NaN or gives probabilities of 0.
         """
         ranks = np.arange(1, _checked_size(vocabulary) + 1, dtype=np.float64)
         weights = np.exp(-exponent * np.log(ranks))
@@ -178,7 +175,7 @@ def _memoryless(weights: Float64[np.ndarray, " vocab"], name: str) -> Chain:
 
 
 def _counted(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The characters of a text, how often each occurs, and each pair of neighbours."""
+    """Count the characters of a text, and neighbouring pairs."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     if not len(codes):
         raise ToyError("the text is empty: a chain needs at least 2 different characters")
@@ -201,38 +198,36 @@ def _checked_symbols(symbols: Sequence[str]) -> tuple[str, ...]:
     _checked_size(len(symbols))
     twice = [symbol for i, symbol in enumerate(symbols) if symbol in symbols[:i]]
     if twice:
-        raise ToyError(f"the symbol {twice[0]!r} stands twice: each token needs its own")
+        raise ToyError(f"the symbol {twice[0]!r} occurs twice: each token needs its own")
     return tuple(symbols)
 
 
-def _checked_values(what: str, given: ArrayLike, shape: tuple[int, ...], symbols: tuple[str, ...]) -> np.ndarray:
+def _checked_values(name: str, given: ArrayLike, shape: tuple[int, ...], symbols: tuple[str, ...]) -> np.ndarray:
     """A float64 copy."""
     try:
         values = np.array(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ToyError(f"{what} must be an array of numbers of the shape {list(shape)}: {error}") from None
+        raise ToyError(f"{name} must be an array of numbers of shape {list(shape)}: {error}") from None
     if values.shape != shape:
-        raise ToyError(
-            f"{what} has the shape {list(values.shape)}, expected {list(shape)}, as there are {len(symbols)} symbols"
-        )
+        raise ToyError(f"{name} has shape {list(values.shape)}, expected {list(shape)} for {len(symbols)} symbols")
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = " to ".join(_named(symbols, i) for i in at)
-        raise ToyError(f"{what} has {values[at]} for {where}: expected a finite number, 0 or more")
+        raise ToyError(f"{name} has {values[at]} for {where}: expected a finite number, 0 or more")
     return values
 
 
-def _refuse_other_sums(what: str, values: np.ndarray, symbols: tuple[str, ...]) -> None:
+def _refuse_other_sums(name: str, values: np.ndarray, symbols: tuple[str, ...]) -> None:
     sums = np.atleast_1d(values.sum(axis=-1))
     row = int(np.argmax(np.abs(sums - 1)))
     if abs(sums[row] - 1) <= _TOLERANCE:
         return
     if values.ndim == 1:
-        raise ToyError(f"{what} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
+        raise ToyError(f"{name} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
     if sums[row] == 0:
-        raise ToyError(f"nothing follows {_named(symbols, row)}: its row of {what} is all 0. Say what may follow it")
-    raise ToyError(f"the row of {_named(symbols, row)} in {what} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
+        raise ToyError(f"nothing follows {_named(symbols, row)}: its row of {name} is all 0. Say what may follow it")
+    raise ToyError(f"the row of {_named(symbols, row)} in {name} sums to {sums[row]:.8g}, expected 1: {_NORMALISE}")
 
 
 def _named(symbols: tuple[str, ...], token: int) -> str:

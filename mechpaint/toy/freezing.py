@@ -1,4 +1,4 @@
-"""Layers frozen for a part of training: `"W_O^2 until 100, W_K^1 until 300, W_E"`."""
+"""Schedules for frozen matrices: `"W_O^2 until 100, W_K^1 until 300, W_E"`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mechpaint.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A matrix that does not learn before a certain step.
+    """A matrix that is frozen, for a while or always.
 
     Args:
-        matrix: The paper's name, `W_O^2`.
+        matrix: The paper's name, such as `W_O^2`.
         until: The first step at which it learns; None for never.
     """
 
@@ -31,10 +31,10 @@ def parse_freezes(text: str) -> tuple[Freeze, ...]:
     """Read a schedule: names, each with an optional `until STEP`, separated by commas.
 
     Args:
-        text: Such as `"W_O^2 until 100, W_K^1 until 300, W_E"`. Without a step, a matrix never learns.
+        text: A schedule such as `"W_O^2 until 100, W_K^1 until 300, W_E"`. Without a step, a matrix never learns.
 
     Raises:
-        TrainingError: Something else.
+        TrainingError: Text that is not a schedule.
     """
     freezes: list[Freeze] = []
     for part in filter(None, map(str.strip, text.split(","))):
@@ -46,15 +46,7 @@ def parse_freezes(text: str) -> tuple[Freeze, ...]:
 
 
 class FreezingSchedule:
-    """What is frozen when, for one model.
-
-    Args:
-        model: A toy model. What it keeps frozen of itself stays so.
-        freezes: What is frozen besides.
-
-    Raises:
-        TrainingError: A name that no parameter has, or that is frozen anyway.
-    """
+    """Freezes of one model's parameters; those that never learn stay frozen."""
 
     def __init__(self, model: nn.Module, freezes: Sequence[Freeze]) -> None:
         known = parameters_by_paper_name(model)
@@ -68,14 +60,14 @@ class FreezingSchedule:
             self._frozen += [(parameter, freeze.until) for parameter in learned[freeze.matrix]]
 
     def apply(self, step: int) -> None:
-        """Freeze what is frozen at a step (counted from 0) and let the rest learn."""
+        """Freeze and thaw parameters for a step, counted from 0."""
         for parameter, until in self._frozen:
             parameter.requires_grad_(until is not None and step >= until)
             if not parameter.requires_grad:
                 parameter.grad = None
 
     def lift(self) -> None:
-        """Everything as it was before."""
+        """Thaw everything that the schedule froze."""
         for parameter, _ in self._frozen:
             parameter.requires_grad_(True)
 

@@ -15,18 +15,21 @@ from mechpaint.errors import ToyError
 
 @dataclass(frozen=True)
 class FullConfig:
-    """What a `FullTransformer` is made from.
+    """The configuration of a `FullTransformer`.
 
     Args:
-        vocabulary: How many tokens there are.
-        dim: The width of the residual stream.
+        vocabulary: The number of tokens.
+        dim: Width of the residual stream.
         length: The longest sequence.
-        layers: How many layers.
-        heads: How many heads a layer; they share `dim`.
-        mlp: The width of the MLP; 0 for none.
-        layer_norm: Whether layers and the unembedding read a normalised residual stream.
-        positions: Learned position vectors, or rotated queries and keys.
-        seed: Of all weights.
+        layers: The number of layers.
+        heads: Heads per layer; they share `dim`.
+        mlp: Width of the MLP; 0 for none.
+        layer_norm: True if layers and the unembedding read a normalised residual stream.
+        positions: Learned position vectors, or rotary queries and keys.
+        seed: Random seed of all weights.
+
+    Raises:
+        ToyError: Sizes out of range, or rotary positions with an odd width per head.
     """
 
     vocabulary: int = 65
@@ -50,10 +53,10 @@ class FullConfig:
         if self.positions not in ("learned", "rotary"):
             raise ToyError(f"positions are learned or rotary, got {self.positions!r}")
         if self.positions == "rotary" and (self.dim // self.heads) % 2:
-            raise ToyError(f"rotary positions need an even width a head, got {self.dim // self.heads}")
+            raise ToyError(f"rotary positions need an even width per head, got {self.dim // self.heads}")
 
     def lens(self) -> TransformerBridgeConfig:
-        """The same in TransformerLens's terms."""
+        """The configuration in TransformerLens's terms."""
         return TransformerBridgeConfig(
             d_model=self.dim,
             d_head=self.dim // self.heads,
@@ -72,10 +75,10 @@ class FullConfig:
 
 
 class FullTransformer(NativeModel):
-    """The model itself, a plain module. `mechpaint.toy.as_bridge` makes it one that hook sets read.
+    """A small transformer with layer norm, several heads and an MLP, as a plain module; see `mechpaint.toy.as_bridge`.
 
     Args:
-        config: What to make it from.
+        config: The configuration.
     """
 
     def __init__(self, config: FullConfig) -> None:
@@ -86,10 +89,10 @@ class FullTransformer(NativeModel):
     def logits_at(
         self, tokens: Int[Tensor, "batch position"], where: Bool[Tensor, "batch position"]
     ) -> Float[Tensor, "chosen vocab"]:
-        """Logits at chosen positions, in the order of `where.nonzero()`.
+        """Compute logits at chosen positions, in the order of `where.nonzero()`.
 
         Args:
-            tokens: Token ids, no more positions than the model has.
-            where: True at the positions wanted.
+            tokens: Token ids, at most `config.length` positions.
+            where: True at the chosen positions.
         """
         return cast(Tensor, self(tokens))[where]

@@ -2,7 +2,7 @@
 
 For a linear layer W under cross-entropy, the negative gradient is itself a sum of outer products,
 `-∇_W = Σ_k p(y=k) w_U(k) (μ_k - μ̂_k)ᵀ`, with μ_k = E[x | y=k] and μ̂_k = E[p̂(k | x) x] / p(y=k): one step stores, for
-every answer k, how the inputs that call for it differ from those for which it is predicted.
+every answer k, the difference between the inputs that require it and those for which it is predicted.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def gradient_memory(
     unembed: Float[Tensor, "vocab dim_out"],
     probabilities: Float[Tensor, "n vocab"],
 ) -> Float[Tensor, "dim_out dim"]:
-    """The lemma: the negative gradient of the mean cross-entropy of `unembed @ W @ x` with respect to W.
+    """The negative gradient of the mean cross-entropy of `unembed @ W @ x` with respect to W, by the lemma.
 
     Args:
         inputs: x.
         targets: y.
-        unembed: w_U, a row a token.
-        probabilities: What the model predicts from each x; at W = 0, 1/vocab.
+        unembed: w_U, one row per token.
+        probabilities: The model's predictions from each x; at W = 0, 1/vocab.
 
     Returns:
-        The gradient's negative: what one step of rate 1 would add to W.
+        `[dim_out, dim]`: the update of W by one step with learning rate 1.
     """
     surprise = functional.one_hot(targets, len(unembed)).to(inputs.dtype) - probabilities
     return outer_products(unembed, surprise.T @ inputs / len(inputs))
@@ -51,15 +51,15 @@ def gradient_memory(
 class FirstStep:
     """The first gradient of W_O² from the idealised start, for any dimension.
 
-    There all learned matrices are zero, so that attention is uniform, and so are predictions: what the residual stream
-    itself says through random unembeddings is left out. The input of W_O² is then W_V² applied to averages over the
-    tokens so far, and what the data contribute are tables over tokens and positions: the same in every dimension.
+    All learned matrices are zero there, so attention and predictions are uniform: the direct effect of the residual
+    stream through random unembeddings is ignored. The input of W_O² is then W_V² applied to averages over the tokens so
+    far, and the data contribute tables over tokens and positions that are the same in every dimension.
 
     Attributes:
-        tokens: `[u, v]`, E[(1{y=u} - 1/vocab) f(v)], f(v) being how often v is among the tokens so far.
-        tokens_again: The same for averages of averages, which layer 1 has written.
+        tokens: `[u, v]`, E[(1{y=u} - 1/vocab) f(v)], where f(v) is the frequency of v among the tokens so far.
+        tokens_again: The same for averages of averages, as layer 1 writes them.
         positions: `[u, t]`, the same for positions.
-        positions_again: And as written by layer 1.
+        positions_again: The same for positions, as layer 1 writes them.
     """
 
     tokens: Float[Tensor, "vocab vocab"]
@@ -69,11 +69,11 @@ class FirstStep:
 
     @classmethod
     def of(cls, batches: Iterable[ToyBatch], vocabulary: int) -> FirstStep:
-        """Count over batches, at second and later occurrences of triggers.
+        """Average over batches, at second and later occurrences of triggers.
 
         Args:
-            batches: All of the same length.
-            vocabulary: How many tokens there are.
+            batches: Batches of the same length.
+            vocabulary: The number of tokens.
         """
         sums: list[Tensor] = []
         count = 0
@@ -91,10 +91,10 @@ class FirstStep:
         return cls(*(total / count for total in sums))
 
     def memory(self, model: SimplifiedTransformer) -> Matrix:
-        """The negative gradient of W_O² in this model, if it stood at the idealised start.
+        """The negative gradient of W_O² in a model at the idealised start.
 
         Args:
-            model: Whose random vectors are used; it is not changed.
+            model: The model whose random vectors are used; it is not changed.
 
         Raises:
             ToyError: A model without position vectors.
@@ -109,20 +109,25 @@ class FirstStep:
             return outer_products(model.head.weight, model.last.attn.v(direct + again))
 
     def limit_recall(self) -> float:
-        """The output recall of that memory in infinite dimension, where vectors are orthogonal and nothing is mixed."""
+        """The output recall of that memory in infinitely many dimensions, where vectors are orthogonal."""
         return recall(self.tokens.T)
 
 
 def zero(model: SimplifiedTransformer) -> None:
-    """Start where section 6 does: every learned matrix zero, so that attention is uniform."""
+    """Set every learned matrix to zero, the start of section 6."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.zero_()
 
 
+def margin(scores: Float[Tensor, "query answer"]) -> float:
+    """The margin of right answers, on the diagonal, over the average."""
+    return float((scores.diagonal() - scores.mean(1)).mean())
+
+
 def step(model: SimplifiedTransformer, matrix: Learned, batches: Iterable[ToyBatch], sharpness: float) -> None:
-    """Replace one matrix by its negative gradient of the in-context loss over all batches, scaled up."""
+    """Replace one matrix by its negative gradient of the in-context loss over all batches, scaled to `sharpness`."""
     weight = learned(model, matrix)
     gradient, count = torch.zeros_like(weight), 0
     for batch in batches:
@@ -131,7 +136,6 @@ def step(model: SimplifiedTransformer, matrix: Learned, batches: Iterable[ToyBat
         gradient, count = gradient + again * own, count + again
     with torch.no_grad():
         weight.copy_(-gradient / count)
-        scores = memory_scores(model, matrix)
-        margin = float((scores.diagonal() - scores.mean(1)).mean())
-        if margin:
-            weight.mul_(sharpness / abs(margin))
+        own = abs(margin(memory_scores(model, matrix)))
+        if own:
+            weight.mul_(sharpness / own)

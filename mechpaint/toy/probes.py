@@ -1,7 +1,8 @@
-"""What a toy model has learned: losses, accuracies, where it attends, and what its matrices recall.
+"""Probes of toy models: losses, accuracies, attention, and recall of their matrices.
 
 The probes of "Birth of a Transformer" (arXiv 2306.00802, section 4 and appendix) on one fixed batch, plus accuracy
-where the output differs from the trigger, and divergences from global and in-context bigrams. Each is a number by name.
+where the output differs from the trigger, and divergences from global and in-context bigrams. All return numbers by
+name.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ EARLY = 64
 
 
 def predictions(logits: Logits, batch: ToyBatch) -> Values:
-    """Losses (nats a token) and accuracies.
+    """Compute losses (nats per token) and accuracies.
 
     Args:
-        logits: What the model predicts.
-        batch: What it was given.
+        logits: The model's predictions, `[batch, position, vocab]`.
+        batch: The model's input.
 
     Returns:
-        `loss` everywhere; `loss_bigram` where the chain chose the next token; `loss_in_context` at second and later
-        occurrences of triggers. `accuracy_triggers` after all triggers, `accuracy_start` those in the first 10
-        positions, `accuracy_in_context` at second and later occurrences, `accuracy_changed` those of them where the
-        output differs from the trigger. `repeats`: after how many of all triggers the output is the trigger itself.
+        `loss` everywhere; `loss_bigram` where the chain drew the next token; `loss_in_context` at second and later
+        occurrences of triggers. `accuracy_triggers` after all triggers; `accuracy_start` after those in the first 10
+        positions; `accuracy_in_context` at second and later occurrences; `accuracy_changed` at those where the output
+        differs from the trigger. `repeats`: the share of triggers whose output is the trigger itself.
     """
     losses = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
     losses = losses.view(batch.targets.shape)
@@ -68,16 +69,16 @@ def predictions(logits: Logits, batch: ToyBatch) -> Values:
 
 
 def divergences(logits: Logits, batch: ToyBatch, transitions: Float[np.ndarray, "vocab vocab"]) -> Values:
-    """Mean Kullback-Leibler divergences of the model from what could be known, in nats a token (figure 4, left).
+    """Compute mean KL divergences of the model from global and in-context bigrams, in nats per token (figure 4, left).
 
     Args:
-        logits: What the model predicts.
-        batch: What it was given.
-        transitions: π_b: the probability of each token (column) after each (row).
+        logits: The model's predictions, `[batch, position, vocab]`.
+        batch: The model's input.
+        transitions: π_b, the probability of each token (column) after each (row).
 
     Returns:
-        `kl_global`: from the chain's π_b(· | x_t) to the model, where the chain chose the next token.
-        `kl_in_context`: from what followed x_t earlier in the same sequence, as frequencies, to the model, where x_t
+        `kl_global`: from the chain's π_b(· | x_t) to the model, where the chain drew the next token.
+        `kl_in_context`: from the frequencies of what followed x_t earlier in the same sequence to the model, where x_t
         occurred before.
     """
     chain = torch.tensor(transitions, device=logits.device)[batch.tokens]
@@ -93,15 +94,15 @@ def divergences(logits: Logits, batch: ToyBatch, transitions: Float[np.ndarray, 
 def in_context_bigrams(
     tokens: Int[Tensor, "batch position"], targets: Int[Tensor, "batch position"], vocabulary: int
 ) -> Float[Tensor, "batch position vocab"]:
-    """For each position, how often each token followed earlier occurrences of its token; zeros at first occurrences.
+    """Compute, for each position, the frequencies of tokens after earlier occurrences of its token.
 
     Args:
-        tokens: What stands at each position.
+        tokens: Tokens, `[batch, position]`.
         targets: The token after each.
-        vocabulary: How many tokens there are.
+        vocabulary: The number of tokens.
 
     Returns:
-        Frequencies: each row sums to 1, or is 0 where the token is new.
+        `[batch, position, vocab]`: each row sums to 1, or is 0 where the token is new.
     """
     same = (tokens[:, :, None] == tokens[:, None, :]).double().tril(-1)
     counts = same @ functional.one_hot(targets, vocabulary).double()
@@ -109,20 +110,21 @@ def in_context_bigrams(
 
 
 def attention(first: Pattern, second: Pattern, logits: Logits, batch: ToyBatch) -> Values:
-    """Where two one-headed layers attend most, on the way to an induction head.
+    """Compare the strongest attention of two one-headed layers with that of an induction head.
 
     Args:
-        first: The pattern of the previous-token layer.
-        second: The pattern of the induction layer.
-        logits: What the model predicts.
-        batch: What it was given.
+        first: The pattern of the previous-token layer, `[batch, query, key]`.
+        second: The pattern of the induction layer, `[batch, query, key]`.
+        logits: The model's predictions, `[batch, position, vocab]`.
+        batch: The model's input.
 
     Returns:
-        `previous_token`: one position after triggers, layer 1 attends to the trigger; `previous_token_first`: after
-        their first occurrences. At second and later occurrences: `attends_output`, layer 2 attends to a token that is
-        the right output; `attends_after_trigger`, to one that follows the trigger; `previous_token_there`, layer 1 of
-        the attended position attends to the one before it; `predicts_attended`, the model predicts the attended token.
-        Where the output is the trigger itself, `repeat_1` and `repeat_2`: the layer attends to that token.
+        Shares of positions. `previous_token`: one position after triggers, layer 1 attends to the trigger;
+        `previous_token_first`: after first occurrences only. At second and later occurrences: `attends_output`, layer 2
+        attends to a token equal to the right output; `attends_after_trigger`, to one that follows the trigger;
+        `previous_token_there`, layer 1 at the attended position attends to the one before; `predicts_attended`, the
+        model predicts the attended token. Where the output is the trigger itself, `repeat_1` and `repeat_2`: the layer
+        attends to that token.
     """
     tokens, targets, occurrences = batch.tokens, batch.targets, batch.occurrences
     first_at, second_at = first.argmax(-1), second.argmax(-1)
@@ -149,22 +151,25 @@ def recalls(
     triggers: tuple[int, ...] = (),
     transitions: Float[np.ndarray, "vocab vocab"] | None = None,
 ) -> Values:
-    """What the matrices of a simplified model recall (section 4.2): how often the right argument scores highest.
+    """Compute the recall of a simplified model's matrices (section 4.2): how often the right argument scores highest.
 
     Args:
-        model: With two layers or more; those read are the first and the last.
-        triggers: The fixed triggers, if they are; else only the recall over all tokens is given.
-        transitions: π_b, for the feed-forward; None to leave it out.
+        model: A model with two layers or more; the first and the last are read.
+        triggers: Fixed triggers; if empty, only the recall over all tokens is computed.
+        transitions: π_b, for the feed-forward; None to skip it.
 
     Returns:
         `recall_output`: `w_U(u) · W_O² W_V² w_E(v)` is highest at u = v. `recall_positions`: `p_t · W_K¹ p_s` is
-        highest at s = t - 1, and `recall_early` with the first 64 positions alone. `recall_triggers`:
+        highest at s = t - 1, and `recall_early` on the first 64 positions alone. `recall_triggers`:
         `w_E(i) · W_K² W_O¹ W_V¹ w_E(j)` is highest at j = i among triggers, `recall_tokens` among all tokens.
-        `kl_feed_forward`: mean KL of softmax(W_U W_F w_E(v)) from π_b(· | v), in nats, over tokens that are no
-        triggers, `kl_feed_forward_all` over all.
+        `kl_feed_forward`: mean KL of softmax(W_U W_F w_E(v)) from π_b(· | v), in nats, over tokens that are not
+        triggers; `kl_feed_forward_all` over all.
+
+    Raises:
+        ToyError: A model with fewer than two layers.
     """
     if len(model.layers) < 2:
-        raise ToyError("recalls are defined for models with two layers or more: a key memory needs a layer before")
+        raise ToyError("recalls need a model with two layers or more: a key memory reads an earlier layer")
     keys = memory_scores(model, "W_K^2")
     values = {"recall_output": recall(memory_scores(model, "W_O^2")), "recall_tokens": recall(keys)}
     if model.pos is not None:
@@ -190,30 +195,30 @@ def _kl(p: Float[Tensor, "*rows vocab"], log_q: Float[Tensor, "*rows vocab"]) ->
 
 
 def _mean(values: Float[Tensor, "..."] | Bool[Tensor, "..."]) -> float:
-    """The mean; NaN of nothing."""
+    """The mean; NaN if empty."""
     return values.double().mean().item()
 
 
 Learned: TypeAlias = Literal["W_O^2", "W_K^2", "W_K^1"]
-"""The paper's names of what the circuit needs; for models of more layers, the last layer stands for the second."""
+"""The paper's names of the circuit's matrices; in deeper models, the last layer stands for the second."""
 
 
 def learned(model: SimplifiedTransformer, matrix: Learned) -> Tensor:
-    """The parameter of that name."""
+    """Look a parameter up by the paper's name."""
     return {"W_O^2": model.last.attn.o, "W_K^2": model.last.attn.k, "W_K^1": model.first.attn.k}[matrix].weight
 
 
 @torch.no_grad()
 def memory_scores(model: SimplifiedTransformer, matrix: Learned) -> Float[Tensor, "query answer"]:
-    """What a memory answers to each query, with the right answers on the diagonal.
+    """Compute the scores of a memory's answers to each query, with the right answers on the diagonal.
 
     Args:
-        model: With two layers or more; those read are the first and the last.
+        model: A model with two layers or more; the first and the last are read.
         matrix: The paper's name, such as `"W_K^1"`.
 
     Returns:
         For `W_O^2` the logits `w_U(u) · W_O² W_V² w_E(v)` for each v; for `W_K^2` the attention scores
-        `w_E(v) · W_K² w₁(u) / √d`, w₁(u) being u as layer 1 writes it anew; for `W_K^1` the scores
+        `w_E(v) · W_K² w₁(u) / √d`, where w₁(u) is u as layer 1 copies it; for `W_K^1` the scores
         `p_t · W_K¹ p_s / √d` for t from 1 and s up to the last but one.
 
     Raises:
@@ -231,9 +236,9 @@ def memory_scores(model: SimplifiedTransformer, matrix: Learned) -> Float[Tensor
 
 
 def recall(scores: Float[Tensor, "query answer"]) -> float:
-    """How often the highest score of a query is on the diagonal: from 0 to 1, 1 over the number of answers by chance.
+    """The share of queries with the highest score on the diagonal; chance is 1 over the number of answers.
 
     Args:
-        scores: From `memory_scores`, or rows and columns of them.
+        scores: Scores from `memory_scores`, or some of their rows and columns.
     """
     return float((scores.argmax(-1) == torch.arange(len(scores), device=scores.device)).double().mean())

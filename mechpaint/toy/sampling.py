@@ -1,10 +1,9 @@
-"""The walk that makes sequences: batches of Markov chains whose law differs from sequence to sequence.
+"""Sampling of sequences: batches of Markov chains with different transitions per sequence.
 
-Two implementations give the same sequences, bit by bit, as both look up the same numbers in the same tables: a
-vectorised one, and the one of `kernel.py` that numba compiles.
+A vectorised implementation and one that numba compiles give the same sequences bit by bit, from the same tables.
 """
 
-# numba infers the types of its kernel, and knows nothing of annotations
+# numba infers the types of its kernel and ignores annotations
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -21,15 +20,12 @@ from jaxtyping import Float64, Int64
 from mechpaint.toy import sampling as kernel
 
 WORTH_COMPILING = 2**16
-"""Batches of at least so many tokens are walked by numba, where it is installed. It takes a second to import and
-compile, once a process; smaller batches take numpy a few milliseconds."""
+"""Batches of at least this many tokens use numba, if installed. It takes a second to import and compile, once per
+process; smaller batches take numpy a few milliseconds."""
 
 
 class Walk(NamedTuple):
-    """Int64 `[batch, length]` each: tokens, those after them, and the how-manieth visit to a special row it was.
-
-    `visits` is 0 where the row was an ordinary one.
-    """
+    """Tokens, next tokens, and the count of visits to special rows (0 at ordinary ones)."""
 
     tokens: Int64[np.ndarray, "batch length"]
     targets: Int64[np.ndarray, "batch length"]
@@ -42,7 +38,7 @@ def walk(
     law: AliasTable,
     rows: Int64[np.ndarray, "batch vocab"],
 ) -> Walk:
-    """Walk each sequence from its first token on."""
+    """Sample each sequence from its first token on."""
     compiled = kernel.compiled() if uniforms.size >= WORTH_COMPILING else None
     if compiled is None:
         return vectorised(first, uniforms, law, rows)
@@ -58,7 +54,7 @@ def vectorised(
     law: AliasTable,
     rows: Int64[np.ndarray, "batch vocab"],
 ) -> Walk:
-    """`walk` by numpy, step by step for all sequences at once."""
+    """Sample with numpy, step by step for all sequences at once."""
     vocab: int = rows.shape[1]
     batch, length = uniforms.shape
     points = np.multiply(uniforms.T, vocab, out=np.empty((length, batch)))
@@ -78,15 +74,14 @@ def _walk_in_time(
     law: AliasTable,
     rows: Int64[np.ndarray, "batch vocab"],
 ) -> None:
-    """Fill `tokens` from its first row on, and `counts` with how often each token has occurred in its sequence."""
+    """Fill `tokens` from its first row on, and `counts` with the occurrences of each token so far."""
     batch: int = rows.shape[0]
     vocab: int = rows.shape[1]
     starts, threshold, alias = (rows * vocab).ravel(), law.threshold.ravel(), law.alias.ravel()
     sequences, one = np.arange(0, batch * vocab, vocab), np.ones(batch, np.int64)
     seen, at = np.zeros(batch * vocab, np.int64), np.empty(batch, np.int64)
     limit, below = np.empty(batch), np.empty(batch, bool)
-    # Every operation writes where there is space already. An index is never out of range, and with "clip" numpy
-    # need not look before it writes.
+    # All operations write into existing arrays. Indices are always in range, and mode="clip" spares numpy the check.
     for token, following, column, point, count in zip(tokens, tokens[1:], columns, points, counts, strict=False):
         np.add(sequences, token, at)
         seen.take(at, out=count, mode="clip")
@@ -101,7 +96,7 @@ def _walk_in_time(
 
 
 def _transposed(values: Int64[np.ndarray, "length batch"]) -> Int64[np.ndarray, "batch length"]:
-    """The transpose in memory. A few rows at a time, as whole columns of a large array do not fit the cache."""
+    """Transpose in memory, a few rows at a time, since whole columns of a large array do not fit the cache."""
     made = np.empty(values.shape[::-1], values.dtype)
     for start in range(0, len(values), 8):
         made[:, start : start + 8] = values[start : start + 8].T
@@ -110,14 +105,10 @@ def _transposed(values: Int64[np.ndarray, "length batch"]) -> Int64[np.ndarray, 
 
 @dataclass(frozen=True, eq=False)
 class AliasTable:
-    """Rows of probabilities, prepared for drawing from them.
+    """Rows of probabilities as alias tables, for fast sampling.
 
-    A uniform number u from [0, 1) becomes the point u * columns. Its whole part is a column, which is drawn if the
-    point lies below the column's threshold; otherwise the column's alias is.
-
-    Args:
-        threshold: Float64 `[row, column]`: the column's number plus the part of it that it keeps.
-        alias: Int64 `[row, column]`: the column that has the rest.
+    A uniform u from [0, 1) gives the point u * columns. Its integer part is a column, which is drawn if the point lies
+    below the column's threshold (its index plus the part that it keeps); otherwise its alias is drawn.
     """
 
     threshold: Float64[np.ndarray, "row column"]
@@ -125,7 +116,7 @@ class AliasTable:
 
     @classmethod
     def of(cls, rows: Float64[np.ndarray, "row column"]) -> AliasTable:
-        """The table of rows of weights: none negative, not all of a row 0. Each row is divided by its sum."""
+        """Build the table from rows of non-negative weights, none of them all 0."""
         columns: int = rows.shape[1]
         shares = rows / rows.sum(axis=1, keepdims=True) * columns
         order = np.argsort(-shares, axis=1, kind="stable")
@@ -138,14 +129,14 @@ class AliasTable:
     def draw(
         self, rows: Int64[np.ndarray, "*shape"], uniforms: Float64[np.ndarray, "*shape"]
     ) -> Int64[np.ndarray, "*shape"]:
-        """One column from each of `rows`, decided by numbers from [0, 1)."""
+        """Draw one column from each of `rows`, by uniform numbers from [0, 1)."""
         # u < 1 never rounds up to the point `columns`: the doubles below it are closer together than those below 1
         points = uniforms * self.threshold.shape[1]
         columns = points.astype(np.int64)
         return np.where(points < self.threshold[rows, columns], columns, self.alias[rows, columns])
 
     def probabilities(self) -> Float64[np.ndarray, "row column"]:
-        """The rows back from the table: what it draws, exactly."""
+        """Recover the exact probabilities from the table."""
         columns: int = self.threshold.shape[1]
         kept = self.threshold - np.arange(columns)
         shares = kept.copy()
@@ -157,11 +148,11 @@ class AliasTable:
 def _paired(
     shares: Float64[np.ndarray, "row column"],
 ) -> tuple[Float64[np.ndarray, "row column"], Int64[np.ndarray, "row column"]]:
-    """Vose's construction for all rows at once: how much of each column it keeps, and what has the rest.
+    """Run Vose's construction for all rows at once: the share that each column keeps, and the alias of the rest.
 
-    Each row is sorted, falls, and has the mean 1. A step finishes one column of each row: while the column at the
-    front has 1 or more left, it fills up the one at the back; if it has less, the next one fills it up and becomes the
-    front. In both cases the mean of the unfinished ones stays 1, so there is always one with enough.
+    Rows are sorted in descending order, with mean 1. Each step finishes one column per row: if the front column has 1
+    or more left, it fills up the back one; otherwise the next column fills it up and becomes the front. Either way the
+    mean of unfinished columns stays 1, so that one always has enough.
     """
     rows: int = shares.shape[0]
     columns: int = shares.shape[1]
@@ -182,25 +173,19 @@ def _paired(
 
 @cache
 def compiled() -> Callable[..., None] | None:
-    """`walk` by numba, compiled when first called; None where numba is not installed.
-
-    Nothing is cached on disk: numba would do so by pickles.
-    """
+    """The numba version of `walk`, compiled on first call; None without numba. No disk cache, since that is pickles."""
     try:
         numba: Any = importlib.import_module("numba")
-    except ImportError:  # not installed, or it does not know this numpy
+    except ImportError:  # not installed, or incompatible with this numpy
         return None
     return numba.njit(nogil=True)(_kernel)
 
 
 @no_type_check  # numba needs the bare function, which the shape checks of the tests would wrap
 def _kernel(first, uniforms, threshold, alias, starts, tokens, targets, visits) -> None:
-    """`walk` for numba, four sequences at a time: while one waits for what it looks up, the others go on.
-
-    The tables are flat, and `starts` is where rows begin in them.
-    """
+    """Sample four sequences at a time, to hide memory latency. Tables are flat; `starts` are row offsets in them."""
     batch, length = uniforms.shape
-    # unsigned, as numba would ask of every signed index whether it counts from the end
+    # unsigned, since numba checks whether signed indices count from the end
     vocab = np.uint64(starts.shape[1])
     special = vocab * vocab
     seen = np.empty((4, vocab), np.int64)
@@ -218,7 +203,7 @@ def _kernel(first, uniforms, threshold, alias, starts, tokens, targets, visits) 
         return following
 
     for b0 in range(0, batch, 4):
-        # past the end the last one is walked again, to the same result
+        # past the end, the last sequence is sampled again, with the same result
         b1, b2, b3 = min(b0 + 1, batch - 1), min(b0 + 2, batch - 1), min(b0 + 3, batch - 1)
         token0, token1 = np.uint64(first[b0]), np.uint64(first[b1])
         token2, token3 = np.uint64(first[b2]), np.uint64(first[b3])

@@ -1,9 +1,9 @@
 """The simplified transformer of "Birth of a Transformer" (arXiv 2306.00802, section 4.2).
 
-One head, no layer norm, no biases, the identity as query map. Embeddings, positions, unembedding, all values, and the
-output maps of all layers but the last are random and stay so; the keys of every layer, the last output map, and a
-linear feed-forward in the last layer, if there is one, are learned. Each learned matrix is then an associative memory
-over nearly orthogonal random vectors.
+One head, no layer norm, no biases, and the identity as query map. Embeddings, positions, unembedding, all values, and
+the output maps of all layers but the last are random and frozen. The keys of every layer, the last output map, and an
+optional linear feed-forward in the last layer are learned. So each learned matrix is an associative memory over nearly
+orthogonal random vectors.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ Residual: TypeAlias = Float[Tensor, "batch position dim"]
 
 @dataclass(frozen=True)
 class SimplifiedConfig:
-    """What a `SimplifiedTransformer` is made from.
+    """The configuration of a `SimplifiedTransformer`.
 
     Args:
-        vocabulary: How many tokens there are.
-        dim: The width d of the residual stream.
+        vocabulary: The number of tokens.
+        dim: Width d of the residual stream.
         length: The longest sequence.
-        layers: How many layers; the paper's has two.
-        feed_forward: Whether the last layer has a linear feed-forward, W_F.
-        positions: Random vectors, sinusoidal ones, or none and rotated queries and keys.
-        seed: Of all weights.
+        layers: The number of layers; the paper's model has two.
+        feed_forward: True for a linear feed-forward, W_F, in the last layer.
+        positions: Random or sinusoidal vectors, or rotary queries and keys instead.
+        seed: Random seed of all weights.
+
+    Raises:
+        ToyError: Sizes below 1, unknown positions, or an odd `dim` where positions need pairs.
     """
 
     vocabulary: int = 65
@@ -58,7 +61,7 @@ class SimplifiedConfig:
 
 
 class IdentityQuery(nn.Module):
-    """The query map: hands its input on. Its weight is there to be read and is in no checkpoint."""
+    """The query map, an identity. Its weight can be read but is not saved."""
 
     weight: Tensor
 
@@ -69,7 +72,7 @@ class IdentityQuery(nn.Module):
         self.bias = None
 
     def forward(self, residual: Tensor) -> Tensor:
-        """The input."""
+        """Return the input."""
         return residual
 
 
@@ -77,7 +80,7 @@ class SimplifiedAttention(nn.Module):
     """One causal head: `score[t, s] = h_t · W_K h_s / √d`, output `W_O Σ_s softmax(score)[t, s] W_V h_s`."""
 
     accepts_pattern_fn = True
-    """TransformerLens then lets hooks edit the pattern before it weighs the values."""
+    """Tells TransformerLens that hooks can edit the pattern before it weighs the values."""
 
     def __init__(self, dim: int, rotary: bool) -> None:
         super().__init__()
@@ -95,7 +98,7 @@ class SimplifiedAttention(nn.Module):
         attention_mask: Int[Tensor, "batch position"] | None = None,
         **unused: Any,
     ) -> tuple[Residual, Float[Tensor, "batch 1 query key"]]:
-        """The update of the residual stream, and the pattern."""
+        """Compute the update of the residual stream, and the pattern."""
         pattern = self.pattern(self.q(hidden_states), self.k(hidden_states), attention_mask)[:, None]
         if pattern_fn is not None:
             pattern = pattern_fn(pattern)
@@ -104,22 +107,22 @@ class SimplifiedAttention(nn.Module):
     def pattern(
         self, query: Residual, key: Residual, attention_mask: Int[Tensor, "batch position"] | None = None
     ) -> Float[Tensor, "batch query key"]:
-        """How much each position attends to each at or before it."""
+        """Compute the attention of each position to itself and earlier ones."""
         if self.rotary:
             query, key = rotated(query), rotated(key)
         scores = self.scale * query @ key.mT
         seen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         if attention_mask is not None:
-            # a padded position sees itself, so that its softmax is one of something
+            # a padded position sees itself, so that its softmax is defined
             own = torch.eye(len(seen), dtype=torch.bool, device=seen.device)
             seen = seen & attention_mask.bool()[:, None, :] | own
         return scores.masked_fill(~seen, -torch.inf).softmax(-1)
 
     def at(self, residual: Residual, where: Bool[Tensor, "batch position"]) -> Float[Tensor, "query dim"]:
-        """The update at chosen positions only, in the order of `where.nonzero()`.
+        """Compute the update at chosen positions only, in the order of `where.nonzero()`.
 
-        `h_t · W_K h_s = (W_Kᵀ h_t) · h_s`, and values are weighed before they are mapped, so each d x d product runs
-        over the chosen queries instead of over all positions.
+        Since `h_t · W_K h_s = (W_Kᵀ h_t) · h_s`, and values are weighed before they are mapped, each d x d product runs
+        over the chosen queries only.
         """
         places, chosen = _padded(where)
         query, key = residual[where], residual
@@ -142,24 +145,24 @@ class SimplifiedBlock(nn.Module):
         self.ff = nn.Linear(dim, dim, bias=False) if feed_forward else None
 
     def forward(self, hidden_states: Residual, attention_mask: Tensor | None = None, **unused: Any) -> Residual:
-        """The residual stream after this layer."""
+        """Compute the residual stream after this layer."""
         update, _ = self.attn(hidden_states, attention_mask=attention_mask)
         return self.fed_forward(hidden_states + update)
 
     def at(self, residual: Residual, where: Bool[Tensor, "batch position"]) -> Float[Tensor, "query dim"]:
-        """The residual stream after this layer at chosen positions only."""
+        """Compute the residual stream after this layer, at chosen positions only."""
         return self.fed_forward(residual[where] + self.attn.at(residual, where))
 
     def fed_forward(self, residual: Tensor) -> Tensor:
-        """With what the feed-forward adds, if there is one."""
+        """Add the output of the feed-forward, if there is one."""
         return residual if self.ff is None else residual + self.ff(residual)
 
 
 class SimplifiedTransformer(nn.Module):
-    """The model itself, a plain module: quick to train. `mechpaint.toy.as_bridge` makes it one that hook sets read.
+    """The simplified transformer as a plain module, quick to train; `mechpaint.toy.as_bridge` opens it to hook sets.
 
     Args:
-        config: What to make it from.
+        config: The configuration.
     """
 
     def __init__(self, config: SimplifiedConfig) -> None:
@@ -206,15 +209,15 @@ class SimplifiedTransformer(nn.Module):
         attention_mask: Int[Tensor, "batch position"] | None = None,
         **unused: Any,
     ) -> Float[Tensor, "*positions vocab"]:
-        """Logits at every position; a conductor may put other residual streams before the unembedding.
+        """Compute logits at every position.
 
         Args:
             input_ids: Token ids.
             attention_mask: 1 at tokens that may be attended to, 0 elsewhere; None for all.
-            unused: What Hugging Face models take and this one has no use for.
+            unused: Other arguments of Hugging Face models, ignored.
 
         Raises:
-            ToyError: More positions than the model has, or a token that it does not have.
+            ToyError: More positions than the model has, or an unknown token.
         """
         largest = int(input_ids.max())
         if largest >= self.config.vocabulary:
@@ -230,14 +233,14 @@ class SimplifiedTransformer(nn.Module):
     def logits_at(
         self, tokens: Int[Tensor, "batch position"], where: Bool[Tensor, "batch position"]
     ) -> Float[Tensor, "chosen vocab"]:
-        """Logits at chosen positions, in the order of `where.nonzero()`: all that training needs.
+        """Compute logits at chosen positions, in the order of `where.nonzero()`.
 
-        The last layer asks only those queries. The first reads `w_E(x_t) + p_t`, so its matrices are applied to each
-        token and each position once, not to every token of the batch.
+        The last layer computes only these queries. The first reads `w_E(x_t) + p_t`, so its matrices are applied once
+        to each symbol and each position, not to every token of the batch.
 
         Args:
-            tokens: Token ids, no more positions than the model has.
-            where: True at the positions wanted.
+            tokens: Token ids, at most `config.length` positions.
+            where: True at the chosen positions.
         """
         residual = self._embedded(tokens)
         if self.first is not self.last:
@@ -276,7 +279,7 @@ def sinusoids(length: int, dim: int) -> Float[Tensor, "position dim"]:
 def rotated(
     vectors: Float[Tensor, "*batch position dim"], places: Int[Tensor, "position"] | None = None
 ) -> Float[Tensor, "*batch position dim"]:
-    """Neighbouring coordinates rotated by angles that grow with the position (Su et al. 2021, section 3.2.2)."""
+    """Rotate pairs of coordinates by angles that grow with the position (Su et al. 2021, section 3.2.2)."""
     dim = vectors.shape[-1]
     if places is None:
         places = torch.arange(vectors.shape[-2], device=vectors.device)
@@ -290,14 +293,14 @@ def rotated(
 def _unflattened(
     rows: Float[Tensor, "chosen dim"], chosen: Bool[Tensor, "batch most"]
 ) -> Float[Tensor, "batch most dim"]:
-    """Rows back in their sequences, with zeros where a sequence has fewer than the others."""
+    """Put rows back into their sequences, padded with zeros."""
     return rows.new_zeros(*chosen.shape, rows.shape[-1]).masked_scatter(chosen[..., None], rows)
 
 
 def _padded(
     where: Bool[Tensor, "batch position"],
 ) -> tuple[Int[Tensor, "batch most"], Bool[Tensor, "batch most"]]:
-    """The chosen positions of each row, in order, filled up with others; and which of them were chosen."""
+    """The chosen positions of each row, in order and padded with others, and the mask of chosen ones."""
     counts = where.sum(1)
     most = int(counts.max())
     places = where.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,9 +20,6 @@ from mechpaint.toy.chains import Chain
 from mechpaint.toy.full import FullConfig, FullTransformer
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 
-if TYPE_CHECKING:
-    pass
-
 _KINDS: dict[str, tuple[Any, Any]] = {
     "SimplifiedTransformer": (SimplifiedConfig, SimplifiedTransformer),
     "FullTransformer": (FullConfig, FullTransformer),
@@ -31,12 +28,12 @@ _KINDS: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True)
 class Stored:
-    """What was in a folder.
+    """The contents of a saved model's folder.
 
     Attributes:
         model: The model.
-        task: What it was trained on, if that was kept.
-        facts: Whatever else was kept beside it, such as how it was trained.
+        task: The task it was trained on; None if not saved.
+        facts: Other facts saved with it, such as training settings.
     """
 
     model: SimplifiedTransformer | FullTransformer
@@ -47,16 +44,16 @@ class Stored:
 def save(
     model: SimplifiedTransformer | FullTransformer, folder: str | Path, task: BigramTask | None = None, **facts: Any
 ) -> Path:
-    """Write a model.
+    """Save a model.
 
     Args:
-        model: What to write.
-        folder: Where; made if it is not there.
-        task: What it was trained on.
-        facts: Anything else worth keeping in `config.json`, such as how it was trained.
+        model: The model.
+        folder: The folder to write; created if missing.
+        task: The task it was trained on.
+        facts: Other facts for `config.json`, such as training settings.
 
     Raises:
-        CannotWrite: A full disk, a place that cannot be written.
+        CannotWrite: A full disk, or a folder that cannot be written.
 
     Returns:
         The folder, which `load` and `mechpaint.load` read.
@@ -78,13 +75,13 @@ def save(
 
 
 def load(folder: str | Path) -> Stored:
-    """Read what `save` wrote.
+    """Load a model that `save` wrote.
 
     Args:
-        folder: Where it is.
+        folder: Its folder.
 
     Raises:
-        LoadError: No such folder, a damaged file, or weights of another shape than the configuration's.
+        LoadError: No such folder, a damaged file, or weights whose shapes do not fit the configuration.
     """
     folder = Path(folder)
     path = folder / "config.json"
@@ -106,7 +103,7 @@ def load(folder: str | Path) -> Stored:
 
 
 def _task(settings: dict[str, Any], folder: Path) -> BigramTask:
-    """The task of those settings, with the chain beside them."""
+    """Rebuild the task from its settings and the stored chain."""
     law, _ = load_tensors(folder / "chain.safetensors")
     chain = Chain(tuple(settings["symbols"]), law["initial"].numpy(), law["transitions"].numpy(), settings["name"])
     own = {name: settings[name] for name in ("triggers", "fixed", "offset", "outputs", "no_repeat")}
@@ -114,7 +111,7 @@ def _task(settings: dict[str, Any], folder: Path) -> BigramTask:
 
 
 def fill(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Put stored weights into a model."""
+    """Load stored weights into a model."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     stored = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(wanted.keys() | stored.keys()):
@@ -127,13 +124,13 @@ def fill(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> Non
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a safetensors file atomically."""
     with written(path) as scratch:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, scratch, metadata)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file and its metadata."""
+    """Read the tensors and metadata of a safetensors file."""
     try:
         with cast(Any, safe_open)(path, "pt") as file:
             names = cast(list[str], list(file.keys()))
@@ -142,8 +139,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise LoadError(f"there is no file {path}") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise LoadError(
-            f"cannot read {path}: it is truncated or no safetensors file ({error}). "
-            "Take it from where it came, or remove it and make it again"
+            f"cannot read {path}: it is truncated or not a safetensors file ({error}). "
+            "Copy it again from its source, or delete it and create it anew"
         ) from error
 
 
@@ -152,7 +149,7 @@ TOY = "mechpaint-toy"
 
 
 def is_toy(folder: str | Path) -> bool:
-    """Whether a folder holds a toy model, as `mechpaint.toy.save` writes it."""
+    """True if a folder holds a toy model from `mechpaint.toy.save`."""
     try:
         config: Any = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
         return config["model_type"] == TOY

@@ -1,7 +1,7 @@
-"""Training a toy model: made to be read in one sitting.
+"""Training of toy models, short enough to read in one sitting.
 
-Batch i of a task is a function of the task, the seed and i, so a run that stops goes on with no state but the weights,
-the optimiser's and the step, and ends bit for bit where it would have ended.
+Batch i is a function of the task, the seed and i. So an interrupted training resumes from the weights, the optimiser's
+state and the step alone, and ends bit for bit as if uninterrupted.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _PROBES_SHOWN = 6
 
 @dataclass(frozen=True)
 class Sgd:
-    """Stochastic gradient descent; with these defaults the induction head forms in 100 to 120 steps at dim 128.
+    """Stochastic gradient descent; with these defaults, the induction head forms in 100 to 120 steps at dim 128.
 
     Args:
-        lr: The learning rate.
-        momentum: Of the gradient's running sum.
-        weight_decay: Added to the gradient, times the weight.
+        lr: Learning rate.
+        momentum: Decay of the running sum of gradients.
+        weight_decay: L2 penalty: the weight times this is added to the gradient.
     """
 
     lr: float = 0.5
@@ -52,10 +52,10 @@ class Sgd:
     weight_decay: float = 1e-4
 
     def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser.
+        """Make the optimiser.
 
         Args:
-            parameters: What it changes.
+            parameters: The parameters to train.
         """
         return torch.optim.SGD(parameters, **dataclasses.asdict(self))
 
@@ -65,10 +65,10 @@ class AdamW:
     """Adam with decoupled weight decay.
 
     Args:
-        lr: The learning rate.
-        beta1: Of the running mean of the gradient.
-        beta2: Of the running mean of its square.
-        weight_decay: Of the weight, times the learning rate.
+        lr: Learning rate.
+        beta1: Decay of the running mean of the gradient.
+        beta2: Decay of the running mean of its square.
+        weight_decay: Decay of the weight per step, relative to the learning rate.
     """
 
     lr: float = 3e-3
@@ -77,29 +77,32 @@ class AdamW:
     weight_decay: float = 1e-4
 
     def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser.
+        """Make the optimiser.
 
         Args:
-            parameters: What it changes.
+            parameters: The parameters to train.
         """
         return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
 
 
 @dataclass(frozen=True)
 class Training:
-    """How to train.
+    """Settings of a training.
 
     Args:
-        steps: How many updates.
-        batch: How many sequences an update, each as long as the model takes.
+        steps: The number of updates.
+        batch: Sequences per update, each of the model's full length.
         optimizer: `Sgd(...)` or `AdamW(...)`.
         loss: Over all tokens, or only at second and later occurrences of triggers.
-        freeze: What learns only later, or never.
-        seed: Of the batches. The model has its own.
-        probe_every: After how many steps each the model is probed; also before the first and after the last.
-        test_size: How many held-out sequences it is probed on: the same ones every time.
+        freeze: Matrices that learn later, or never.
+        seed: Random seed of the batches; the model has its own.
+        probe_every: Steps between probes; the model is also probed before the first and after the last step.
+        test_size: Held-out sequences for probes, always the same.
         stop_at: The held-out in-context accuracy at which to stop early; None for never.
-        checkpoint_every: After how many steps each a run in a folder is kept, rounded up to a probe.
+        checkpoint_every: Steps between checkpoints of a training in a folder, rounded up to a probe.
+
+    Raises:
+        TrainingError: Numbers below 1, or an unknown loss.
     """
 
     steps: int = 300
@@ -123,25 +126,25 @@ class Training:
 
 @dataclass(frozen=True)
 class History(Summarized):
-    """What the probes saw.
+    """The values of the probes over a training.
 
     Attributes:
-        rows: One a probe: `step` (how many updates before it), and the values of `mechpaint.toy.probes` by name.
+        rows: One row per probe: `step` (the number of updates before it), and the values of `mechpaint.toy.probes`.
     """
 
     rows: tuple[Row, ...]
 
     @property
     def last(self) -> Row:
-        """The values at the end."""
+        """The final values."""
         return self.rows[-1]
 
     def first(self, name: str, value: float) -> int | None:
-        """The first probed step at which a value was reached; None if it never was.
+        """The first probed step at which a probe reached a value; None if it never did.
 
         Args:
-            name: What of, such as `"accuracy_in_context"`.
-            value: The least that counts.
+            name: The probe, such as `"accuracy_in_context"`.
+            value: The value to reach.
         """
         return next((int(row["step"]) for row in self.rows if row[name] >= value), None)
 
@@ -150,7 +153,7 @@ class History(Summarized):
         chosen = (*chosen, self.rows[-1]) if self.rows and chosen[-1] is not self.rows[-1] else chosen
         names = [name for name in self.rows[0] if name != "step"] if self.rows else []
         rows = [(name.replace("_", " "), *(f"{row[name]:.3f}" for row in chosen)) for name in names]
-        return Summary("What the probes saw", (), ("at step", *(f"{row['step']:g}" for row in chosen)), rows)
+        return Summary("Probes over training", (), ("at step", *(f"{row['step']:g}" for row in chosen)), rows)
 
 
 def train(
@@ -164,19 +167,21 @@ def train(
     """Train a model in place.
 
     Args:
-        model: What to train, on its own device.
-        task: What on.
-        settings: How; by default as `Training()` says.
-        folder: Where to keep `log.jsonl`, a checkpoint, and in the end the model. The same call goes on where it
-            stopped. None to keep nothing.
-        advance: Called with how many steps were done since the last call, in place of a progress bar.
-        also: Other tasks to test it on by the way, such as `task.held_out_test()`: their in-context accuracies are in
-            the history, by these names.
+        model: The model, on its own device.
+        task: The task to train on.
+        settings: The settings; None for `Training()`.
+        folder: A folder for `log.jsonl`, a checkpoint, and finally the model; the same call resumes there. None to
+            save nothing.
+        advance: Called with the number of steps since the last call, instead of a progress bar.
+        also: Further tasks to test on, such as `task.held_out_test()`: the history has their in-context accuracies by
+            these names.
+
+    Returns:
+        The values of the probes.
 
     Raises:
-        TrainingError: A task without triggers where only they are learned, a vocabulary that does not fit, or a folder
-            with another training in it.
-        TrainingError: A schedule that names no parameter.
+        TrainingError: A task without triggers for the in-context loss, a vocabulary that does not fit, a freeze that
+            names no parameter, or a folder with another training.
         LoadError: A damaged checkpoint.
     """
     settings = settings or Training()
@@ -196,7 +201,7 @@ def train(
 
 
 class _Run:
-    """A training under way: weights, optimiser, step, and what was seen."""
+    """A training in progress: model, optimiser, step, and probes so far."""
 
     def __init__(
         self,
@@ -223,7 +228,7 @@ class _Run:
         return self.step >= self.settings.steps or early
 
     def update(self) -> None:
-        """One batch, one step of the optimiser."""
+        """Take one optimiser step on one batch."""
         batch = self.task.batch(self.settings.batch, self.model.config.length, self.settings.seed, self.step)
         loss = batch_loss(self.model, batch.to(self.device), self.settings.loss)
         self.optimizer.zero_grad()
@@ -233,7 +238,7 @@ class _Run:
         self.step += 1
 
     def observe(self) -> None:
-        """Probe and keep, where it is time to."""
+        """Probe and save when due."""
         if self.step % self.settings.probe_every and self.step != self.settings.steps:
             return
         self.rows.append(self._seen())
@@ -246,7 +251,7 @@ class _Run:
         return {"step": self.step, **self.observer.values(), **others}
 
     def finish(self) -> None:
-        """Write the trained model."""
+        """Save the trained model."""
         if self.folder:
             save(self.model, self.folder, self.task, training=dataclasses.asdict(self.settings))
 
@@ -255,7 +260,7 @@ class _Run:
         for i, state in cast(dict[int, dict[str, Tensor]], self.optimizer.state_dict()["state"]).items():
             tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in state.items()}
         rows = [json.dumps(row) for row in self.rows]
-        # one file holds all that going on needs: it is there whole, or the one before it is
+        # one file holds all that resuming needs, so a checkpoint is never half written
         metadata = {"identity": self.identity, "step": str(self.step), "rows": "\n".join(rows)}
         save_tensors(tensors, folder / "checkpoint.safetensors", metadata)
         write_text(folder / "log.jsonl", "\n".join(rows) + "\n")
@@ -283,10 +288,7 @@ class _Run:
 def batch_loss(
     model: SimplifiedTransformer | FullTransformer, batch: ToyBatch, loss: Literal["all", "in_context"]
 ) -> Tensor:
-    """The mean cross-entropy in nats, over all tokens or at second and later occurrences of triggers.
-
-    The second asks the last layer, and the unembedding, only where the loss is taken.
-    """
+    """The mean cross-entropy in nats, over all tokens or at second and later occurrences of triggers."""
     where = torch.ones_like(batch.tokens, dtype=torch.bool) if loss == "all" else batch.occurrences >= 2
     if not bool(where.any()):
         return torch.zeros(())  # a small batch of short sequences: nothing to learn from
@@ -304,7 +306,7 @@ def _check(model: SimplifiedTransformer | FullTransformer, task: BigramTask, set
 
 
 def _identity(model: nn.Module, task: BigramTask, settings: Training, also: Mapping[str, BigramTask]) -> str:
-    """What a checkpoint must agree in; how far to train and how often to keep it may change."""
+    """Digest all that a checkpoint must agree in; lengths and intervals may change."""
     own = dataclasses.asdict(settings)
     kept: Mapping[str, Any] = {k: v for k, v in own.items() if k not in ("steps", "stop_at", "checkpoint_every")}
     parts = [type(model).__name__, cast(Any, model).config, type(settings.optimizer).__name__, task.settings(), kept]
@@ -313,18 +315,11 @@ def _identity(model: nn.Module, task: BigramTask, settings: Training, also: Mapp
 
 
 _HELD_OUT = 2**31
-"""Batches with this index are never trained on."""
+"""The index of the test batch, which is never trained on."""
 
 
 class Observer:
-    """Probes one model, as often as asked.
-
-    Args:
-        model: A toy model; what it weighs at the time of asking counts.
-        task: Where the held-out sequences come from.
-        size: How many of them.
-        seed: Of the sequences.
-    """
+    """Probes of one model, on one held-out batch."""
 
     def __init__(self, model: SimplifiedTransformer | FullTransformer, task: BigramTask, size: int, seed: int) -> None:
         self.model, self.task = model, task
@@ -333,14 +328,14 @@ class Observer:
         self.batch = task.batch(size, model.config.length, seed, _HELD_OUT).to(device)
 
     def accuracy(self) -> float:
-        """The in-context accuracy alone, which is quicker."""
+        """Measure in-context accuracy alone, which is faster."""
         where = self.batch.occurrences >= 2
         with torch.no_grad():
             right = self.model.logits_at(self.batch.tokens, where).argmax(-1) == self.batch.targets[where]
         return right.double().mean().item()
 
     def values(self) -> probes.Values:
-        """Every probe's value, by name: those of attention and memories where the model is of the paper's form."""
+        """Measure every probe; those of attention and memories only for models of the paper's form."""
         simplified = self.model if isinstance(self.model, SimplifiedTransformer) else None
         paper = simplified is not None and len(simplified.layers) >= 2
         with torch.no_grad(), attach(self.bridge, Patterns() if paper else HookSet()) as session:

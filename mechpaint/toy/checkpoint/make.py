@@ -1,7 +1,7 @@
-"""The checkpoints that come with mechpaint, and how they were made: `python -m mechpaint.toy.checkpoint.make FOLDER`.
+"""Training of the bundled checkpoints: `python -m mechpaint.toy.checkpoint.make FOLDER`.
 
-Two simplified models of 128 dimensions that have grown an induction head: `toy-induction`, whose triggers differ from
-sequence to sequence, and `toy-induction-fixed`, whose triggers are always the five most frequent characters.
+Two simplified models with 128 dimensions that have learned an induction head: `toy-induction`, with random triggers per
+sequence, and `toy-induction-fixed`, whose triggers are the five most frequent characters.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mechpaint.toy.storage import save
 from mechpaint.toy.training import History, Training, train
 
 STEPS = {"toy-induction": 800, "toy-induction-fixed": 400}
-"""The names, and how long each was trained, with seed 0."""
+"""Names and training steps; the seed is 0."""
 
 
 def make(name: str, folder: Path) -> History:
-    """Train one of them anew and write it to `folder/name`."""
+    """Train one checkpoint and save it to `folder/name`."""
     task = BigramTask(Chain.shakespeare(), fixed=name.endswith("fixed"))
     model = SimplifiedTransformer(SimplifiedConfig())
     history = train(model, task, Training(steps=STEPS[name], probe_every=100))
@@ -29,7 +29,7 @@ def make(name: str, folder: Path) -> History:
 
 
 def main() -> None:
-    """Make both in the folder that was named."""
+    """Make both checkpoints in the given folder."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m mechpaint.toy.checkpoint.make FOLDER")
     for name in STEPS:

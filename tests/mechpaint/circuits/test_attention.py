@@ -54,7 +54,7 @@ def test_eight_heads_a_view(llama):
 def test_the_table_names_the_strongest(llama):
     view = circuits.attention(llama, TOKENS, layers=[0], heads=[0]).views[0]
     pattern = _summary(Views((view,)))["L0H0"]
-    assert view.columns == ("token", "L0H0 looks at")
+    assert view.columns == ("token", "L0H0 attends to")
     for query, (token, strongest) in enumerate(view.rows):
         key = int(pattern[query].argmax())
         assert token == f"{query}: {int(TOKENS[query])}"

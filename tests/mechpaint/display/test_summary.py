@@ -60,7 +60,7 @@ def test_a_hook_set():
     hook_set = Average(4, 13) + Loop(4, 13, 3) + ReadAttention(layers=[5])
     for shown in (_terminal(hook_set, 200), _notebook(hook_set)):
         assert "average(4, 13)" in shown
-        assert "Let layers `first` to `last` all read the same residual stream" in shown
+        assert "Let layers `first` to `last` read the same residual stream" in shown
         assert "attn.hook_pattern of layer 5" in shown
     assert "changes and reads nothing" in _terminal(HookSet())
     assert "every layer" in _terminal(ReadAttention())

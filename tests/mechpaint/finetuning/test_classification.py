@@ -190,7 +190,7 @@ def test_a_head_that_was_there_is_not_kept(decoder):
     ("make", "error", "words"),
     [
         (lambda m, d: finetune(m, d, Route.identity(3)), RouteError, "made for 3 layers, the model has 4"),
-        (lambda m, d: finetune(m, d, ReadResidual()), mp.HookSetError, "training is along a route"),
+        (lambda m, d: finetune(m, d, ReadResidual()), mp.HookSetError, "training follows a route"),
         (lambda m, d: finetune(mp.load(tiny.module("bert")), d), LoadError, "needs a tokenizer"),
         (lambda m, d: finetune(mp.load("toy-induction"), d), TrainingError, "on a Hugging Face model"),
         (

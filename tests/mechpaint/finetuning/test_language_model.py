@@ -49,7 +49,10 @@ def test_windows_are_the_text(speaking):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: finetune_text(tiny.bridge("bert"), tiny.tokens()), "foresees the next token, got a BertForMaskedLM"),
+        (
+            lambda: finetune_text(tiny.bridge("bert"), tiny.tokens()),
+            "expected a causal language model, got a BertForMaskedLM",
+        ),
         (
             lambda: finetune_text(tiny.bridge("llama"), tiny.tokens(), None, FineTuning(learns="head")),
             "not trained alone",

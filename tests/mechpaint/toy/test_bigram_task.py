@@ -335,10 +335,10 @@ SELF = Chain.from_counts("abc", [1, 2, 3], np.eye(3))
         (lambda: BigramTask(CYCLE, triggers=-1), "must be 0 or more, got triggers=-1"),
         (lambda: BigramTask(CYCLE, triggers=1, offset=-1), "must be 0 or more, got triggers=1, offset=-1"),
         (lambda: BigramTask(CYCLE, triggers=4), "4 triggers are too many: the chain counts has 3 tokens"),
-        (lambda: BigramTask(CYCLE, triggers=2, offset=2), "2 triggers after passing over 2 are too many"),
+        (lambda: BigramTask(CYCLE, triggers=2, offset=2), "2 triggers after skipping 2 are too many"),
         (lambda: BigramTask(RARE, triggers=3), "has 2 tokens with a probability above 0"),
         (lambda: BigramTask(RARE, triggers=3, fixed=False), "has 2 tokens with a probability above 0"),
-        (lambda: BigramTask(CYCLE, triggers=1, fixed=False, offset=1), "offset=1 is for fixed triggers, .*fixed=True"),
+        (lambda: BigramTask(CYCLE, triggers=1, fixed=False, offset=1), "offset=1 needs fixed triggers, .*fixed=True"),
         (lambda: BigramTask(CYCLE, triggers=1, held_out=(3,)), "held_out has the token 3; .* are 0 to 2"),
         (lambda: BigramTask(CYCLE, triggers=1, held_out=(-1,)), "held_out has the token -1"),
         (

@@ -70,10 +70,10 @@ def test_equal_is_what_has_the_same_contents():
     ("symbols", "initial", "transitions", "message"),
     [
         (("a",), [1.0], [[1.0]], "at least 2 symbols, got 1"),
-        (("a", "a"), HALVES, [HALVES] * 2, "'a' stands twice"),
-        (AB, [0.5, 0.25, 0.25], [HALVES] * 2, r"initial has the shape \[3\], expected \[2\]"),
-        (AB, HALVES, [HALVES], r"transitions has the shape \[1, 2\], expected \[2, 2\]"),
-        (AB, HALVES, [[0.5], [0.5, 0.5]], r"transitions must be an array of numbers of the shape \[2, 2\]"),
+        (("a", "a"), HALVES, [HALVES] * 2, "'a' occurs twice"),
+        (AB, [0.5, 0.25, 0.25], [HALVES] * 2, r"initial has shape \[3\], expected \[2\]"),
+        (AB, HALVES, [HALVES], r"transitions has shape \[1, 2\], expected \[2, 2\]"),
+        (AB, HALVES, [[0.5], [0.5, 0.5]], r"transitions must be an array of numbers of shape \[2, 2\]"),
         (AB, [1.5, -0.5], [HALVES] * 2, r"initial has -0.5 for 'b' \(token 1\): expected a finite number, 0 or more"),
         (AB, HALVES, [HALVES, [np.nan, 1]], r"transitions has nan for 'b' \(token 1\) to 'a' \(token 0\)"),
         (AB, HALVES, [HALVES, [np.inf, 1]], "transitions has inf"),
@@ -103,7 +103,7 @@ def test_counts_become_frequencies():
         ([1, 1], [[1, 1], [0, 0]], r"nothing follows 'b' \(token 1\): .* Leave the symbol out, or .*bigram \+ 1"),
         ([0, 0], [[1, 1], [1, 1]], "unigram counts are all 0"),
         ([1, -1], [[1, 1], [1, 1]], r"unigram has -1.0 for 'b'"),
-        ([1, 1], [[1, 1, 1]], r"bigram has the shape \[1, 3\], expected \[2, 2\]"),
+        ([1, 1], [[1, 1, 1]], r"bigram has shape \[1, 3\], expected \[2, 2\]"),
     ],
 )
 def test_counts_that_make_no_chain(unigram, bigram, message):

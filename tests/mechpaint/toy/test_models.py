@@ -212,7 +212,7 @@ def test_a_bridge_with_symbols_takes_text():
         (_simplified, {"positions": "rotary", "dim": 15}, "even dim, got 15"),
         (_full, {"heads": 3}, "multiple of heads, got 16 and 3"),
         (_full, {"mlp": -1}, "mlp must be 0"),
-        (_full, {"positions": "rotary", "heads": 16}, "even width a head, got 1"),
+        (_full, {"positions": "rotary", "heads": 16}, "even width per head, got 1"),
     ],
 )
 def test_bad_configurations_are_refused(make, changed, words):

@@ -214,7 +214,7 @@ def test_a_damaged_checkpoint_is_named_and_left_alone(damage, tmp_path):
     whole = path.read_bytes()
     path.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "nonsense": b"x" * 500}[damage])
     damaged = path.read_bytes()
-    with pytest.raises(LoadError, match=r"checkpoint\.safetensors: it is truncated or no safetensors file"):
+    with pytest.raises(LoadError, match=r"checkpoint\.safetensors: it is truncated or not a safetensors file"):
         _silently(_model(), TASK, SHORT, tmp_path)
     assert path.read_bytes() == damaged
 
