@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float
-
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
 from mechpaint.analyses.birth.curves import Curve, Curves, passage, shown, spread
 from mechpaint.analyses.claims import Claim, over_seeds
+from mechpaint.analyses.seeds import Values
 
 _RECALLS = {"W_O^2": "recall_output", "W_K^2": "recall_triggers", "W_K^1": "recall_positions"}
 _USUAL = "5 fixed triggers"
@@ -29,7 +27,7 @@ def claims(curves: Curves, until: int) -> list[Claim]:
 
 
 def _frozen(curves: Curves, until: int) -> list[Claim]:
-    def at(condition: str, probe: str) -> Float[np.ndarray, " seed"]:
+    def at(condition: str, probe: str) -> Values:
         return curves.curve(FREEZING, condition, probe).at(until)
 
     def listed(condition: str) -> str:
@@ -123,7 +121,7 @@ def _slower(curves: Curves, text: str, condition: str) -> Claim:
 
 
 def _diverse(curves: Curves) -> list[Claim]:
-    def end(condition: str, probe: str) -> Float[np.ndarray, " seed"]:
+    def end(condition: str, probe: str) -> Values:
         return curves.curve(DATA, condition, probe).last
 
     bigram, uniform = "bigram outputs", "uniform outputs, some held out"

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from mechpaint.analyses import seeds
+from mechpaint.analyses.seeds import Values
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -20,24 +23,24 @@ class Curve:
     steps: Int[np.ndarray, " step"]
     values: Float[np.ndarray, "seed step"]
 
-    def at(self, step: int) -> Float[np.ndarray, " seed"]:
+    def at(self, step: int) -> Values:
         """The values at a step, or at the last probed step before it."""
         return self.values[:, int(np.searchsorted(self.steps, step, side="right")) - 1]
 
     @property
-    def last(self) -> Float[np.ndarray, " seed"]:
+    def last(self) -> Values:
         """The values at the end."""
         return self.values[:, -1]
 
-    def first(self, value: float) -> Float[np.ndarray, " seed"]:
+    def first(self, value: float) -> Values:
         """The first step at which each seed reached `value`; infinity if it never did."""
         return self._passage(lambda row: row >= value)
 
-    def halfway(self) -> Float[np.ndarray, " seed"]:
+    def halfway(self) -> Values:
         """The first step at which each seed was halfway from its first value to its last."""
         return self._passage(lambda row: abs(row - row[0]) >= abs(row[-1] - row[0]) / 2)
 
-    def _passage(self, passed: Callable[[np.ndarray], np.ndarray]) -> Float[np.ndarray, " seed"]:
+    def _passage(self, passed: Callable[[np.ndarray], np.ndarray]) -> Values:
         hits = [passed(row) for row in self.values]
         return np.array([float(self.steps[hit.argmax()]) if hit.any() else np.inf for hit in hits])
 
@@ -63,10 +66,9 @@ def _curve(rows: Any) -> Curve:
     return Curve(wide.columns.to_numpy(), wide.to_numpy(dtype=float))
 
 
-def spread(values: Float[np.ndarray, " seed"], digits: int = 2) -> str:
+def spread(values: Values, digits: int = 2) -> str:
     """The mean over seeds, with the standard deviation if there are several."""
-    text = f"{values.mean():.{digits}f}"
-    return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
+    return seeds.spread(values, digits)
 
 
 def shown(condition: str) -> str:
@@ -74,6 +76,6 @@ def shown(condition: str) -> str:
     return condition.replace("^1", "¹").replace("^2", "²")
 
 
-def passage(values: Float[np.ndarray, " seed"]) -> str:
+def passage(values: Values) -> str:
     """The sorted steps at which the seeds passed a value."""
     return ", ".join("never" if np.isinf(value) else f"{value:.0f}" for value in np.sort(values))

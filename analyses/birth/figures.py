@@ -9,13 +9,12 @@ import numpy as np
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
 from mechpaint.analyses.birth.curves import Curve, Curves, shown, spread
+from mechpaint.analyses.seeds import BAND, draw_line
 from mechpaint.display.figures import axes, legend, shared_legend, style
 from mechpaint.report import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_BAND = "Lines are means over seeds, bands span their range."
 
 
 def figures(curves: Curves, until: int) -> list[Figure]:
@@ -32,9 +31,7 @@ def figures(curves: Curves, until: int) -> list[Figure]:
 
 def _line(ax: Axes, curve: Curve, label: str, i: int, linestyle: str = "-") -> None:
     look = {**style(i), "markevery": max(1, len(curve.steps) // 8), "markersize": 5.5, "linestyle": linestyle}
-    ax.plot(curve.steps, curve.values.mean(0), label=label, linewidth=1.5, **look)
-    low, high = curve.values.min(0), curve.values.max(0)
-    ax.fill_between(curve.steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
+    draw_line(ax, curve.steps.tolist(), list(curve.values.T), label, look)
 
 
 def _finish(panels: Sequence[Axes], names: Sequence[str]) -> None:
@@ -64,7 +61,7 @@ def _freezing(curves: Curves, until: int) -> Figure:
     ends = ", ".join(f"{shown(c)} {spread(curve.at(until))}" for c, curve in reached.items())
     caption = (
         f"Simplified models with matrices frozen until step {until} (dotted line). In-context accuracy at that step, "
-        f"by frozen matrix: {ends}. {_BAND} Paper: figure 3."
+        f"by frozen matrix: {ends}. {BAND} Paper: figure 3."
     )
     alt = "Four line charts over training: accuracy and the recall of three matrices, one line per frozen matrix."
     return Figure("figure-3", "Figure 3: the order in which matrices must be learned", caption, alt, drawing)
@@ -86,7 +83,7 @@ def _global_against_context(curves: Curves) -> Figure:
     caption = (
         f"Trained on all tokens with {usual}. KL from the global bigrams covers half its way by step "
         f"{known.halfway().mean():.0f}, in-context accuracy by step {accuracy.halfway().mean():.0f} (means over "
-        f"seeds). {_BAND} Paper: figure 4, left."
+        f"seeds). {BAND} Paper: figure 4, left."
     )
     alt = "Two line charts over training: divergences from global and in-context bigrams, and the two losses."
     return Figure("figure-4-left", "Figure 4, left: global against in-context learning", caption, alt, drawing)
@@ -100,7 +97,7 @@ def _slower(curves: Curves) -> Figure:
     _finish([ax], ["in-context accuracy"])
     legend(ax, 2)
     ends = ", ".join(f"{c} {spread(curves.curve(DATA, c, 'accuracy_in_context').last)}" for c in shown)
-    caption = f"In-context accuracy by kind of trigger. Final values: {ends}. {_BAND} Paper: figure 4, left and right."
+    caption = f"In-context accuracy by kind of trigger. Final values: {ends}. {BAND} Paper: figure 4, left and right."
     alt = "Line chart of in-context accuracy over training, one line per kind of trigger."
     return Figure("figure-4-right", "Figure 4: what slows in-context learning", caption, alt, drawing)
 
@@ -117,7 +114,7 @@ def _outputs(curves: Curves) -> Figure:
     gap = [spread(curves.curve(DATA, c, UNIFORM).last) for c in shown]
     caption = (
         "Models trained on bigram outputs or on uniform ones, with a fifth of the tokens held out, tested on their own "
-        f"kind, on uniform outputs (final accuracy {gap[0]} and {gap[1]}) and on held-out tokens alone. {_BAND} Paper: "
+        f"kind, on uniform outputs (final accuracy {gap[0]} and {gap[1]}) and on held-out tokens alone. {BAND} Paper: "
         "figure 4, middle."
     )
     alt = "Line chart of in-context accuracy over training, for two kinds of training outputs and three tests."
@@ -135,7 +132,7 @@ def _positions(curves: Curves) -> Figure:
     early, everywhere = (curves.curve(LENGTH, condition, p).last for p in ("recall_early", "recall_positions"))
     caption = (
         f"Sequences of 128 tokens: after training, W_K¹ recalls {spread(early)} of the first 63 positions and "
-        f"{spread(everywhere)} of all. {_BAND} Paper: figure 3, right."
+        f"{spread(everywhere)} of all. {BAND} Paper: figure 3, right."
     )
     alt = "Line chart over training: the share of positions that W_K¹ recalls, early ones and all."
     return Figure("figure-3-positions", "Figure 3: early and late positions", caption, alt, drawing)
@@ -152,7 +149,7 @@ def _depth(curves: Curves) -> Figure:
     caption = (
         f"Full transformers (layer norm, 2 heads, an MLP): one layer ends at {ends[0]:.3f}, two at {ends[1]:.3f}. Some "
         "outputs equal the trigger, which one layer can repeat; dashed lines exclude them. "
-        f"{_BAND} Paper: appendix."
+        f"{BAND} Paper: appendix."
     )
     alt = "Line chart of in-context accuracy over training, for one layer and for two."
     return Figure("layers", "One layer against two", caption, alt, drawing)

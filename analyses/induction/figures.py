@@ -11,7 +11,7 @@ from jaxtyping import Float
 from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits import attention_view, induction_diagram
-from mechpaint.display.figures import axes, heatmap, literal, shared_legend, style
+from mechpaint.display.figures import axes, heatmap, literal, panels, shared_legend, style
 from mechpaint.display.views import View
 from mechpaint.models.token_text import visible_token
 from mechpaint.report import Figure
@@ -26,14 +26,14 @@ _DASHED = "Dashed line: the full model. Bars and band: 95 % bootstrap intervals 
 
 def heads_figure(findings: Findings) -> Figure:
     """Draw the scores of all heads, layers by heads."""
-    drawing, panels = axes(11.0, columns=4, height=1.4 + 0.28 * findings.n_layers)
-    for ax, name in zip(panels, SCORES, strict=True):
+    drawing, drawn = axes(11.0, columns=4, height=1.4 + 0.28 * findings.n_layers)
+    for ax, name in zip(drawn, SCORES, strict=True):
         values = findings.head_grid(name)
         layers, heads = ([str(i) for i in range(n)] for n in values.shape)
         heatmap(drawing, ax, values, layers, heads, -1.0 if name == "copying" else 0.0, 1.0)
         ax.set_title(name.replace("_", " "), fontsize=10)
         ax.set_xlabel("head")
-    panels[0].set_ylabel("layer")
+    drawn[0].set_ylabel("layer")
     caption = (
         f"{findings.best('prefix_matching')} attends most to the token that followed an earlier occurrence (prefix "
         f"matching), {findings.best('previous_token')} most to the previous token. Copying is a property of the "
@@ -57,12 +57,8 @@ def circuit_figure(findings: Findings) -> Figure:
 def patterns_figure(findings: Findings) -> Figure:
     """Draw figure 2: attention on one sequence."""
     patterns = findings.patterns()
-    columns = min(2, len(patterns))
-    rows = -(-len(patterns) // columns)
-    drawing, panels = axes(5.6 * columns, columns=columns, rows=rows, height=5.2)
-    for ax in panels[len(patterns) :]:
-        ax.set_axis_off()
-    for ax, (name, pattern) in zip(panels, patterns.items(), strict=False):
+    drawing, drawn = panels(len(patterns), 2, 5.6 * min(2, len(patterns)), 5.2)
+    for ax, (name, pattern) in zip(drawn, patterns.items(), strict=True):
         _pattern(ax, pattern, findings.tokens)
         ax.set_title(name, fontsize=10)
     caption = (
@@ -100,9 +96,9 @@ def patterns_view(findings: Findings) -> View:
 
 def layers_figure(findings: Findings) -> Figure:
     """Draw the accuracy without each layer and with each layer run twice."""
-    drawing, panels = axes(1.6 + 4.0 * len(findings.measures), columns=len(findings.measures))
+    drawing, drawn = axes(1.6 + 4.0 * len(findings.measures), columns=len(findings.measures))
     layers = list(range(findings.n_layers))
-    for ax, name in zip(panels, findings.measures, strict=True):
+    for ax, name in zip(drawn, findings.measures, strict=True):
         full = findings.accuracy(FULL, name)
         ax.axhspan(full.low, full.high, color="#555555", alpha=0.12, linewidth=0)
         ax.axhline(full.value, color="#555555", linewidth=0.9, linestyle="--", label=FULL)
@@ -115,6 +111,6 @@ def layers_figure(findings: Findings) -> Figure:
         ax.set_xlabel("layer")
         ax.set_ylabel(f"accuracy, {name}")
         ax.set_ylim(-0.03, 1.03)
-    shared_legend(drawing, panels[0], 3)
+    shared_legend(drawing, drawn[0], 3)
     alt = "Accuracy without each layer and with each layer run twice, compared with the full model."
     return Figure("layers", "Layers that copying needs", f"{findings.needing()} {_DASHED}", alt, drawing)

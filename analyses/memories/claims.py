@@ -8,10 +8,11 @@ import numpy as np
 
 from mechpaint.analyses.claims import Claim, over_seeds
 from mechpaint.analyses.memories.constructing import CONSTRUCTED
-from mechpaint.analyses.memories.findings import HEADS, NAMES, Findings, Values, extent, places, spread
+from mechpaint.analyses.memories.findings import HEADS, NAMES, Findings, extent, places
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import RANDOM, REAL, SOURCES, UNIFORM, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import DOWN, MORE, UP
+from mechpaint.analyses.seeds import Values, spread
 from mechpaint.toy.gradients import TOP_DOWN
 
 WORKS = 0.95

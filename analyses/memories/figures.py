@@ -13,17 +13,16 @@ from mechpaint.analyses.memories.findings import (
     NAMES,
     STAGES,
     Findings,
-    Values,
     extent,
     percent,
     places,
-    spread,
     width,
 )
 from mechpaint.analyses.memories.measuring import CHANGED
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import SOURCES, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import ALONE, SHARPENED
+from mechpaint.analyses.seeds import BAND, Values, draw_line, spread
 from mechpaint.display.figures import axes, legend, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.toy.gradients import TOP_DOWN
@@ -31,7 +30,6 @@ from mechpaint.toy.gradients import TOP_DOWN
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BAND = "Lines are means over seeds, bands span their range."
 _DASHES = {CONSTRUCTED: "--", MENDED: "-"}
 _SHOWN = {CONSTRUCTED: "as in the paper", MENDED: "mended"}
 
@@ -51,11 +49,7 @@ def figures(findings: Findings) -> list[Figure]:
 def _line(
     ax: Axes, xs: Sequence[Any], values: Sequence[Values], label: str, i: int, linestyle: str = "-", band: bool = True
 ) -> None:
-    look: dict[str, Any] = {**style(i), "linestyle": linestyle}
-    ax.plot(xs, [own.mean() for own in values], label=label, linewidth=1.5, **look)
-    low, high = [own.min() for own in values], [own.max() for own in values]
-    if band:
-        ax.fill_between(xs, low, high, color=look["color"], alpha=0.12, linewidth=0)
+    draw_line(ax, xs, values, label, {**style(i), "linestyle": linestyle}, band)
 
 
 def _widths(ax: Axes, dims: Sequence[int], name: str) -> None:
@@ -113,7 +107,7 @@ def _errors(findings: Findings) -> Figure:
     listed = "; ".join(_errors_in_words(findings, source, last) for source in HEADS)
     caption = (
         "Error rates of constructed heads at triggers that open their sequence (“opening”) and at all others "
-        f"(“elsewhere”), averaged over lengths. At d = {last}, {listed}. {_BAND}"
+        f"(“elsewhere”), averaged over lengths. At d = {last}, {listed}. {BAND}"
     )
     alt = "Two line charts of error rates against the dimension: at triggers that open the sequence, and at others."
     return Figure("errors", "Remaining errors, at the first position and elsewhere", caption, alt, drawing)
@@ -146,7 +140,7 @@ def _sharpness(findings: Findings) -> Figure:
     listed = ", ".join(f"{extent(own)} at β = {value:g}" for value, own in means.items())
     caption = (
         f"Heads at d = {findings.scanned_dim} and length {findings.scanned_length} by sharpness β, the margin of "
-        f"right answers over others. As in the paper: {listed}. {_BAND}"
+        f"right answers over others. As in the paper: {listed}. {BAND}"
     )
     alt = "Line chart of in-context accuracy against the sharpness of the memories, for fixed and random triggers."
     return Figure("sharpness", "The sharpness that memories need", caption, alt, drawing)
@@ -173,7 +167,7 @@ def _first_step(findings: Findings) -> Figure:
         "The recall of W_O² after its first gradient step from the idealised start, where all learned matrices are "
         "zero and the residual stream has no direct effect. In infinitely many dimensions it is "
         f"{extent(np.array(limits))}; {listed}. The data contribute the same in every dimension; the rest is lost to "
-        f"cross-talk. {_BAND} Paper: §6."
+        f"cross-talk. {BAND} Paper: §6."
     )
     alt = (
         "Line chart of the recall of the output memory against the dimension, one line per kind of data, and the limit."
@@ -203,7 +197,7 @@ def _three_steps(findings: Findings) -> Figure:
     caption = (
         "One small gradient step on each matrix, top-down, starting from zero. Recall of W_O², W_K² and W_K¹ in "
         f"infinitely many dimensions (∞: a model with exactly orthogonal vectors): {listed}. At d = {finite}, W_K¹ "
-        f"recalls {below}. Later steps leave earlier memories unchanged. {_BAND} Paper: §6."
+        f"recalls {below}. Later steps leave earlier memories unchanged. {BAND} Paper: §6."
     )
     alt = "Three line charts, one per kind of data: the recall of three memories after their own step, by dimension."
     return Figure("three-steps", "Three gradient steps, top-down", caption, alt, drawing)
@@ -229,7 +223,7 @@ def _heads(findings: Findings) -> Figure:
     caption = (
         "In-context accuracy where the output y differs from the trigger x: after each step; with all memories as "
         "sharp as constructed ones (“all sharp”); and with only the associations that an induction head needs (“wanted "
-        f"alone”). The last two in infinitely many dimensions: {listed}. {_BAND}"
+        f"alone”). The last two in infinitely many dimensions: {listed}. {BAND}"
     )
     alt = "Two line charts of in-context accuracy after each of three steps and two changes, by kind of data."
     return Figure("heads", "Do three steps make a head?", caption, alt, drawing)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, CONSTRUCTION, MENDED, SHARPNESS
 from mechpaint.analyses.memories.measuring import ACCURACY, OPENING, RECALLS, WRONG_OPENING, WRONG_OTHER
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import FIXED, RANDOM, REAL, SOURCES, Source
 from mechpaint.analyses.memories.stepping import DOWN, FIRST_STEP, STEPS
+from mechpaint.analyses.seeds import Values
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Values = Float[np.ndarray, " seed"]
 
 _TINY = 1e-12
 
@@ -93,14 +91,6 @@ class Findings:
             rows = rows[rows[column] == value]
         values: np.ndarray = rows.sort_values("seed")["value"].to_numpy(dtype=float)
         return values
-
-
-def spread(values: Values, digits: int = 3) -> str:
-    """The mean over seeds, with the standard deviation if there are several."""
-    if not len(values):
-        return "–"
-    text = f"{values.mean():.{digits}f}"
-    return text if len(values) < 2 else f"{text} ± {values.std(ddof=1):.{digits}f}"
 
 
 def percent(values: Values) -> str:

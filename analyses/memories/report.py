@@ -10,11 +10,12 @@ from mechpaint.analyses.claims import claims_table, tally, tally_highlights
 from mechpaint.analyses.memories.claims import WORKS, accuracies, claims, lowest_working
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, MENDED
 from mechpaint.analyses.memories.figures import figures
-from mechpaint.analyses.memories.findings import HEADS, NAMES, STAGES, Findings, Values, extent, spread, width
+from mechpaint.analyses.memories.findings import HEADS, NAMES, STAGES, Findings, extent, width
 from mechpaint.analyses.memories.measuring import CHANGED, RECALLS, SAYS_TRIGGER, WRONG_OPENING, WRONG_OTHER
 from mechpaint.analyses.memories.records import Setting
 from mechpaint.analyses.memories.sources import SOURCES, VOCABULARY, Source
 from mechpaint.analyses.memories.stepping import ALONE, ITSELF, SHARPENED
+from mechpaint.analyses.seeds import Values, spread
 from mechpaint.report import Report, Table
 from mechpaint.toy.gradients import TOP_DOWN
 

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from mechpaint.analyses.memories.measuring import ACCURACY, CHANGED, RECALLS, REPEATS, accuracies, recalls
 from mechpaint.analyses.memories.records import Setting, cost
 from mechpaint.analyses.memories.sources import batches
 from mechpaint.statistics.results import Advance, Record
 from mechpaint.toy.construction import mean_square, outer_products
-from mechpaint.toy.gradients import TOP_DOWN, FirstStep, step, zero
+from mechpaint.toy.gradients import TOP_DOWN, FirstStep, margin, step, zero
 from mechpaint.toy.probes import Learned, learned, memory_scores, recall
 from mechpaint.toy.simplified import SimplifiedConfig, SimplifiedTransformer
 
@@ -133,11 +131,6 @@ class ThreeSteps:
 
     def _record(self, sharpness: float, stage: str, probe: str, value: float) -> Record:
         return self.setting.record(STEPS, self.variant, sharpness, stage, probe, value)
-
-
-def margin(scores: Float[Tensor, "query answer"]) -> float:
-    """The margin of right answers, on the diagonal, over the average."""
-    return float((scores.diagonal() - scores.mean(1)).mean())
 
 
 @torch.no_grad()

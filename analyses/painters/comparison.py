@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.claims import Claim, claims_table, disambiguate
 from mechpaint.analyses.painters.curves import CURVES, Curves, Draws
+from mechpaint.analyses.painters.figures import FLOOR, scale_lines
 from mechpaint.analyses.painters.variants import Variant
-from mechpaint.display.figures import axes, banded, legend, shared_legend, style
+from mechpaint.display.figures import banded, legend, panels, shared_legend, style
 from mechpaint.report import Figure, Section, Table
 from mechpaint.statistics.bootstrap import combine, estimate
 from mechpaint.statistics.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ALIKE = 0.1
 """Curves whose means differ by at most this count as one common curve."""
 _GRID = 101
 _SKIP = "skip"
-_FLOOR = -0.6
 
 
 @dataclass(frozen=True)
@@ -135,26 +131,24 @@ def _claims(claim: Claim) -> Table:
 def _figure(models: Sequence[Model], name: str, title: str, curves: Sequence[str]) -> Figure:
     """Draw one panel per variant, one line per model."""
     columns = min(3, len(curves))
-    rows = -(-len(curves) // columns)
-    drawing, panels = axes(10.0 if columns > 1 else 7.2, columns, rows, 4.3 if columns == 1 else 2.9)
-    for ax in panels[len(curves) :]:
-        ax.set_axis_off()
-    for at, (ax, curve) in enumerate(zip(panels, curves, strict=False)):
+    drawing, drawn = panels(len(curves), columns, 10.0 if columns > 1 else 7.2, 4.3 if columns == 1 else 2.9)
+    for at, (ax, curve) in enumerate(zip(drawn, curves, strict=True)):
         for i, model in enumerate(models):
             estimates = [estimate(draws) for draws in model.draws(curve)]
             banded(ax, model.percentages(curve).tolist(), estimates, model.name, {**style(i), "linewidth": 1.6})
-        _finish(ax)
+        scale_lines(ax)
+        ax.set_xlim(0, 100)
         if columns > 1:
             ax.set_title(curve, fontsize=10)
         if at:
-            ax.sharey(panels[0])
+            ax.sharey(drawn[0])
         if at % columns == 0:
             ax.set_ylabel("normalised score")
         if at + columns >= len(curves):
             ax.set_xlabel("layers affected, %")
-    panels[0].autoscale(axis="y")
-    panels[0].set_ylim(max(_FLOOR, panels[0].get_ylim()[0]), None)
-    shared_legend(drawing, panels[0], 4) if columns > 1 else legend(panels[0])
+    drawn[0].autoscale(axis="y")
+    drawn[0].set_ylim(max(FLOOR, drawn[0].get_ylim()[0]), None)
+    shared_legend(drawing, drawn[0], 4) if columns > 1 else legend(drawn[0])
     tasks = ", ".join(task.name for task in models[0].curves.scores.tasks)
     caption = (
         f"The {models[0].curves.value} ({tasks}) against the percentage of layers affected, {', '.join(curves)}; 0 is "
@@ -162,12 +156,6 @@ def _figure(models: Sequence[Model], name: str, title: str, curves: Sequence[str
     )
     alt = f"Line charts of normalised score against the percentage of affected layers, one line each: {_names(models)}."
     return Figure(name, title, caption, alt, drawing)
-
-
-def _finish(ax: Axes) -> None:
-    ax.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
-    ax.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
-    ax.set_xlim(0, 100)
 
 
 def _means_table(models: Sequence[Model], shared: dict[str, tuple[float, float]]) -> Table:

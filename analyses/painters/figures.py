@@ -17,7 +17,7 @@ from mechpaint.statistics.results import TaskFacts
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FLOOR = -0.6
+FLOOR = -0.6
 _RING: Mapping[str, Any] = {
     "linestyle": "", "marker": "o", "markersize": 3.5, "markerfacecolor": "none", "color": "#555555", "alpha": 0.8,
 }  # fmt: skip
@@ -214,18 +214,23 @@ def _dots(ax: Axes, affected: list[int], each: list[list[float]]) -> None:
         ax.plot([x + 0.7] * len(values), values, **_RING)
 
 
-def _finish(ax: Axes, affected: list[int]) -> None:
+def scale_lines(ax: Axes) -> None:
+    """Draw the lines of chance and of the full model."""
     ax.axhline(1, color="#555555", linewidth=0.8, linestyle="--")
     ax.axhline(0, color="#555555", linewidth=0.8, linestyle=":")
+
+
+def _finish(ax: Axes, affected: list[int]) -> None:
+    scale_lines(ax)
     ax.set_xticks(sorted(set(affected)))
     shown = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()])
     lowest = float(np.nanmin(shown))  # never empty: chance and the full model have lines
-    if lowest < _FLOOR:
-        ax.set_ylim(_FLOOR, None)
+    if lowest < FLOOR:
+        ax.set_ylim(FLOOR, None)
         ax.text(
             0.995,
             0.01,
-            f"cut at {_FLOOR}; lowest {lowest:.2f}",
+            f"cut at {FLOOR}; lowest {lowest:.2f}",
             transform=ax.transAxes,
             fontsize=7,
             ha="right",

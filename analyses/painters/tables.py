@@ -8,7 +8,7 @@ import numpy as np
 
 from mechpaint.analyses.painters.curves import CURVES, Curves, count
 from mechpaint.report import Table
-from mechpaint.statistics.bootstrap import RESAMPLES, estimate
+from mechpaint.statistics.bootstrap import RESAMPLES, Scores, estimate
 from mechpaint.statistics.metrics import Mean
 from mechpaint.statistics.multiple_comparisons import adjusted
 from mechpaint.statistics.random_effects import Components, components
@@ -42,7 +42,7 @@ def tasks_table(curves: Curves) -> Table:
             f"{task.chance:.3f}",
             str(curves.scores.score(task.name, "baseline")),
             f"{curves.scores.error(task.name, 'baseline'):.3f}",
-            _perplexity(curves, task.name),
+            perplexity(curves.scores, task.name),
         )
         for task in curves.results.tasks
     ]
@@ -55,10 +55,9 @@ def tasks_table(curves: Curves) -> Table:
     return Table("tasks", "The full model", caption, columns, rows)
 
 
-def _perplexity(curves: Curves, task: str) -> str:
-    if not curves.scores.has_perplexity(task):
-        return "–"
-    return f"{estimate(curves.scores.perplexity(task, 'baseline')):.3g}"
+def perplexity(scores: Scores, task: str, label: str = "baseline") -> str:
+    """The perplexity of right answers; a dash for a task without log-probabilities."""
+    return f"{estimate(scores.perplexity(task, label)):.3g}" if scores.has_perplexity(task) else "–"
 
 
 def _names(curves: Curves) -> tuple[list[str], str]:

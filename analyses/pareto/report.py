@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mechpaint.analyses.claims import SIGNS, Claim, tally_highlights
+from mechpaint.analyses.painters.tables import perplexity
 from mechpaint.analyses.pareto.claims import claims
 from mechpaint.analyses.pareto.figures import front_figure, progress_figure, routes_figure
 from mechpaint.analyses.pareto.findings import Findings
 from mechpaint.engine.latency import LATENCY_PASSES, LATENCY_TOKENS
 from mechpaint.report import Report, Table
 from mechpaint.routes.route import Route
-from mechpaint.statistics.bootstrap import Scores, estimate
+from mechpaint.statistics.bootstrap import estimate
 from mechpaint.statistics.results import SearchResults
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _by_task_table(findings: Findings) -> Table:
             f"{task.chance:.3f}",
             str(own.score(task.name, "baseline")),
             *(str(own.score(task.name, str(route))) for route in routes.values()),
-            *(_perplexity(own, task.name, label) for label in ("baseline", *map(str, routes.values()))),
+            *(perplexity(own, task.name, label) for label in ("baseline", *map(str, routes.values()))),
         )
         for task in findings.held_out.tasks
     ]
@@ -147,10 +148,6 @@ def _by_task_table(findings: Findings) -> Table:
         *("perplexity, full model", *(f"perplexity, {name}" for name in routes)),
     )
     return Table("tasks", "Task by task", caption, columns, rows)
-
-
-def _perplexity(scores: Scores, task: str, label: str) -> str:
-    return f"{estimate(scores.perplexity(task, label)):.3g}" if scores.has_perplexity(task) else "–"
 
 
 def _skips_table(findings: Findings) -> Table:

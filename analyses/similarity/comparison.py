@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from mechpaint.analyses.claims import Claim, claims_table, disambiguate
-from mechpaint.analyses.similarity.figures import shown
+from mechpaint.analyses.similarity.figures import draw_borders, shown
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import SIMILARITY
 from mechpaint.analyses.similarity.spaces import splits
-from mechpaint.display.figures import axes, literal
+from mechpaint.display.figures import literal, panels
 from mechpaint.report import Figure, Section, Table
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mechpaint.statistics.results import ModelFacts
 
 _SURE = 0.975
-_BORDER = "#D55E00"
 
 
 def beside(tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> list[Section]:
@@ -37,13 +36,10 @@ def beside(tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> list[Section]:
 def _figure(models: dict[str, Findings]) -> Figure:
     """Draw all matrices on one colour scale."""
     columns = min(3, len(models))
-    rows = -(-len(models) // columns)
-    drawing, panels = axes(1.2 + 3.9 * columns, columns, rows, 4.2)
+    drawing, drawn = panels(len(models), columns, 1.2 + 3.9 * columns, 4.2)
     matrices = [findings.matrix(FULL, SIMILARITY) for findings in models.values()]
     low = min(0.0, *(float(np.nanmin(matrix, initial=0.0)) for matrix in matrices))
-    for ax in panels[len(models) :]:
-        ax.set_axis_off()
-    for ax, (name, findings), matrix in zip(panels, models.items(), matrices, strict=False):
+    for ax, (name, findings), matrix in zip(drawn, models.items(), matrices, strict=True):
         ax.grid(False)
         image = ax.imshow(matrix, vmin=low, vmax=1, cmap="Blues")
         states = shown(findings.names(FULL))
@@ -51,11 +47,9 @@ def _figure(models: dict[str, Findings]) -> Figure:
         ax.set_yticks(range(len(states)), states, fontsize=7)
         ax.spines[["bottom", "left"]].set_visible(False)
         ax.set_title(literal(f"{name}, {findings.facts.n_layers} layers"), fontsize=10)
-        for at in () if findings.spaces is None else (findings.spaces.middle[0], findings.spaces.ending[0]):
-            ax.axhline(at - 0.5, color=_BORDER, linewidth=1.2)
-            ax.axvline(at - 0.5, color=_BORDER, linewidth=1.2)
-        if ax is panels[min(columns, len(models)) - 1]:
-            drawing.colorbar(image, ax=panels, shrink=0.6, label="cosine similarity")
+        draw_borders(ax, findings)
+        if ax is drawn[columns - 1]:
+            drawing.colorbar(image, ax=drawn, shrink=0.6, label="cosine similarity")
     caption = (
         "Mean cosine similarity of the residual stream before the first layer and after each, over whole windows, all "
         "on one scale. Lines: the split into three stretches with the least variance within blocks; the table gives "

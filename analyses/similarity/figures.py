@@ -9,7 +9,7 @@ import numpy as np
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
-from mechpaint.display.figures import axes, banded, heatmap, legend, style
+from mechpaint.display.figures import axes, banded, heatmap, legend, panels, style
 from mechpaint.report import Figure
 from mechpaint.statistics.bootstrap import CENTRAL, estimate
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_NAMES = 20
+_BORDER = "#D55E00"
 
 
 def figures(findings: Findings) -> list[Figure]:
@@ -45,6 +46,13 @@ def _matrix(findings: Findings, drawing: object, ax: Axes, label: str, measure: 
     ax.spines[["top", "right", "bottom", "left"]].set_visible(False)
 
 
+def draw_borders(ax: Axes, findings: Findings) -> None:
+    """Draw the borders of the three spaces, if there are any."""
+    for at in () if findings.spaces is None else (findings.spaces.middle[0], findings.spaces.ending[0]):
+        ax.axhline(at - 0.5, color=_BORDER, linewidth=1.2)
+        ax.axvline(at - 0.5, color=_BORDER, linewidth=1.2)
+
+
 def _widest(findings: Findings, labels: list[str], measures: tuple[str, ...]) -> str:
     """Describe the widest interval in a sentence, since heatmaps have no room for each."""
     widest = 0.0
@@ -56,14 +64,11 @@ def _widest(findings: Findings, labels: list[str], measures: tuple[str, ...]) ->
 
 
 def _full_model(findings: Findings) -> Figure:
-    drawing, panels = axes(11.0, columns=2, height=4.8)
-    borders = () if findings.spaces is None else (findings.spaces.middle[0], findings.spaces.ending[0])
-    for ax, measure in zip(panels, (SIMILARITY, BY_TOKEN), strict=True):
+    drawing, drawn = axes(11.0, columns=2, height=4.8)
+    for ax, measure in zip(drawn, (SIMILARITY, BY_TOKEN), strict=True):
         _matrix(findings, drawing, ax, FULL, measure)
         ax.set_title({SIMILARITY: "whole windows", BY_TOKEN: "token by token"}[measure], fontsize=10)
-        for at in borders:
-            ax.axhline(at - 0.5, color="#D55E00", linewidth=1.2)
-            ax.axvline(at - 0.5, color="#D55E00", linewidth=1.2)
+        draw_borders(ax, findings)
     caption = (
         "Mean cosine similarity of the residual stream before the first layer and after each: of whole windows "
         "flattened to one vector (left, as in the paper), and token by token (right). "
@@ -80,11 +85,8 @@ def _full_model(findings: Findings) -> Figure:
 
 
 def _routes(findings: Findings, labels: list[str]) -> Figure:
-    rows = -(-len(labels) // 2)
-    drawing, panels = axes(11.0, columns=2, rows=rows, height=4.8)
-    for ax in panels[len(labels) :]:
-        ax.set_axis_off()
-    for ax, label in zip(panels, labels, strict=False):
+    drawing, drawn = panels(len(labels), 2, 11.0, 4.8)
+    for ax, label in zip(drawn, labels, strict=True):
         _matrix(findings, drawing, ax, label, SIMILARITY)
         ax.set_title(label, fontsize=10)
     routes = "; ".join(f"{label}: {findings.facts.routes[label]}" for label in labels)

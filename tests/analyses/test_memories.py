@@ -14,7 +14,7 @@ import torch
 from mechpaint.analyses.memories import Memories
 from mechpaint.analyses.memories.claims import claims
 from mechpaint.analyses.memories.constructing import CONSTRUCTED, MENDED, MENDING
-from mechpaint.analyses.memories.findings import HEADS, Findings, extent, spread
+from mechpaint.analyses.memories.findings import HEADS, Findings, extent
 from mechpaint.analyses.memories.measuring import (
     ACCURACY,
     CHANGED,
@@ -40,6 +40,7 @@ from mechpaint.analyses.memories.stepping import (
     own_token_margin,
     sharpen,
 )
+from mechpaint.analyses.seeds import spread
 from mechpaint.errors import AnalysisError
 from mechpaint.report import Table
 from mechpaint.runs.execute import run

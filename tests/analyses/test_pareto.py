@@ -31,7 +31,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step
 from mechpaint.runs.execute import run
-from mechpaint.runs.executors import Here
+from mechpaint.runs.executors import Serial
 from mechpaint.runs.plans.plan import Shard
 from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.plans.search_plan import SearchPlan, SearchSettings
@@ -387,7 +387,7 @@ def test_rounds_have_no_shards_and_no_workers(llama, tmp_path):
     with pytest.raises(RunError, match="follow from each other, so one process computes them in order"):
         run(_plan(llama), tmp_path, "mechpaint analyze pareto", shard=Shard(1, 2))
     with pytest.raises(RunError, match="no shards, and no workers"):
-        run(_plan(llama), tmp_path, "mechpaint analyze pareto", engine=Here())
+        run(_plan(llama), tmp_path, "mechpaint analyze pareto", executor=Serial())
     assert not list(tmp_path.iterdir())
 
 
