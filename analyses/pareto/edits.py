@@ -92,7 +92,7 @@ def _join(route: Route, rng: random.Random) -> Route:
     return route if joined is None else joined
 
 
-def _merge_otherwise(route: Route, rng: random.Random) -> Route:
+def _change_merge(route: Route, rng: random.Random) -> Route:
     at = _group(route, rng)
     if at is None:
         return route
@@ -108,7 +108,7 @@ def _take_apart(route: Route, rng: random.Random) -> Route:
 
 
 _MUTATIONS: Sequence[Callable[[Route, random.Random], Route]] = (
-    *(_leave_out, _put_in, _exchange, _exchange, _swap, _move, _join, _merge_otherwise, _take_apart),
+    *(_leave_out, _put_in, _exchange, _exchange, _swap, _move, _join, _change_merge, _take_apart),
 )
 
 

@@ -140,17 +140,8 @@ def attention_view(
         "attentionHeadNames": list(head_names),
         "maskUpperTri": not bool(rounded.triu(1).any()),
     }
-    rows = _strongest(rounded, tokens)
-    return View(
-        name,
-        title,
-        caption,
-        alt,
-        "AttentionHeads",
-        props,
-        ("token", *(f"{head} attends to" for head in head_names)),
-        rows,
-    )
+    columns = ("token", *(f"{head} attends to" for head in head_names))
+    return View(name, title, caption, alt, "AttentionHeads", props, columns, _strongest(rounded, tokens))
 
 
 def _strongest(patterns: Float[Tensor, "head query key"], tokens: Sequence[str]) -> list[tuple[str, ...]]:
