@@ -263,7 +263,10 @@ def test_your_own():
     notebook, found = _ran(OWN)
     assert found["cells"] == [2, 0]
     assert found["same"] is True
-    assert _text(notebook, "text").splitlines() == ["mirror(0, 1) + silence(1, 0)", "reads back as the same: True"]
+    assert _text(notebook, "text").splitlines() == [
+        "mirror(0, 1) + silence(1, 0)",
+        "0x2 1 ['Visit(step=0, layer=0)', 'Visit(step=1, layer=0)', 'Visit(step=2, layer=1)']",
+    ]
     assert _text(notebook, "compose").strip() == "0-4 6x2 4 7-11"
 
 

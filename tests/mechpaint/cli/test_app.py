@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from mechpaint.cli import app
-from mechpaint.cli import options as kinds
 from mechpaint.cli.options import command_for
 from mechpaint.plugins import built_in
+from mechpaint.runs import kinds
 from mechpaint.runs.cells import Cells
 from tests.made_up import Gaze, Walks
 
@@ -204,7 +204,7 @@ def test_a_field_without_a_default_must_be_given_and_a_made_one_is_made():
         needed: int
         made: tuple[float, ...] = field(default_factory=lambda: (1.0, 2.0))
 
-    parameters = inspect.signature(command_for(Fields, {}, print)).parameters
+    parameters = inspect.signature(command_for(Fields, (), print)).parameters
     assert parameters["needed"].default is inspect.Parameter.empty
     assert parameters["made"].default == "1.0,2.0"
 
@@ -270,8 +270,8 @@ def test_ray_where_it_is_missing_is_told(mechpaint, made_up, tmp_path, monkeypat
         (["walks", "--shard", "0/2"], "there is no shard 0/2; expected I/N with I from 1 to N"),
         (["walks", "--shard", "two"], "cannot read the shard 'two'; expected I/N, such as 2/8"),
         (["walks", "--engine", "steam"], "there is no engine 'steam'; there are: here, ray"),
-        (["walks", "--workers", "2"], "--workers is of the engine ray; expected --engine ray with it"),
-        (["walks", "--ray-address", "auto"], "--ray-address is of the engine ray"),
+        (["walks", "--workers", "2"], "--workers requires --engine ray"),
+        (["walks", "--ray-address", "auto"], "--ray-address requires --engine ray"),
         (["walks", "--steps", "0"], "expected 1 step or more, got 0"),
         (["walks", "--seeds", "1,x"], "expected whole numbers separated by commas, such as 1,3,5, got '1,x'"),
         (["walks", "--scales", "1,x"], "expected numbers separated by commas, such as 0.1,1,10, got '1,x'"),
@@ -306,7 +306,7 @@ def test_wrong_usage_of_other_kinds_exits_with_2(mechpaint, made_up, folder, tmp
         (["--hooks", "skip(0"], "cannot read the hook set"),
         (["--hooks", "skip(0, 9)"], "layers 0 to 5"),
         (["--hooks", "read_attention()"], "also reads or hooks"),
-        (["--batch-size", "0"], "--batch-size must be 1 or more"),
+        (["--batch-size", "0"], "(--batch-size) must be 1 or more"),
         (["--dtype", "float3"], "no dtype 'float3'"),
         (["--device", "abacus"], "no device 'abacus'"),
         (["--model", "no/such/model"], "cannot load the model 'no/such/model'"),

@@ -72,7 +72,7 @@ def test_a_model_that_does_not_fit_says_how_many_devices_it_needs(plan, tmp_path
         (("--on", "h100", "--reached", "2"), "must be in (0, 1]"),
         ((*SIZE, "--task", "facts"), "--items or --task, got both"),
         (("--items", "2", "--tokens", "0"), "at least 1 token"),
-        (("--items", "2", "--batch-size", "0"), "--batch-size must be 1 or more"),
+        (("--items", "2", "--batch-size", "0"), "(--batch-size) must be 1 or more"),
         (("--dtype", "float7"), "there is no dtype 'float7'"),
     ],
 )

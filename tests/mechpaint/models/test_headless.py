@@ -197,7 +197,7 @@ def _generate(model):
         ("llama", BODY, _generate, NotImplementedError, "generation is not supported by the LlamaModel"),
         ("llama", LABELS, lambda m: m(tiny.tokens(), return_type="loss"), NotImplementedError, "causal loss"),
         ("llama", BODY, lambda m: m.enable_compatibility_mode(), RuntimeError, "not support compatibility"),
-        ("llama", BODY, lambda m: token_losses(m, tiny.tokens(1)), mp.LoadError, "a LlamaModel does not predict tokens"),
+        ("llama", BODY, lambda m: token_losses(m, tiny.tokens(1)), mp.LoadError, "LlamaModel does not predict tokens"),
         ("gpt2", LABELS, copying_scores, mp.LoadError, "copying score.*GPT2ForSequenceClassification"),
     ],
 )
