@@ -104,7 +104,7 @@ def test_the_page_has_figures_a_view_and_what_was_found(finished):
     assert (finished.path / "figures" / "figure-2.png").stat().st_size > 10_000
     assert "CircuitsVis.render" in finished.page.read_text()
     circuit = next(section for section in finished.report.sections if section.name == "circuit")
-    assert "L1H0 gives, where a token comes again" in circuit.alt
+    assert "Where a token recurs, L1H0 gives" in circuit.alt
     assert (finished.path / "figures" / "circuit.svg").read_text() == circuit.drawing.svg
 
 
