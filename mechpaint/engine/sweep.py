@@ -82,7 +82,7 @@ class Sweep(Summarized):
         self._tokens = tokens
         self._attention_mask = attention_mask
         self._inputs = inputs
-        self._tokens_at_once = max_batch_tokens or tokens_that_pay(tokens.device)
+        self._max_batch_tokens = max_batch_tokens or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
         if not whole and not self._runner.by_position:
             raise CannotReroute(
@@ -148,7 +148,7 @@ class Sweep(Summarized):
             same tensor, so copy it before writing to it.
         """
         calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs)
-        visits = visits_per_call(self._tokens.numel(), self._tokens_at_once)
+        visits = visits_per_call(self._tokens.numel(), self._max_batch_tokens)
         schedule = Schedule[Stream[Residual]](1 if calls.has_user_hooks else visits)
         yield from walk(self._tree, schedule, calls.embeddings, GroupMerge, partial(calls.outputs, schedule))
 

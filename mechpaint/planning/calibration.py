@@ -105,7 +105,7 @@ class _Asking:
     """Asks a task's items, the first of them only where all take long."""
 
     def __init__(self, model: TransformerBridge, task: Scorer[Any], batch: Batch[Any], batch_size: int) -> None:
-        self._model, self._task, self._rows_at_once = model, task, batch_size
+        self._model, self._task, self._batch_size = model, task, batch_size
         self.n_layers = len(model.blocks)
         self.batch = batch
         one = PrefixTree([Route.of([0], self.n_layers)])
@@ -144,7 +144,7 @@ class _Asking:
         return tuple(seconds)
 
     def _ask(self, tree: PrefixTree) -> None:
-        for _ in self._task.records(self._model, self.batch.items, tree, self._rows_at_once, lambda ticks: None):
+        for _ in self._task.records(self._model, self.batch.items, tree, self._batch_size, lambda ticks: None):
             pass
 
 

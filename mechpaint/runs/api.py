@@ -116,7 +116,7 @@ def open_run(path: str | Path, *, out: str | Path = "runs", plugins: Sequence[st
         RunError: There is no such run, or it is one of an earlier version.
     """
     registry = plugin_registry.registry(plugins)
-    return _resumable(Run.open(find_run(str(path), Path(out)), registry), registry)
+    return _resumable(Run.open(find_run(str(path), Path(out)), registry))
 
 
 def compare(
@@ -159,7 +159,7 @@ def execute(
     made = kind_of(type(analysis)).plan(analysis, registry, for_this_process(options))
     again = lambda: execute(analysis, registry, {**options, "shard": None}, plugins, command, warn)  # noqa: E731
     done = run(made, Path(options["out"]), command, warn, executor, shard, request=request, registry=registry)
-    return dataclasses.replace(done, again=again)
+    return done.replaced(again=again)
 
 
 def forecast(analysis: Analysis, registry: Registry, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def _request(
     return Request.of(analysis, options, plugins) if known is type(analysis) else None
 
 
-def _resumable(run: Run, registry: Registry) -> Run:
+def _resumable(run: Run) -> Run:
     """The run, such that `resume` runs its request again."""
     written = run.manifest.request
     if written is None:
@@ -241,11 +241,15 @@ def _resumable(run: Run, registry: Registry) -> Run:
         made = dataclasses.replace(request, options=options)
         return execute(made.analysis_of(known), known, options, request.plugins, command)
 
-    return dataclasses.replace(run, again=again)
+    return run.replaced(again=again)
 
 
 def _call(analysis: str | Analysis, given: Mapping[str, Any]) -> str:
-    """The call in Python that runs it again."""
+    """The call in Python that runs it again; a model in memory is `model` there, since its repr is very long."""
     names = {"task": "tasks"}
-    words = [repr(analysis), *(f"{names.get(name, name)}={value!r}" for name, value in given.items() if value)]
+    words = [repr(analysis)]
+    for name, value in given.items():
+        in_memory = name == "model" and not isinstance(value, str | Path)
+        if in_memory or value:
+            words.append(f"{names.get(name, name)}={'model' if in_memory else repr(value)}")
     return f"mechpaint.analyze({', '.join(words)})"

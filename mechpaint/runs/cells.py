@@ -17,7 +17,7 @@ from mechpaint.files import written
 from mechpaint.statistics.results import Columns, Record
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 _LABEL = "label"
 
@@ -70,14 +70,12 @@ class Cells:
         """All cells in one pyarrow table."""
         return cast(Any, pa).concat_tables([self._schema.empty_table(), *map(self.read, cells)])
 
-    def collect(self, cells: Sequence[str]) -> pd.DataFrame:
-        """All cells in one table, also written to `results.parquet`."""
-        table = self.joined(cells)
+    def write_results(self, table: Any) -> None:
+        """Write the pyarrow table of all records to `results.parquet`."""
         out = io.BytesIO()
         cast(Any, pq).write_table(table, out, compression="zstd", write_page_checksum=True)
         with written(self.path / "results.parquet") as scratch:
             scratch.write_bytes(out.getvalue())
-        return table.to_pandas()
 
     def _cell(self, cell: str) -> Path:
         return self.path / "cells" / f"{cell}.parquet"

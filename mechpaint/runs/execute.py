@@ -58,7 +58,7 @@ def run(
     done = Run(folder.path, manifest, registry or known_plugins(), kind=type(plan.analysis))
     if shard is None or not _missing(folder, cells, lambda message: None):
         done.draw()
-    return dataclasses.replace(done, work=Work(computed, time.monotonic() - began, ReuseStats.all_of(reused)))
+    return done.replaced(work=Work(computed, time.monotonic() - began, ReuseStats.all_of(reused)))
 
 
 def begin(plan: Plan, folder: Cells, cells: Sequence[Cell], command: str, request: Request | None) -> Manifest:

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.errors import CellError, DamagedCell, IncompleteRun, MissingCell, RunError
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 State: TypeAlias = Literal["finished", "unfinished", "damaged"]
 _NAMED = 5
+_DERIVED = ("inputs", "table", "report", "_records", "_cells")
+"""What a run reads and draws when it is first asked for, none of it changed by `work` or `again`."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,7 @@ class Run(Summarized):
         Raises:
             IncompleteRun: Cells are missing or damaged.
         """
-        cells = self._cells
-        try:
-            return cells.joined(list(self.manifest.cells)).to_pandas()
-        except CellError as error:
-            raise IncompleteRun(self._lacking(cells)) from error
+        return self._records.to_pandas()
 
     @cached_property
     def report(self) -> Report:
@@ -191,7 +189,7 @@ class Run(Summarized):
             CannotWrite: The disk is full or cannot be written.
         """
         report = self.report
-        self._cells.collect(list(self.manifest.cells))
+        self._cells.write_results(self._records)
         write_report(report, self.path, self.inputs.details, self.manifest.command)
         return self
 
@@ -207,6 +205,21 @@ class Run(Summarized):
                 f"them again: {self.manifest.command}"
             )
         return self.again()
+
+    def replaced(self, **changes: Any) -> Run:
+        """The run with `changes` to its fields, and with what was read and drawn already."""
+        other = replace(self, **changes)
+        vars(other).update({name: vars(self)[name] for name in _DERIVED if name in vars(self)})
+        return other
+
+    @cached_property
+    def _records(self) -> Any:
+        """All records, as a pyarrow table."""
+        cells = self._cells
+        try:
+            return cells.joined(list(self.manifest.cells))
+        except CellError as error:
+            raise IncompleteRun(self._lacking(cells)) from error
 
     @cached_property
     def _cells(self) -> Cells:

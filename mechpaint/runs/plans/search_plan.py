@@ -153,7 +153,7 @@ class SearchPlan(Plan):
         tree = PrefixTree(self._proposed(first, self._results(nothing)))
         parts = [Part("", "", items, tree) for items in self.items]
         costs = [
-            task.cost(self.routed_model.model, [part], self._rows_at_once(task, part.items))
+            task.cost(self.routed_model.model, [part], self._batch_size(task, part.items))
             for task, part in zip(self.settings.tasks, parts, strict=True)
         ]
         seconds = sum(cost.seconds for cost in costs) * routes / len(tree.routes)
@@ -218,11 +218,11 @@ class SearchPlan(Plan):
         tree, asked, records = PrefixTree(routes), {str(route) for route in routes}, list[Record]()
         for task, own in zip(self.settings.tasks, items, strict=True):
             known = [each for each in held if each["task"] == str(task) and each["route"] in asked]
-            rows = self._rows_at_once(task, own)
+            rows = self._batch_size(task, own)
             records += completed(self.routed_model.model, task, Part("", "", own, tree), rows, advance, known)
         return [{**record, "round": label} for record in records]
 
-    def _rows_at_once(self, task: Task[Any], items: Sequence[Rowed]) -> int:
+    def _batch_size(self, task: Task[Any], items: Sequence[Rowed]) -> int:
         return self.settings.batch_size or task.batch_size(self.routed_model.model, items)
 
     def _latency(self, advance: Advance, table: pd.DataFrame, held: Sequence[Record]) -> Iterable[Record]:

@@ -71,6 +71,7 @@ def test_objects_do_as_well_as_names_but_for_resuming_from_disk(speaking, tmp_pa
     run = mp.analyze("painters", speaking, out=tmp_path, hooks=Skip(5, 5), **{**PAINTERS, "tasks": Facts()})
     text = mp.analyze("painters", speaking, out=tmp_path, hooks="skip(5, 5)", **PAINTERS)
     assert (text.path, text.work.cells) == (run.path, 0)
+    assert "mechpaint.analyze('painters', model=model, " in run.page.read_text().replace("&#39;", "'")
     next((run.path / "cells").iterdir()).unlink()
     assert run.resume().work.cells == 1
     with pytest.raises(RunError, match="with objects in memory, which a run folder does not hold"):
