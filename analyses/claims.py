@@ -1,4 +1,4 @@
-"""Claims of a paper, with verdicts."""
+"""Claims of a paper, with verdicts: whether a difference holds is decided by `statistics.verdict`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run layers in parallel and average their outputs."""
+"""Run layers in parallel and average their outputs. The arithmetic is in `mechpaint/routes/merge.py`."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""attach, and the conductor under it, against a plain loop over Hugging Face layers."""
+"""attach, and the route runner under it, against a plain loop over Hugging Face layers."""
 
 from __future__ import annotations
 

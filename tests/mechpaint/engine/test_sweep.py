@@ -228,7 +228,7 @@ def test_a_tree_may_be_given_instead_of_routes(llama):
 
 
 def _calls(monkeypatch):
-    """What the conductor is asked to run: the layer, how many rows, and whether it is the bridge's own."""
+    """What the route runner is asked to run: the layer, how many rows, and whether it is the bridge's own."""
     calls: list[tuple[int, int, bool]] = []
     call = RouteRunner.call
 

@@ -174,7 +174,7 @@ def test_gemma_from_its_packages_says_what_it_says(tmp_path, monkeypatch):
 @pytest.mark.gemma
 @pytest.mark.slow
 def test_routes_on_gemma_equal_a_plain_loop_over_its_layers():
-    """Skipping layer 5 multiplies perplexity by millions; that is the model's doing, not the conductor's."""
+    """Skipping layer 5 multiplies perplexity by millions; that is the model's doing, not the route runner's."""
     folder = gemma.gemma_folder()
     module = hf.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
     tokens = torch.randint(10, 200_000, (1, 24), generator=torch.Generator().manual_seed(0))

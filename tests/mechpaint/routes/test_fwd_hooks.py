@@ -1,4 +1,4 @@
-"""Rerouting by hook points alone, against the conductor."""
+"""Rerouting by hook points alone, against the route runner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests import tiny
     ],
     ids=str,
 )
-def test_equal_to_the_conductor(name, hook_set):
+def test_equal_to_the_route_runner(name, hook_set):
     model, tokens = tiny.bridge(name), tiny.tokens()
     with torch.no_grad():
         logits = model.run_with_hooks(tokens, fwd_hooks=hook_set.fwd_hooks(model))
