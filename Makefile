@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PEERS = .venv-peers
 
-.PHONY: demo test test-all test-notebooks notebooks bench bench-peers check docs setup encoders clean
+.PHONY: demo test test-release test-all test-notebooks notebooks bench bench-peers check docs setup encoders clean
 
 # A toy's induction head, in seconds; then the painters' experiments on Gemma-3-270M, small enough for a few minutes.
 # Run again, it resumes.
@@ -15,6 +15,10 @@ demo: setup
 # All fast tests, on every core; a core for each is more than threads within them would be.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+# What guards a release: pages in a browser, a second environment, a notebook, killed runs.
+test-release: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "release and not slow" -n auto --dist loadfile
 
 # The slow ones too, and those on the real models.
 test-all: setup encoders

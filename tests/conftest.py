@@ -11,6 +11,7 @@ checked.install()
 
 os.environ["MECHPAINT_PLUGINS"] = ""  # what is installed beside mechpaint is not what is tested
 
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
@@ -23,6 +24,22 @@ settings.register_profile(
     print_blob=False,
 )
 settings.load_profile("mechpaint")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
+def pytest_collection_modifyitems(items):
+    """What is looked at in a browser guards a release, unless it is slow."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.release)
+
+
+@pytest.fixture
+def as_users_run():
+    """Without the type checks of the tests, which are the first to refuse."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -25,9 +25,9 @@ SESSION, READING, BIRTH, PAINTERS, OWN = (
     "5_your_own",
 )
 MARKS = {
-    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.release, pytest.mark.gemma)),
-    BIRTH: (pytest.mark.release,),
-    OWN: (),
+    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.slow, pytest.mark.gemma)),
+    BIRTH: (pytest.mark.slow,),
+    OWN: (pytest.mark.release,),
 }
 # one process executes a notebook for all of its tests
 MARKS = {name: (*marks, pytest.mark.xdist_group(name)) for name, marks in MARKS.items()}
@@ -270,6 +270,7 @@ def test_your_own():
     assert _text(notebook, "compose").strip() == "0-4 6x2 4 7-11"
 
 
+@pytest.mark.release
 def test_your_own_as_a_plugin(tmp_path):
     """What the fifth notebook says of the command line, with its own classes in a file."""
     cells = {one.id: one.source for one in nbformat.read(export.FOLDER / f"{OWN}.ipynb", as_version=4).cells}

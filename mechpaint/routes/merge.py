@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -9,7 +10,11 @@ from mechpaint.routes.steps import Step
 
 
 class GroupMerge:
-    """Merges a group's outputs in one buffer: "mean" of arXiv 2407.09298, section 3.5, "sum" of arXiv 2502.02790."""
+    """Merges a group's outputs in one buffer: "mean" of arXiv 2407.09298, section 3.5, "sum" of arXiv 2502.02790.
+
+    Half precision is added up in float32 and cast back at the end: sums overflow, or lose digits, where their mean would
+    not.
+    """
 
     def __init__(self, step: Step, incoming: Float[Tensor, "batch position d_model"]) -> None:
         self.step = step
@@ -24,7 +29,7 @@ class GroupMerge:
         if self._total is None:
             self._total = output
         elif self._waiting == len(self.step.layers) - 2:
-            self._total = self._total + output  # the first output may still be needed by others
+            self._total = _exact(self._total) + output  # the first output may still be needed by others
         else:
             self._total += output
 
@@ -37,8 +42,16 @@ class GroupMerge:
         """The group's output, once every member is in."""
         if self._total is None or self._waiting:
             raise RuntimeError(f"group {self.step} is incomplete: {self._waiting} of its members have not run")
-        if len(self.step.layers) == 1:
+        members = len(self.step.layers)
+        if members == 1:
             return self._total
         if self.step.merge == "mean":
-            return self._total.div_(len(self.step.layers))  # of two outputs or more, so nobody else has it
-        return self._total - (len(self.step.layers) - 1) * self.incoming
+            self._total /= members  # of two outputs or more, so nobody else has it
+        else:
+            self._total -= (members - 1) * _exact(self.incoming)
+        return self._total.to(self.incoming.dtype)
+
+
+def _exact(stream: Tensor) -> Tensor:
+    """A stream with at least the precision of float32."""
+    return stream.to(torch.promote_types(stream.dtype, torch.float32))

@@ -14,7 +14,7 @@
     python -m NAME   the module is there; the benchmarks that are started so take minutes
 
 In the default run, pages that analyse for more than a few seconds have their `mechpaint` commands read instead: options
-exist and have values that they may have, analyses and hook sets can be made. `-m release` carries them out.
+exist and have values that they may have, analyses and hook sets can be made. `-m slow` carries them out.
 
 The commands of a page run in order, in an empty folder; a block with a title becomes the file of that name when it is
 its turn. A block of the language `text` right after commands holds what they print. A block without a language is taken
@@ -293,7 +293,7 @@ def on_stand_in(stand_in, monkeypatch):
 
 
 def _marked(pages: list[Path]) -> list[Any]:
-    return [pytest.param(page, marks=pytest.mark.release if page in LONG else ()) for page in pages]
+    return [pytest.param(page, marks=pytest.mark.slow if page in LONG else ()) for page in pages]
 
 
 @pytest.mark.parametrize("page", _marked(WITH_COMMANDS), ids=_name)

@@ -23,8 +23,15 @@ def opened(chromium, path, size, colours):
         assert not shown.said
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(
+    ("size", "colours"),
+    [
+        pytest.param(PHONE, "light", id="phone-light"),
+        pytest.param(DESK, "dark", id="desk-dark"),
+        pytest.param(PHONE, "dark", id="phone-dark", marks=pytest.mark.slow),
+        pytest.param(DESK, "light", id="desk-light", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", SHOWN)
 def test_pages(chromium, site, name, size, colours):
     with opened(chromium, site / name, size, colours) as page:

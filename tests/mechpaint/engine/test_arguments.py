@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -55,55 +50,30 @@ def test_export_takes_any_of_them(llama, tmp_path, given):
     assert str(mp.export(llama, given, tmp_path / "out").route) == "0-1 4-5"
 
 
-REFUSED = """
-import mechpaint as mp
-from mechpaint.hooks import Skip
-from tests import tiny
-
-model, tokens = tiny.bridge("llama"), tiny.tokens(1)
-for given in (None, 5, 1.5, ["skip"], Skip, {"skip": 2}):
-    calls = {
-        "attach": lambda: mp.attach(model, given).__enter__(),
-        "sweep": lambda: mp.sweep(model, tokens, [given]),
-        "export": lambda: mp.export(model, given, "out"),
-        "analyze": lambda: mp.analyze("induction", model=model, hooks=given or 0),
-    }
-    for name, call in calls.items():
-        try:
+@pytest.mark.parametrize("given", [None, 5, 1.5, ["skip"], Skip, {"skip": 2}], ids=str)
+def test_anything_else_is_refused_by_every_entrance(llama, as_users_run, given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for call in (
+        lambda: mp.attach(llama, given).__enter__(),
+        lambda: mp.sweep(llama, tiny.tokens(1), [given]),
+        lambda: mp.export(llama, given, "out"),
+        lambda: mp.analyze("induction", model=llama, hooks=given or 0),
+    ):
+        with pytest.raises(HookSetError, match="expected a hook set, a route, or a text of either"):
             call()
-        except mp.HookSetError as error:
-            assert "expected a hook set, a route, or a text of either" in str(error), (name, error)
-        else:
-            raise AssertionError((name, given))
-for given in (5, None):
-    try:
-        mp.sweep(model, tokens, given)
-    except mp.HookSetError as error:
-        assert "expected routes, hook sets or texts" in str(error)
-    else:
-        raise AssertionError(given)
-for given in ([3], ["text", None], 7):
-    try:
-        mp.sweep(model, given, "0-5")
-    except mp.InputError as error:
-        assert "expected tokens" in str(error)
-    else:
-        raise AssertionError(given)
-"""
-
-
-def test_anything_else_is_refused_by_every_entrance(tmp_path):
-    """In a process of its own: here beartype would refuse it before."""
-    root = str(Path(__file__).parents[3])
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSED],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [5, None])
+def test_what_are_no_routes_is_refused(llama, as_users_run, given):
+    with pytest.raises(HookSetError, match="expected routes, hook sets or texts"):
+        mp.sweep(llama, tiny.tokens(1), given)
+
+
+@pytest.mark.parametrize("given", [[3], ["text", None], 7], ids=str)
+def test_what_are_no_tokens_is_refused(llama, as_users_run, given):
+    with pytest.raises(InputError, match="expected tokens"):
+        mp.sweep(llama, given, "0-5")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def _paper_suite(n_layers):
     return [Route.identity(n_layers), *(v.hook_set(n_layers).route(n_layers) for v in variants)]
 
 
-@pytest.mark.parametrize(("n_layers", "shared", "unshared"), [(18, 1748, 3141), (32, 6073, 9952)])
+@pytest.mark.parametrize(
+    ("n_layers", "shared", "unshared"), [(18, 1748, 3141), pytest.param(32, 6073, 9952, marks=pytest.mark.release)]
+)
 def test_layer_calls_of_the_whole_suite(n_layers, shared, unshared):
     config = hf.LlamaConfig(
         vocab_size=11, hidden_size=8, num_hidden_layers=n_layers, num_attention_heads=2, intermediate_size=8

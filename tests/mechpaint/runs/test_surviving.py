@@ -53,6 +53,7 @@ def _left(out: Path) -> list[Path]:
     return list(out.rglob(".unfinished-*"))
 
 
+@pytest.mark.release
 def test_killed_while_it_writes_it_goes_on_and_ends_the_same(folder, tmp_path, whole):
     first = FILES_BEFORE * MOMENTS_OF_A_FILE
     left = []

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -364,13 +363,9 @@ def test_what_cannot_be(make, message):
         make()
 
 
-def test_outputs_are_one_of_two_laws():
-    jaxtyping.config.update("jaxtyping_disable", True)  # the type checks of the tests are the first to refuse
-    try:
-        with pytest.raises(ToyError, match="outputs must be 'uniform' or 'bigram', got 'often'"):
-            BigramTask(CYCLE, triggers=1, outputs="often")
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+def test_outputs_are_one_of_two_laws(as_users_run):
+    with pytest.raises(ToyError, match="outputs must be 'uniform' or 'bigram', got 'often'"):
+        BigramTask(CYCLE, triggers=1, outputs="often")
 
 
 def test_a_trigger_that_is_not_drawn_needs_no_output():

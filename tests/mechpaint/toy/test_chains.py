@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -9,14 +8,6 @@ from mechpaint.toy.chains import Chain
 
 AB = ("a", "b")
 HALVES = [0.5, 0.5]
-
-
-@pytest.fixture
-def as_users_run():
-    """Without the shape checks of the tests, which are the first to refuse."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_shakespeare_is_the_papers():
