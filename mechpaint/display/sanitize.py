@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from html import escape
 
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
@@ -19,6 +20,14 @@ def sanitize(text: str) -> str:
     Standard Annex #9). Right-to-left letters stay.
     """
     return text.translate(_SHOWN)
+
+
+def short(value: object) -> str:
+    """A value in an error message: its `repr`, cut where it is long, or its type where it has none."""
+    try:
+        return sanitize(reprlib.repr(value))
+    except Exception:  # of objects of users, and of integers with thousands of digits
+        return f"<{type(value).__name__}>"
 
 
 def safe(text: str) -> str:

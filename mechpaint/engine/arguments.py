@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.display.sanitize import short
 from mechpaint.engine.layer_inputs import Tokens
 from mechpaint.errors import HookSetError, InputError, LoadError
 from mechpaint.hooks import BUILT_IN, Reroute
@@ -40,7 +40,7 @@ def as_hook_set(given: object, known: Mapping[str, type[HookSet]] | None = None)
         remedy = "; join hook sets with +, run several routes with mechpaint.sweep" if several else ""
         raise HookSetError(
             "expected a hook set, a route, or a text of either, such as 'skip(4, 7)' or '0-3 14-17', got "
-            f"{_short(given)}{remedy}"
+            f"{short(given)}{remedy}"
         )
     text = given.strip()
     if text and not text[0].isalpha():
@@ -69,7 +69,7 @@ def as_tree(given: object, n_layers: int) -> PrefixTree:
     if isinstance(given, HookSet | Route | str):
         return PrefixTree([as_route(given, n_layers)])
     if not isinstance(given, Iterable):
-        raise HookSetError(f"expected routes, hook sets or texts of them, got {_short(given)}")
+        raise HookSetError(f"expected routes, hook sets or texts of them, got {short(given)}")
     return PrefixTree(as_route(one, n_layers) for one in cast(Iterable[object], given))
 
 
@@ -89,21 +89,17 @@ def _texts(given: object) -> list[str]:
     listed = isinstance(given, list | tuple)
     texts = [given] if isinstance(given, str) else list(cast(Sequence[object], given)) if listed else []
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"expected tokens [batch, position], a text or a list of texts, got {_short(given)}")
+        raise InputError(f"expected tokens [batch, position], a text or a list of texts, got {short(given)}")
     return cast(list[str], texts)
 
 
 def _tokenized(model: TransformerBridge, text: str) -> Int[Tensor, "position"]:
     if model.tokenizer is None:
         raise LoadError(
-            f"cannot read {_short(text)}, since this model has no tokenizer: expected tokens [batch, position], "
+            f"cannot read {short(text)}, since this model has no tokenizer: expected tokens [batch, position], "
             "or mechpaint.load(model, tokenizer=...)"
         )
     tokens = model.to_tokens(text, truncate=False)[0]
     if len(tokens) == 0:
         raise InputError(f"the text {text!r} has no tokens: expected one or more")
     return tokens
-
-
-def _short(given: object) -> str:
-    return reprlib.repr(given)

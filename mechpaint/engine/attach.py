@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
 from torch import Tensor
 from transformer_lens.hook_points import HookPoint
@@ -11,12 +11,13 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.engine.arguments import Routing, as_hook_set
+from mechpaint.engine.by_name import NamedTools
 from mechpaint.engine.kv_cache import KV, layout
 from mechpaint.engine.layer_inputs import LayerInputs
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import HookSetError
 from mechpaint.routes.hookset import HookSet
-from mechpaint.routes.readings import Hook, HookFunction, Store
+from mechpaint.routes.readings import Hook, HookFunction, NamedHook, Reading, Store
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Visit
 
@@ -97,19 +98,21 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
     slots = layout(kv, route)
     store: Store = {reading.key: {} for reading in hook_set.reads()}
     session = Session(hook_set, route, store)
-    watched = [_Watched(hook) for hook in hook_set.hooks()]
-    _check_names(model, watched)
+    hooks, watched = _in_order(model, runner, session, store)
     runs = 0
 
     def finish(layer_inputs: LayerInputs) -> Tensor:
         nonlocal runs
         runs += 1
+        if named:
+            named.check()
+        runner.check_recomputing()
         for read in store.values():
             read.clear()
         return runner.run(route, layer_inputs, slots)
 
-    hooks = [*_readers(model, runner, session, store), *((w.hook.where, w) for w in watched)]
-    with model.hooks(fwd_hooks=hooks), runner.intercept(finish):
+    named = None if route.is_identity else NamedTools(model, route)
+    with model.hooks(fwd_hooks=hooks), named.watching() if named else nullcontext(), runner.intercept(finish):
         yield session
     never = [w for w in watched if runs and not w.fired]
     if never:
@@ -118,14 +121,34 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
         )
 
 
-class _Watched:
-    """A user's hook that remembers whether it fired."""
+def _in_order(
+    model: TransformerBridge, runner: RouteRunner, session: Session, store: Store
+) -> tuple[list[NamedHook], list[_Watched]]:
+    """The hooks to install, part by part as the hook sets were added: what a part reads, then what it hooks."""
+    hooks: list[NamedHook] = []
+    watched: list[_Watched] = []
+    seen: set[Reading] = set()
+    for part in session.hook_set.parts() or (session.hook_set,):
+        reads = [reading for reading in part.reads() if reading not in seen]
+        seen.update(reads)
+        own = [_Watched(hook, runner) for hook in part.hooks()]
+        _check_names(model, own)
+        hooks += [*_readers(model, runner, session.route, reads, store), *((w.hook.where, w) for w in own)]
+        watched += own
+    return hooks, watched
 
-    def __init__(self, hook: Hook) -> None:
+
+class _Watched:
+    """A user's hook that remembers whether it fired, and does nothing in other threads."""
+
+    def __init__(self, hook: Hook, runner: RouteRunner) -> None:
         self.hook = hook
         self.fired = False
+        self._runner = runner
 
     def __call__(self, tensor: Tensor, hook: HookPoint) -> Tensor | None:
+        if not self._runner.in_its_thread():
+            return None
         self.fired = True
         return self.hook.call(tensor, hook)
 
@@ -148,11 +171,11 @@ def unknown_name(model: TransformerBridge, name: str) -> str:
 
 
 def _readers(
-    model: TransformerBridge, runner: RouteRunner, session: Session, store: Store
-) -> list[tuple[str | Callable[[str], bool], HookFunction]]:
-    hooks: list[tuple[str | Callable[[str], bool], HookFunction]] = []
-    for reading in session.hook_set.reads():
-        for layer in sorted({visit.layer for visit in reading.visits(session.route)}):
+    model: TransformerBridge, runner: RouteRunner, route: Route, reads: Sequence[Reading], store: Store
+) -> list[NamedHook]:
+    hooks: list[NamedHook] = []
+    for reading in reads:
+        for layer in sorted({visit.layer for visit in reading.visits(route)}):
             name = f"blocks.{layer}.{reading.point}"
             if name not in model.hook_dict:
                 raise HookSetError(unknown_name(model, name))
@@ -162,7 +185,7 @@ def _readers(
 
 def _reader(runner: RouteRunner, read: dict[Visit, Tensor]) -> HookFunction:
     def keep(tensor: Tensor, hook: HookPoint) -> None:
-        if runner.visit is not None:
-            read[runner.visit] = tensor.detach()
+        if runner.visit is not None and runner.in_its_thread():
+            read[runner.visit] = tensor.detach().clone()  # a hook after this one may write into the tensor
 
     return keep

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.engine.ownership import owned
 from mechpaint.engine.route_runner import RouteRunner
 
 _ALIKE: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
@@ -27,11 +28,12 @@ _ALIKE: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 def fused_attention(model: TransformerBridge) -> Generator[None]:
     """Within this context Hugging Face makes masks for fused attention, and its layers use it; before it, eager one."""
     config: Any = model.original_model.config
-    config._attn_implementation = "sdpa"
-    try:
-        yield
-    finally:
-        config._attn_implementation = "eager"
+    with owned(model.original_model):
+        config._attn_implementation = "sdpa"
+        try:
+            yield
+        finally:
+            config._attn_implementation = "eager"
 
 
 def fastest_attention(runner: RouteRunner, layers: Sequence[nn.Module]) -> Callable[[], AbstractContextManager[None]]:

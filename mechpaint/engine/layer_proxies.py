@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 from torch import Tensor, nn
 
 from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, leaves
+from mechpaint.engine.ownership import refuse_thread
 from mechpaint.errors import CannotReroute
 
 Finish: TypeAlias = Callable[[LayerInputs], Tensor]
@@ -25,10 +27,17 @@ class LayerProxies(nn.ModuleList):
         self.layer_inputs: LayerInputs | None = None
         self.handed_on: Tensor | None = None
         self.finished = False
+        self.thread = threading.get_ident()
         self.proxies = [_LayerProxy(self, i, layer) for i, layer in enumerate(layers)]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.proxies)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise CannotReroute(
+            f"this {self.model} is attached, so a copy of it, or a pickle, would hold what stands in the place of its "
+            "layers: copy it outside of the `with` block"
+        )
 
     def __getitem__(self, index: Any) -> Any:
         return cast(Any, self.proxies[index])
@@ -47,6 +56,8 @@ class LayerProxies(nn.ModuleList):
 
     def hand(self, layer: int, residual: Tensor, arguments: LayerArguments) -> Tensor:
         """Write down what a layer is handed; the last one finishes."""
+        if threading.get_ident() != self.thread:
+            refuse_thread()
         if self.finished:
             raise CannotReroute(
                 f"{self.model} runs its stack of layers several times in a forward pass; routes are of models that run "
@@ -81,10 +92,12 @@ _WITHHELD = object()
 class _LayerProxy:
     """Stands for one layer in Hugging Face's loop; whatever else is asked of it, the real layer answers."""
 
+    _owner: LayerProxies
+    _layer: int
+    _real: nn.Module
+
     def __init__(self, owner: LayerProxies, layer: int, real: nn.Module) -> None:
-        self._owner = owner
-        self._layer = layer
-        self._real = real
+        vars(self).update(_owner=owner, _layer=layer, _real=real)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if "hidden_states" in kwargs:
@@ -98,3 +111,12 @@ class _LayerProxy:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._real, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._real, name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._real.__reduce_ex__(protocol)

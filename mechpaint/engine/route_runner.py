@@ -10,6 +10,7 @@ a layer that moves keeps its own mask and positions.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -20,10 +21,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.engine.by_name import refuse_bounds
 from mechpaint.engine.compatibility import PositionCheck, check_reroutable, layer_list, outputs, silenced
 from mechpaint.engine.kv_cache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
 from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, Residual, State, Tokens
 from mechpaint.engine.layer_proxies import Finish, LayerProxies
+from mechpaint.engine.ownership import owned
 from mechpaint.engine.unhooked_layers import UnhookedLayers, unwrapped
 from mechpaint.errors import CannotReroute
 from mechpaint.routes.merge import GroupMerge
@@ -40,6 +43,7 @@ class RouteRunner:
         self.layers: list[nn.Module] = list(model.blocks)
         self.visit: Visit | None = None
         """The visit that is running, for hooks that want to know."""
+        self._thread = threading.get_ident()
         self._parent, self._name = layer_list(model)
         self._real_list()
         self._outputs = outputs(model, self.layers[0])
@@ -55,9 +59,14 @@ class RouteRunner:
     @contextmanager
     def intercept(self, finish: Finish) -> Generator[None]:
         """Within this context every forward pass of the model ends with `finish` in place of its layers."""
+        with owned(self.model.original_model):
+            yield from self._intercepted(finish)
+
+    def _intercepted(self, finish: Finish) -> Generator[None]:
         real = self._real_list()
         whole = self.model.original_model
         proxies = LayerProxies(self.layers, finish, self._outputs, type(whole).__name__)
+        proxies.training = real.training
         hooks = [
             whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
             whole.register_forward_pre_hook(proxies.begin),
@@ -68,6 +77,7 @@ class RouteRunner:
             yield
         finally:
             self._parent.register_module(self._name, real)
+            real.training = proxies.training
             for hook in hooks:
                 hook.remove()
             self.visit = None
@@ -83,13 +93,15 @@ class RouteRunner:
         layers = self._parent.get_submodule(self._name)
         if isinstance(layers, LayerProxies):
             raise CannotReroute(
-                "this model is attached already: leave that `with` block first, or add the hook sets: "
-                "attach(model, a + b)"
+                "this model is attached already: leave that `with` block first (its thread has to), or add the hook "
+                "sets: attach(model, a + b)"
             )
         return layers
 
     def run(self, route: Route, layer_inputs: LayerInputs, layout: Layout | None = None) -> Residual:
         """The final residual stream of a route."""
+        if self._bounded() and not route.is_identity:
+            refuse_bounds()
         layout = layout or ExactSlots(route)
         cache = layer_inputs.layers[0].cache
         tokens = layer_inputs.embeddings.shape[1]
@@ -99,6 +111,29 @@ class RouteRunner:
         for i, step in enumerate(route.steps):
             residual = self._step(i, step, residual, layer_inputs, caches, layers)
         return residual
+
+    def in_its_thread(self) -> bool:
+        """Tell whether this is the thread that made the runner."""
+        return threading.get_ident() == self._thread
+
+    def check_recomputing(self) -> None:
+        """Refuse activation checkpointing with hooks: what it runs again after the block runs without them."""
+        if not torch.is_grad_enabled():
+            return
+        layers = any(getattr(part, "gradient_checkpointing", False) for part in self.model.original_model.modules())
+        if _is_checkpointed() or (layers and self.model.original_model.training and self.has_user_hooks()):
+            raise CannotReroute(
+                "activation checkpointing runs layers again while gradients are computed, perhaps after this `with` "
+                "block, without its route and hooks: call model.original_model.gradient_checkpointing_disable()"
+            )
+
+    def _bounded(self) -> bool:
+        """Look for `stop_at_layer` and `start_at_layer`, which TransformerLens writes down in its layers."""
+        return any(
+            getattr(layer, name, None) is not None
+            for layer in self.layers
+            for name in ("_stop_at_layer_idx", "_start_at_layer_idx")
+        )
 
     def _layers_for(self, layer_inputs: LayerInputs) -> Sequence[nn.Module]:
         """The bridge's layers; in a step of generating, and if nobody listens, the bare ones, which are faster."""
@@ -138,14 +173,7 @@ class RouteRunner:
         self, layer: int, residual: Residual, arguments: LayerArguments, block: nn.Module | None = None
     ) -> Residual:
         """One layer's output, its residual connection included; of `block`, if it stands for that layer."""
-        real = self.layers[layer]
-        block = block or real
-        bounds = (getattr(real, name, None) for name in ("_stop_at_layer_idx", "_start_at_layer_idx"))
-        if any(bound is not None for bound in bounds):
-            raise CannotReroute(
-                "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
-                "end the route where you want to stop, or read the residual stream with ReadResidual"
-            )
+        block = block or self.layers[layer]
         before = None if layer in self._harmless else arguments.state(residual)
         output: Any = block(residual, *arguments.args, **arguments.kwargs)
         if before is not None:
@@ -167,6 +195,8 @@ class RouteRunner:
         recordings: list[LayerInputs] = []
 
         def stop(layer_inputs: LayerInputs) -> Tensor:
+            if self._bounded():
+                refuse_bounds()
             recordings.append(layer_inputs)
             raise _Recorded
 
@@ -209,6 +239,13 @@ class RouteRunner:
         """The output of the model's own tail for whole residual streams, such as a classification head's logits."""
         with self.intercept(lambda layer_inputs: residual):
             return self.model(tokens, attention_mask=attention_mask, **inputs)
+
+
+def _is_checkpointed() -> bool:
+    """Tell whether torch.utils.checkpoint will run what runs now again; torch has no public way to ask."""
+    autograd: Any = getattr(torch, "_C")._autograd  # noqa: B009
+    top = autograd._top_saved_tensors_default_hooks(True)
+    return top is not None and "checkpoint" in str(getattr(top[0], "__qualname__", ""))
 
 
 class _Recorded(Exception):

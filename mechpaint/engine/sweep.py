@@ -48,8 +48,8 @@ class Sweep(Summarized):
             of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
             row by row. A model that classifies whole sequences gives its own output, `[batch, labels]`, and takes
             `"all"` only.
-        max_batch_tokens: Up to how many tokens a layer call may have when visits of several routes are batched in it; by
-            default as many as make it faster on such a device; 1 batches none. Batched results differ by rounding.
+        max_batch_tokens: Up to how many tokens a layer call may have when visits of several routes are batched in it:
+            by default as many as make it faster on such a device; 1 batches none. Batched results differ by rounding.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
     Attributes:
@@ -251,8 +251,8 @@ def sweep(
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`; `"all"` for a
             model that classifies whole sequences, which gives `[batch, labels]`.
-        max_batch_tokens: Up to how many tokens a layer call may have when visits of several routes are batched in it; by
-            default as many as make it faster on such a device; 1 batches none. Batched results differ by rounding.
+        max_batch_tokens: Up to how many tokens a layer call may have when visits of several routes are batched in it:
+            by default as many as make it faster on such a device; 1 batches none. Batched results differ by rounding.
         inputs: Anything else that `model(tokens, ...)` takes, such as `position_ids` or `token_type_ids`.
 
     Returns:

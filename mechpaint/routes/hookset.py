@@ -11,10 +11,11 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.errors import HookSetError
+from mechpaint.routes.fields import check_fields, is_layers
 from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
 from mechpaint.routes.route import Route
 
@@ -27,8 +28,16 @@ class HookSet(Summarized):
     """The base of every hook set; by itself it changes and reads nothing, and adding it changes nothing.
 
     Subclasses are frozen dataclasses that override one method or more. Their text form is the class's name in snake
-    case with the fields as arguments, `average(4, 13)`.
+    case with the fields as arguments, `average(4, 13)`. Fields that are annotated as integers, layers
+    (`int | Sequence[int] | None`), texts or routes are checked when one is made; a `__post_init__` of your own begins
+    with `super().__post_init__()`.
+
+    Raises:
+        HookSetError: A field of another type.
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self, self.text_name())
 
     def reroute(self, route: Route) -> Route:
         """The route to run instead of `route`, for the same number of layers.
@@ -108,7 +117,7 @@ class HookSet(Summarized):
     def __str__(self) -> str:
         if type(self) is HookSet:
             return ""
-        values = (_argument(field, getattr(self, field.name)) for field in dataclasses.fields(self))
+        values = (_argument(type(self), field, getattr(self, field.name)) for field in dataclasses.fields(self))
         return f"{self.text_name()}({', '.join(v for v in values if v)})"
 
 
@@ -147,11 +156,14 @@ def named(hook_sets: Mapping[str, type[HookSet]], name: str) -> type[HookSet]:
     return hook_sets[name]
 
 
-def _argument(field: dataclasses.Field[Any], value: object) -> str:
+def _argument(cls: type[HookSet], field: dataclasses.Field[Any], value: object) -> str:
     """One field as an argument: bare where it is required, by name where it differs from its default."""
-    if field.default is dataclasses.MISSING:
-        return repr(str(value)) if isinstance(value, (Route, str)) else repr(value)
-    return "" if value == field.default else f"{field.name}={value!r}"
+    if value == field.default:
+        return ""
+    text = repr(str(value)) if isinstance(value, (Route, str)) else repr(value)
+    if is_layers(cls, field.name) and isinstance(value, tuple):
+        text = repr(list(cast(tuple[int, ...], value)))
+    return text if field.default is dataclasses.MISSING else f"{field.name}={text}"
 
 
 ATTENTION = "attention"

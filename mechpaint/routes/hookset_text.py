@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -17,11 +18,15 @@ def parse_hook_set(text: str, hook_sets: Mapping[str, type[HookSet]], expected: 
     if not text.strip():
         return HookSet()
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # Python's own on texts such as 1if 2else 3
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         at = (getattr(error, "offset", None) or 1) - 1
         raise HookSetError(caret(text.strip(), at, "cannot read the hook set", _SHAPE)) from None
-    return _Reader(text.strip(), hook_sets, expected).read(tree)
+    try:
+        return _Reader(text.strip(), hook_sets, expected).read(tree)
+    except RecursionError:
+        raise HookSetError(f"cannot read the hook set: it is nested too deeply; expected {_SHAPE}") from None
 
 
 _SHAPE = "calls joined by '+', such as skip(4, 7) + read_attention(layers=[5])"
@@ -43,16 +48,24 @@ class _Reader:
         except HookSetError as error:
             self.fail(node, str(error), self.expected)
         arguments = [self.literal(a) for a in node.args]
-        keywords = {k.arg: self.literal(k.value) for k in node.keywords if k.arg is not None}
+        keywords = self.keywords(node.keywords)
         try:
             return kind(*arguments, **keywords)
         except (TypeError, HookSetError, RouteError) as error:
             self.fail(node, str(error), f"{kind.text_name()}{_signature(kind)}")
 
+    def keywords(self, given: list[ast.keyword]) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for keyword in given:
+            if keyword.arg is None or keyword.arg in values:
+                self.fail(keyword.value, "cannot read the argument", "each name once, as in loop(4, 13, times=3)")
+            values[keyword.arg] = self.literal(keyword.value)
+        return values
+
     def literal(self, node: ast.expr) -> object:
         try:
             value: object = ast.literal_eval(node)
-        except ValueError:
+        except (ValueError, TypeError, SyntaxError, MemoryError):
             self.fail(node, "cannot read the argument", "a number, a quoted text or a list")
         return value
 

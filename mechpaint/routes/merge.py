@@ -12,8 +12,7 @@ from mechpaint.routes.steps import Step
 class GroupMerge:
     """Merges a group's outputs in one buffer: "mean" of arXiv 2407.09298, section 3.5, "sum" of arXiv 2502.02790.
 
-    Half precision is added up in float32 and cast back at the end: sums overflow, or lose digits, where their mean would
-    not.
+    Half precision is added up in float32 and cast back at the end: a sum overflows where the mean would not.
     """
 
     def __init__(self, step: Step, incoming: Float[Tensor, "batch position d_model"]) -> None:

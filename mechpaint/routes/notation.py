@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from mechpaint.errors import RouteError
-from mechpaint.routes.steps import Step, run_length, steps_in_order
+from mechpaint.routes.steps import MAX_STEPS, Step, run_length, steps_in_order
 
 _SPACE = re.compile(r"\s*")
 _INTEGER = re.compile(r"[0-9]+")
-_MOST_STEPS = 100_000
 
 
 def parse(text: str, n_layers: int) -> tuple[Step, ...]:
@@ -39,8 +38,8 @@ class _Parser:
         while self.peek() != end:
             start = self.at
             steps += self.item()
-            if len(steps) > _MOST_STEPS:
-                self.fail("the route is too long", f"at most {_MOST_STEPS:,} steps", start)
+            if len(steps) > MAX_STEPS:
+                self.fail("the route is too long", f"at most {MAX_STEPS:,} steps", start)
             if self.at < len(self.text) and self.text[self.at] not in " \t\n\r" + (end or " "):
                 self.fail("cannot read the route", "a space between steps")
         return tuple(steps)
@@ -64,8 +63,8 @@ class _Parser:
 
     def repeated(self, steps: tuple[Step, ...], start: int) -> tuple[Step, ...]:
         times = self.times()
-        if len(steps) * times > _MOST_STEPS:
-            self.fail("the route is too long", f"at most {_MOST_STEPS:,} steps", start)
+        if len(steps) * times > MAX_STEPS:
+            self.fail("the route is too long", f"at most {MAX_STEPS:,} steps", start)
         return steps * times
 
     def bracket(self) -> tuple[Step, ...]:
@@ -119,8 +118,8 @@ class _Parser:
             return 1
         at = self.at
         times = self.integer("how many times")
-        if not 1 <= times <= _MOST_STEPS:
-            self.fail(f"cannot repeat {times} times", f"a number from 1 to {_MOST_STEPS:,}", at)
+        if not 1 <= times <= MAX_STEPS:
+            self.fail(f"cannot repeat {times} times", f"a number from 1 to {MAX_STEPS:,}", at)
         return times
 
     def layer(self, expected: str) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 HookFunction: TypeAlias = Callable[["Tensor", "HookPoint"], "Tensor | None"]
 """A TransformerLens hook: gets the activation and its hook point; what it returns, if anything, replaces it."""
+NamedHook: TypeAlias = tuple[str | Callable[[str], bool], HookFunction]
+"""A hook name, or a filter on names, and the hook, as TransformerLens takes them."""
 Store: TypeAlias = "dict[str, dict[Visit, Tensor]]"
 """The activations read: `store[key][visit]`."""
 

@@ -12,13 +12,16 @@ and whose outputs are merged. Nothing here knows about models or tensors.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
+from mechpaint.display.sanitize import short
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.errors import RouteError
 from mechpaint.routes.notation import notation, parse
-from mechpaint.routes.steps import Step, Visit, out_of_range
+from mechpaint.routes.steps import Step, Visit, check_length, out_of_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,16 @@ class Route(Summarized):
         n_layers: How many layers the model has.
 
     Raises:
-        RouteError: No steps, or a layer that the model does not have.
+        RouteError: No steps, or more than 100,000; something else than steps; a layer that the model does not have.
     """
 
     steps: tuple[Step, ...]
     n_layers: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "steps", _checked_steps(self.steps))
+        object.__setattr__(self, "n_layers", _checked_number(self.n_layers))
+        check_length(len(self.steps))
         if not self.steps:
             raise RouteError("the route is empty: it needs at least one layer")
         highest = max(step.layers[-1] for step in self.steps)
@@ -53,6 +58,7 @@ class Route(Summarized):
         Args:
             n_layers: How many layers the model has, 1 or more.
         """
+        check_length(_checked_number(n_layers))
         return cls.of(range(n_layers), n_layers)
 
     @classmethod
@@ -91,6 +97,8 @@ class Route(Summarized):
         Raises:
             RouteError: With the offending character marked and what was expected there.
         """
+        if not isinstance(cast(object, text), str):
+            raise RouteError(f"the notation of a route is a text, got {short(text)}")
         return cls(parse(text, n_layers), n_layers)
 
     @property
@@ -213,10 +221,24 @@ class Route(Summarized):
         return f'Route("{self}", n_layers={self.n_layers})'
 
 
+def _checked_steps(steps: object) -> tuple[Step, ...]:
+    given = tuple(cast(Iterable[object], steps)) if isinstance(steps, Iterable) else (steps,)
+    if not all(isinstance(step, Step) for step in given):
+        raise RouteError(f"a route is made of Steps, got {short(given)}: Route.of takes integers, Route.parse a text")
+    return cast(tuple[Step, ...], given)
+
+
+def _checked_number(n_layers: object) -> int:
+    try:
+        return operator.index(cast(Any, n_layers))
+    except TypeError:
+        raise RouteError(f"n_layers is how many layers the model has, got {short(n_layers)}") from None
+
+
 def _as_step(step: int | Sequence[int] | Step) -> Step:
     if isinstance(step, Step):
         return step
-    return Step((step,) if isinstance(step, int) else tuple(step))
+    return Step(tuple(step) if isinstance(step, Sequence) else (step,))
 
 
 def _listing(layers: Sequence[int]) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
+from mechpaint.display.sanitize import short
 from mechpaint.errors import RouteError
+
+MAX_STEPS = 100_000
+"""The most steps of a route."""
 
 Merge: TypeAlias = Literal["mean", "sum"]
 
@@ -23,14 +28,14 @@ class Step:
             x + f(x) + g(x), as in "Layer Parallelism" (arXiv 2502.02790). A single layer is stored as `"mean"`.
 
     Raises:
-        RouteError: No layers, a negative index, a layer named twice, or an unknown merge.
+        RouteError: No layers, something else than integers, a negative index, a layer named twice, or an unknown merge.
     """
 
     layers: tuple[int, ...]
     merge: Merge = "mean"
 
     def __post_init__(self) -> None:
-        layers = tuple(sorted(self.layers))
+        layers = _sorted_layers(self.layers)
         if not layers:
             raise RouteError("a step needs at least one layer, got none")
         if layers[0] < 0:
@@ -62,6 +67,22 @@ class Visit:
 
     step: int
     layer: int
+
+
+def check_length(steps: int) -> None:
+    """Refuse a route with too many steps, before they are made."""
+    if steps > MAX_STEPS:
+        raise RouteError(f"the route is too long: expected at most {MAX_STEPS:,} steps, got {short(steps)}")
+
+
+def _sorted_layers(layers: object) -> tuple[int, ...]:
+    try:
+        given = tuple(cast(Iterable[Any], layers))
+        if not any(isinstance(layer, bool) for layer in given):
+            return tuple(sorted(map(operator.index, given)))
+    except TypeError:
+        pass
+    raise RouteError(f"the layers of a step are integers, got {short(layers)}")
 
 
 def ascending_runs(layers: Sequence[int]) -> Iterator[tuple[int, int]]:

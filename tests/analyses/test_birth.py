@@ -92,6 +92,7 @@ def test_the_page_has_the_claims_the_causal_table_and_the_figures(finished):
         assert words in text
 
 
+@pytest.mark.slow
 def test_the_page_opens_in_a_browser(finished, chromium):
     check_page(chromium, finished.page)
 

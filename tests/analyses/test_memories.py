@@ -358,6 +358,7 @@ def test_the_settings_alone_import_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
 
 
+@pytest.mark.slow
 def test_the_page_opens_in_a_browser(finished, chromium):
     check_page(chromium, finished.page)
 

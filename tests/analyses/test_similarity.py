@@ -424,6 +424,7 @@ def test_the_page_has_figures_tables_and_verdicts(finished, found):
         assert (finished.path / "figures" / f"{name}.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_the_page_opens_in_a_browser(finished, chromium):
     check_page(chromium, finished.page)
 

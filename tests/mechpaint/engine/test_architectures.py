@@ -84,7 +84,7 @@ def test_a_wrong_route_would_be_noticed(monkeypatch):
     assert not result.unvisited
 
 
-# ---- what the route runner notices, on models that no library has -------------------------------------------------------
+# ---- what the route runner notices, on models that no library has ----
 
 
 def _llama_whose_layers(do):

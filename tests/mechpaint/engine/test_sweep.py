@@ -93,7 +93,7 @@ def _paper_suite(n_layers):
 
 
 @pytest.mark.parametrize(
-    ("n_layers", "shared", "unshared"), [(18, 1748, 3141), pytest.param(32, 6073, 9952, marks=pytest.mark.release)]
+    ("n_layers", "shared", "unshared"), [(18, 1748, 3141), pytest.param(32, 6073, 9952, marks=pytest.mark.slow)]
 )
 def test_layer_calls_of_the_whole_suite(n_layers, shared, unshared):
     config = hf.LlamaConfig(

@@ -1,0 +1,228 @@
+"""TransformerLens's own tools under `attach`: what goes by a layer's name is right, or refused.
+
+A name such as `blocks.2.hook_out` means a layer; on a route a layer may run several times, elsewhere, in a group or not
+at all. So caches are filled where each layer they name runs once, what adds up a cache layer by layer is right where
+the layers run one after another in the model's own order (skipped ones contribute nothing), and the rest is refused.
+A user's own hooks are told nothing of this: they fire on every visit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial, wraps
+from itertools import pairwise
+from typing import Any, NoReturn, cast
+
+import torch
+from torch import Tensor
+from transformer_lens import ActivationCache
+from transformer_lens.hook_points import HookPoint
+from transformer_lens.model_bridge import TransformerBridge
+
+from mechpaint.errors import CannotReroute, HookSetError
+from mechpaint.routes.route import Route
+
+_BY_VISIT = "read by visit: mechpaint.attach(model, hook_set + ReadResidual()), then session['residual']"
+_ENTERING = ("hook_resid_pre", "hook_in")
+_LEAVING = ("hook_resid_post", "hook_out")
+_ADDED = ("hook_attn_out", "hook_mlp_out")
+
+
+class NamedTools:
+    """Watches over what TransformerLens's own functions hook or cache by name, on one route."""
+
+    def __init__(self, model: TransformerBridge, route: Route) -> None:
+        self._model = model
+        self._route = route
+        self._visits = Counter(visit.layer for visit in route.visits())
+        points = {id(point): (name, point) for name, point in model.hook_dict.items()}
+        self._points = [(layer, point) for name, point in points.values() if (layer := _layer(name)) is not None]
+
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """Within this context the model's own methods that take names, or give out a cache, know the route."""
+        model = cast(Any, self._model)
+        replaced = {
+            "run_with_cache": self._caching(model.run_with_cache),
+            "run_with_hooks": self._naming(model.run_with_hooks),
+            "hooks": self._naming(model.hooks),
+        }
+        for name, method in replaced.items():
+            vars(self._model)[name] = method
+        try:
+            yield
+        finally:
+            for name in replaced:
+                vars(self._model).pop(name, None)
+
+    def check(self) -> None:
+        """Look at what is hooked as a forward pass begins."""
+        for layer, point in self._points:
+            for handle in (*point.fwd_hooks, *point.bwd_hooks):
+                if (tool := _tool(cast(object, handle.user_hook))) is not None:  # pyright: ignore[reportUnknownMemberType]
+                    self._check(layer, point, *tool)
+
+    def _check(self, layer: int, point: HookPoint, module: str, function: str) -> None:
+        name, visits = str(point.name), self._visits[layer]
+        if function == "stop_hook":
+            refuse_bounds()
+        if visits > 1:
+            raise CannotReroute(
+                f"{name} means one visit, and layer {layer} runs {visits} times on the route {self._route}: {_BY_VISIT}"
+            )
+        if not module.startswith(("transformer_lens.tools", "transformer_lens.patching")):
+            return
+        if visits == 0:
+            raise CannotReroute(
+                f"{module} hooks {name}, and layer {layer} does not run on the route {self._route}: "
+                "hook the layers that do with model.run_with_hooks"
+            )
+        if module.startswith("transformer_lens.tools") and not in_order(self._route):
+            _refuse_order(module, self._route)
+
+    def _naming(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that takes hooks by name, refusing names of layers that do not run."""
+
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            listed = [*args, *kwargs.values()]
+            for hooks in listed:
+                for pair in cast(Sequence[Any], hooks) if isinstance(hooks, list) else ():
+                    if isinstance(pair, tuple) and isinstance(pair[0], str):
+                        self._check_runs(pair[0])
+            return method(*args, **kwargs)
+
+        return call
+
+    def _check_runs(self, name: str) -> None:
+        layer = _layer(name)
+        if layer is not None and layer < self._route.n_layers and not self._visits[layer]:
+            raise HookSetError(
+                f"the hook at {name!r} would never fire: layer {layer} does not run on the route {self._route}"
+            )
+
+    def _caching(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """`run_with_cache`, whose cache knows the route."""
+
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            output, cache = method(*args, **kwargs)
+            return output, RoutedCache.of(cache, self._route) if isinstance(cache, ActivationCache) else cache
+
+        return call
+
+
+def _adding(name: str) -> Callable[..., Any]:
+    """A method of caches that takes layers for the terms of one sum: right for layers in order, or refused."""
+
+    def method(cache: RoutedCache, *args: Any, **kwargs: Any) -> Any:
+        if not in_order(cache.route):
+            _refuse_order(name, cache.route)
+        return getattr(_whole(cache), name)(*args, **kwargs)
+
+    return method
+
+
+class RoutedCache(ActivationCache):
+    """A cache of a run along a route: by name as ever; what adds up layers is right for it, or refused."""
+
+    route: Route
+
+    @classmethod
+    def of(cls, cache: ActivationCache, route: Route) -> RoutedCache:
+        """The same cache, of a route."""
+        cache.__class__ = cls
+        routed = cast(RoutedCache, cache)
+        routed.route = route
+        return routed
+
+    def __getitem__(self, key: Any) -> Tensor:
+        try:
+            return super().__getitem__(key)
+        except KeyError as error:
+            layer = _layer(str(error.args[0]))
+            if layer is None or layer in {visit.layer for visit in self.route.visits()}:
+                raise
+            raise KeyError(f"{error.args[0]}: layer {layer} does not run on the route {self.route}") from None
+
+    def apply_slice_to_batch_dim(self, batch_slice: Any) -> RoutedCache:
+        """The same for some of the batch, of the same route."""
+        return RoutedCache.of(super().apply_slice_to_batch_dim(batch_slice), self.route)
+
+    accumulated_resid = _adding("accumulated_resid")
+    decompose_resid = _adding("decompose_resid")
+    get_full_resid_decomposition = _adding("get_full_resid_decomposition")
+    stack_head_results = _adding("stack_head_results")
+    stack_neuron_results = _adding("stack_neuron_results")
+    logit_lens = _adding("logit_lens")
+
+
+class _WholeCache(RoutedCache):
+    """A cache in which layers that do not run hand on the residual stream and add nothing to it."""
+
+    accumulated_resid = ActivationCache.accumulated_resid
+    decompose_resid = ActivationCache.decompose_resid
+    get_full_resid_decomposition = ActivationCache.get_full_resid_decomposition
+    stack_head_results = ActivationCache.stack_head_results
+    stack_neuron_results = ActivationCache.stack_neuron_results
+    logit_lens = ActivationCache.logit_lens
+
+
+def _whole(cache: RoutedCache) -> RoutedCache:
+    """The cache with entries for layers that do not run, as far as what they hand on was cached."""
+    entries, runs = dict(cache.cache_dict), {visit.layer for visit in cache.route.visits()}
+    stream = _cached(entries, max(runs), _LEAVING)
+    for layer in reversed(range(cache.route.n_layers)):
+        if layer in runs:
+            stream = _cached(entries, layer, _ENTERING)
+        elif stream is not None:
+            entries |= {f"blocks.{layer}.{name}": stream for name in (*_ENTERING, "hook_resid_mid", *_LEAVING)}
+            entries |= {f"blocks.{layer}.{name}": torch.zeros_like(stream) for name in _ADDED}
+    whole = _WholeCache(entries, cache.model, cache.has_batch_dim)
+    whole.route = cache.route
+    return whole
+
+
+def _cached(entries: Mapping[str, Tensor], layer: int, names: Sequence[str]) -> Tensor | None:
+    return next((entries[full] for name in names if (full := f"blocks.{layer}.{name}") in entries), None)
+
+
+def in_order(route: Route) -> bool:
+    """Tell whether layers run one after another, each at most once, in the model's own order."""
+    single = all(len(step.layers) == 1 for step in route.steps)
+    return single and all(a.layers[0] < b.layers[0] for a, b in pairwise(route.steps))
+
+
+def refuse_bounds() -> NoReturn:
+    """Refuse `stop_at_layer` and `start_at_layer`."""
+    raise CannotReroute(
+        "stop_at_layer and start_at_layer count the model's own layers and mean nothing on a route: "
+        "end the route where you want to stop, or read the residual stream with ReadResidual"
+    )
+
+
+def _refuse_order(what: str, route: Route, *_: object, **__: object) -> NoReturn:
+    raise CannotReroute(
+        f"{what} takes layers for terms of one sum, in the model's order, and the route {route} runs them otherwise: "
+        f"{_BY_VISIT}"
+    )
+
+
+def _layer(name: str) -> int | None:
+    """The layer that a name is of."""
+    first, _, rest = name.partition(".")
+    number = rest.partition(".")[0]
+    return int(number) if first == "blocks" and number.isdecimal() else None
+
+
+def _tool(hook: object) -> tuple[str, str] | None:
+    """The module and name of a function that TransformerLens itself hooked, unless it is a part of its components."""
+    while isinstance(hook, partial):
+        hook = cast(partial[Any], hook).func
+    module = str(getattr(hook, "__module__", ""))
+    caches = ("transformer_lens.model_bridge.bridge_core", "transformer_lens.hook_points")
+    if module in caches or module.startswith(("transformer_lens.tools", "transformer_lens.patching")):
+        return module, str(getattr(hook, "__name__", ""))
+    return None
