@@ -104,6 +104,7 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
     def finish(layer_inputs: LayerInputs) -> Tensor:
         nonlocal runs
         runs += 1
+        runner.check_bounds(route)
         if named:
             named.check()
         runner.check_recomputing()
@@ -127,11 +128,8 @@ def _in_order(
     """The hooks to install, part by part as the hook sets were added: what a part reads, then what it hooks."""
     hooks: list[NamedHook] = []
     watched: list[_Watched] = []
-    seen: set[Reading] = set()
-    for part in session.hook_set.parts() or (session.hook_set,):
-        reads = [reading for reading in part.reads() if reading not in seen]
-        seen.update(reads)
-        own = [_Watched(hook, runner) for hook in part.hooks()]
+    for reads, added in session.hook_set.reads_and_hooks():
+        own = [_Watched(hook, runner) for hook in added]
         _check_names(model, own)
         hooks += [*_readers(model, runner, session.route, reads, store), *((w.hook.where, w) for w in own)]
         watched += own

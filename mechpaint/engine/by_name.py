@@ -8,8 +8,9 @@ A user's own hooks are told nothing of this: they fire on every visit.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from itertools import pairwise
@@ -59,20 +60,19 @@ class NamedTools:
 
     def check(self) -> None:
         """Look at what is hooked as a forward pass begins."""
-        for layer, point in self._points:
-            for handle in (*point.fwd_hooks, *point.bwd_hooks):
-                if (tool := _tool(cast(object, handle.user_hook))) is not None:  # pyright: ignore[reportUnknownMemberType]
-                    self._check(layer, point, *tool)
-
-    def _check(self, layer: int, point: HookPoint, module: str, function: str) -> None:
-        name, visits = str(point.name), self._visits[layer]
-        if function == "stop_hook":
+        hooked = [(*each, *tool) for each in self._points for tool in _tools(each[1])]
+        if any(function == "stop_hook" for *_, function in hooked):
             refuse_bounds()
+        for layer, point, module, _ in hooked:
+            self._check(layer, point, module)
+
+    def _check(self, layer: int, point: HookPoint, module: str) -> None:
+        name, visits = str(point.name), self._visits[layer]
         if visits > 1:
             raise CannotReroute(
                 f"{name} means one visit, and layer {layer} runs {visits} times on the route {self._route}: {_BY_VISIT}"
             )
-        if not module.startswith(("transformer_lens.tools", "transformer_lens.patching")):
+        if not module.startswith(_TOOLS):
             return
         if visits == 0:
             raise CannotReroute(
@@ -96,6 +96,12 @@ class NamedTools:
 
         return call
 
+    def _check_caller(self, module: Mapping[str, Any]) -> None:
+        """Refuse TransformerLens's own tools for caches where they would take layers for the terms of a sum."""
+        name = str(module.get("__name__"))
+        if name.startswith("transformer_lens.tools") and not in_order(self._route):
+            _refuse_order(name, self._route)
+
     def _check_runs(self, name: str) -> None:
         layer = _layer(name)
         if layer is not None and layer < self._route.n_layers and not self._visits[layer]:
@@ -108,6 +114,7 @@ class NamedTools:
 
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
+            self._check_caller(sys._getframe(1).f_globals)  # pyright: ignore[reportPrivateUsage]
             output, cache = method(*args, **kwargs)
             return output, RoutedCache.of(cache, self._route) if isinstance(cache, ActivationCache) else cache
 
@@ -217,12 +224,16 @@ def _layer(name: str) -> int | None:
     return int(number) if first == "blocks" and number.isdecimal() else None
 
 
-def _tool(hook: object) -> tuple[str, str] | None:
-    """The module and name of a function that TransformerLens itself hooked, unless it is a part of its components."""
-    while isinstance(hook, partial):
-        hook = cast(partial[Any], hook).func
-    module = str(getattr(hook, "__module__", ""))
-    caches = ("transformer_lens.model_bridge.bridge_core", "transformer_lens.hook_points")
-    if module in caches or module.startswith(("transformer_lens.tools", "transformer_lens.patching")):
-        return module, str(getattr(hook, "__name__", ""))
-    return None
+_CACHES = ("transformer_lens.model_bridge.bridge_core", "transformer_lens.hook_points")
+_TOOLS = ("transformer_lens.tools", "transformer_lens.patching")
+
+
+def _tools(point: HookPoint) -> Iterator[tuple[str, str]]:
+    """Module and name of each function at a hook point that TransformerLens's tools, not its components, hooked."""
+    for handle in cast(list[Any], [*point.fwd_hooks, *point.bwd_hooks]):
+        hook: object = handle.user_hook
+        while isinstance(hook, partial):
+            hook = cast(partial[Any], hook).func
+        module = str(getattr(hook, "__module__", ""))
+        if module in _CACHES or module.startswith(_TOOLS):
+            yield module, str(getattr(hook, "__name__", ""))

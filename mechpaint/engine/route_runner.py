@@ -19,6 +19,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.engine.by_name import refuse_bounds
@@ -85,7 +86,11 @@ class RouteRunner:
     @contextmanager
     def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
         """Within this context every forward pass of the model runs along a route."""
-        with self.intercept(lambda layer_inputs: self.run(route, layer_inputs, layout)):
+        def finish(layer_inputs: LayerInputs) -> Residual:
+            self.check_bounds(route)
+            return self.run(route, layer_inputs, layout)
+
+        with self.intercept(finish):
             yield
 
     def _real_list(self) -> nn.Module:
@@ -100,8 +105,6 @@ class RouteRunner:
 
     def run(self, route: Route, layer_inputs: LayerInputs, layout: Layout | None = None) -> Residual:
         """The final residual stream of a route."""
-        if self._bounded() and not route.is_identity:
-            refuse_bounds()
         layout = layout or ExactSlots(route)
         cache = layer_inputs.layers[0].cache
         tokens = layer_inputs.embeddings.shape[1]
@@ -127,13 +130,12 @@ class RouteRunner:
                 "block, without its route and hooks: call model.original_model.gradient_checkpointing_disable()"
             )
 
-    def _bounded(self) -> bool:
-        """Look for `stop_at_layer` and `start_at_layer`, which TransformerLens writes down in its layers."""
-        return any(
-            getattr(layer, name, None) is not None
-            for layer in self.layers
-            for name in ("_stop_at_layer_idx", "_start_at_layer_idx")
-        )
+    def check_bounds(self, route: Route | None) -> None:
+        """Refuse `stop_at_layer` and `start_at_layer`, which TransformerLens notes in its layers, on other routes."""
+        bounds = ("_stop_at_layer_idx", "_start_at_layer_idx")
+        bounded = any(getattr(layer, name, None) is not None for layer in self.layers for name in bounds)
+        if bounded and not (route and route.is_identity):
+            refuse_bounds()
 
     def _layers_for(self, layer_inputs: LayerInputs) -> Sequence[nn.Module]:
         """The bridge's layers; in a step of generating, and if nobody listens, the bare ones, which are faster."""
@@ -143,6 +145,10 @@ class RouteRunner:
         if layer_inputs.layers[0].kwargs.get("output_attentions"):  # which bridges leave empty, and bare layers do not
             return self.layers
         return self.fastest()
+
+    @cached_property
+    def _hook_points(self) -> list[list[HookPoint]]:
+        return [[part for part in layer.modules() if isinstance(part, HookPoint)] for layer in self.layers]
 
     def has_user_hooks(self) -> bool:
         """Look for hooks in the layers that are not TransformerLens's own."""
@@ -174,7 +180,10 @@ class RouteRunner:
     ) -> Residual:
         """One layer's output, its residual connection included; of `block`, if it stands for that layer."""
         block = block or self.layers[layer]
-        before = None if layer in self._harmless else arguments.state(residual)
+        hooked = any(point.fwd_hooks for point in self._hook_points[layer])
+        if hooked:
+            residual = residual.clone()  # a hook may write into it, and others read it too
+        before = None if hooked or layer in self._harmless else arguments.state(residual)
         output: Any = block(residual, *arguments.args, **arguments.kwargs)
         if before is not None:
             self._check_unwritten(layer, before, arguments.state(residual))
@@ -195,8 +204,7 @@ class RouteRunner:
         recordings: list[LayerInputs] = []
 
         def stop(layer_inputs: LayerInputs) -> Tensor:
-            if self._bounded():
-                refuse_bounds()
+            self.check_bounds(None)
             recordings.append(layer_inputs)
             raise _Recorded
 

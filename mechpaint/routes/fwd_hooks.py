@@ -6,13 +6,13 @@ each fed the group's input, and the last one hands on the merged output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from mechpaint.errors import HookSetError
 from mechpaint.routes.merge import GroupMerge
-from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
+from mechpaint.routes.readings import Hook, HookFunction, NamedHook, Reading, Store
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step, Visit
 
@@ -20,16 +20,33 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformer_lens.hook_points import HookPoint
 
-NamedHook = tuple[str | Callable[[str], bool], HookFunction]
 
-
-def fwd_hooks(route: Route, readings: Sequence[Reading], hooks: Sequence[Hook], store: Store | None) -> list[NamedHook]:
-    """See `HookSet.fwd_hooks`."""
+def fwd_hooks(
+    route: Route, parts: Iterable[tuple[Sequence[Reading], Sequence[Hook]]], store: Store | None
+) -> list[NamedHook]:
+    """See `HookSet.fwd_hooks`; `parts` are the readings and hooks of each hook set, in the order of their sum."""
     _check_order(route)
-    entering, within = _reads(readings, route, store)
+    own = [hook for readings, hooks in parts for hook in (*_reads(readings, route, store), *_each(hooks))]
     # What a layer wrote is read before a group's last member hands on the merged output in its place; what a layer
     # was handed is read after it was fed.
-    return [*within, *_reroute(route), *entering, *((h.where, h.call) for h in hooks)]
+    return [*_among(own, entrances=False), *_reroute(route), *_among(own, entrances=True)]
+
+
+def _each(hooks: Sequence[Hook]) -> list[NamedHook]:
+    return [(hook.where, hook.call) for hook in hooks]
+
+
+def _is_entrance(name: str) -> bool:
+    return name.startswith("blocks.") and name.endswith((".hook_in", ".hook_resid_pre")) and name.count(".") == 2
+
+
+def _among(hooks: Sequence[NamedHook], entrances: bool) -> Iterator[NamedHook]:
+    """The hooks on what enters layers, or those on anything else."""
+    for where, call in hooks:
+        if not isinstance(where, str):
+            yield lambda name, where=where: where(name) and _is_entrance(name) == entrances, call
+        elif _is_entrance(where) == entrances:
+            yield where, call
 
 
 def _check_order(route: Route) -> None:
@@ -82,23 +99,20 @@ def _group(step: Step) -> list[NamedHook]:
     return hooks
 
 
-def _reads(readings: Sequence[Reading], route: Route, store: Store | None) -> tuple[list[NamedHook], list[NamedHook]]:
-    """The hooks that read what enters layers, and those that read anything else."""
-    if readings and store is None:
-        raise HookSetError("this hook set reads: pass fwd_hooks(model, store={}) to receive what it reads")
+def _reads(readings: Sequence[Reading], route: Route, store: Store | None) -> list[NamedHook]:
+    if not readings:
+        return []
     if store is None:
-        return [], []
-    entering: list[NamedHook] = []
-    within: list[NamedHook] = []
-    for reading in readings:
-        for visit in reading.visits(route):
-            hooks = entering if reading.point == "hook_in" else within
-            hooks.append((f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit)))
-    return entering, within
+        raise HookSetError("this hook set reads: pass fwd_hooks(model, store={}) to receive what it reads")
+    return [
+        (f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit))
+        for reading in readings
+        for visit in reading.visits(route)
+    ]
 
 
 def _keep(store: Store, key: str, visit: Visit) -> HookFunction:
     def keep(tensor: Tensor, hook: HookPoint) -> None:
-        store.setdefault(key, {})[visit] = tensor.detach()
+        store.setdefault(key, {})[visit] = tensor.detach().clone()
 
     return keep

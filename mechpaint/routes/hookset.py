@@ -67,6 +67,15 @@ class HookSet(Summarized):
         """The hook sets that this one is the sum of: itself, unless it was made with `+` or does nothing."""
         return () if type(self) is HookSet else (self,)
 
+    def reads_and_hooks(self) -> list[tuple[tuple[Reading, ...], tuple[Hook, ...]]]:
+        """The readings and the hooks of every part, in the order in which they apply; a reading is kept once."""
+        seen: set[Reading] = set()
+        listed: list[tuple[tuple[Reading, ...], tuple[Hook, ...]]] = []
+        for part in self.parts():
+            listed.append((tuple(reading for reading in part.reads() if reading not in seen), part.hooks()))
+            seen.update(part.reads())
+        return listed
+
     def __add__(self, other: HookSet) -> HookSet:
         parts = (*self.parts(), *other.parts())
         if len(parts) > 1:
@@ -102,7 +111,7 @@ class HookSet(Summarized):
         """
         from mechpaint.routes.fwd_hooks import fwd_hooks  # needs torch
 
-        return fwd_hooks(self.route(len(model.blocks)), self.reads(), self.hooks(), store)
+        return fwd_hooks(self.route(len(model.blocks)), self.reads_and_hooks(), store)
 
     def _summary(self) -> Summary:
         rows = [(str(part), (type(part).__doc__ or "").strip().split("\n")[0]) for part in self.parts()]

@@ -27,7 +27,6 @@ class Rotations(RouteAnalysis):
     width: int = field(default=3, metadata={"help": "Layers to rotate."})
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.width < 2:
             raise InputError(f"expected 2 layers or more to rotate, got {self.width}")
 
