@@ -16,9 +16,9 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-# What guards a release: pages in a browser, a second environment, a notebook, killed runs.
+# And what guards a release: pages in a browser, a second environment, a notebook, a killed run.
 test-release: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "release and not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gemma and not encoders" -n auto --dist loadfile
 
 # The slow ones too, and those on the real models.
 test-all: setup encoders

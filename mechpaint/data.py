@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any
 
+from mechpaint.display.sanitize import short
 from mechpaint.errors import TaskError
+from mechpaint.readers import COMPRESSED, READERS, Row, file_rows, reader_of
 
-Row: TypeAlias = Mapping[str, Any]
 MAX_CHARACTERS = 2_000_000
 """Tasks take rows from a source until their texts have this many characters."""
-
-_READERS = {
-    ".txt": "text",
-    ".md": "text",
-    ".json": "json",
-    ".jsonl": "json",
-    ".csv": "csv",
-    ".parquet": "parquet",
-}
-
-_ROWS_PER_READ = 1000
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-_EXCERPT = 60
+_ROWS_LOOKED_AT = 1000
+_PATTERN = "*?[]{}"
 
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A file, and the reader of `datasets` for it."""
+    """A file, and the reader for it, one of `mechpaint.readers.READERS`."""
 
     path: Path
     reader: str
@@ -47,133 +37,99 @@ class HubSource:
 
 def parse_source(source: str) -> FileSource | HubSource:
     """Parse a source as `read_rows` takes it, or raise TaskError."""
-    path = Path(source).expanduser()
-    reader = _reader(path)
-    if path.is_file():
+    path = _home(source)
+    reader = reader_of(path)
+    if _is(Path.is_file, path):
         if reader is None:
             raise TaskError(
-                f"cannot tell how to read {source!r}: expected a file ending in {', '.join(_READERS)}, or one of these "
-                f"and {', '.join(_COMPRESSED)}"
+                f"cannot tell how to read {source!r}: expected a file ending in {', '.join(READERS)}, or one of these "
+                f"and {', '.join(COMPRESSED)}"
             )
         return FileSource(path, reader)
     name, *rest = source.split(":")
-    folder = Path(name).expanduser()
-    if not folder.is_dir() and (reader is not None or name.startswith((".", "/", "~"))):
-        raise TaskError(f"there is no file {source!r}")
+    folder = _home(name)
+    is_folder = _is(Path.is_dir, folder)
+    if not is_folder and (reader is not None or name.startswith((".", "/", "~")) or len(name.split()) > 1):
+        raise TaskError(f"there is no file {short(source)}")
     if not name or len(rest) > 2:
         raise TaskError(f"cannot read the source {source!r}: expected a file, or name:configuration:split on the hub")
+    if is_folder and set(_PATTERN).intersection(str(folder.resolve())):
+        raise TaskError(
+            f"cannot read the folder {source!r}: its path has one of {' '.join(_PATTERN)}, which Hugging Face's "
+            "datasets takes for a pattern; rename it, or name a file in it"
+        )
     configuration, split = [*(part or None for part in rest), None, None][:2]
-    return HubSource(str(folder) if folder.is_dir() else name, configuration, split)
+    return HubSource(str(folder) if is_folder else name, configuration, split)
 
 
-def _reader(path: Path) -> str | None:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
-    reader = _READERS.get("".join(suffixes[-2:-1] if compressed else suffixes[-1:]))
-    return None if compressed and reader == "parquet" else reader  # Parquet is compressed within
+def _home(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # of a user who does not exist
+        return Path(name)
+
+
+def _is(kind: Any, path: Path) -> bool:
+    try:
+        return bool(kind(path))
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False
 
 
 def read_rows(source: str, split: str = "train") -> Iterator[Row]:
     """Stream the rows of a source.
 
-    Each line of a text is a row with the column `text`. Only a JSON file that holds one list is read whole.
+    Each line of a text is a row with the column `text`. Only a JSON file that holds one list is read whole. In a CSV
+    file an empty cell is None, and all else is text, except in columns of numbers as Python prints them: 7 and 0.5 are
+    numbers, 007, 0.50 and NA are not.
 
     Args:
-        source: A text, JSON, JSON lines, CSV or Parquet file, also compressed (`.gz`, `.bz2`, `.xz`, `.zst`); or a data
-            set on the hub: `name`, `name:configuration`, `name:configuration:split` or `name::split`.
+        source: A text, JSON, JSON lines, CSV or Parquet file, in UTF-8 with or without a byte order mark, also
+            compressed (`.gz`, `.bz2`, `.xz`, `.zst`); or a data set on the hub: `name`, `name:configuration`,
+            `name:configuration:split` or `name::split`.
         split: The split of a data set on the hub, unless the source names one.
 
     Returns:
         The rows, as mappings from column names to values.
 
     Raises:
-        TaskError: There is no such file, at once; or it cannot be read, while iterating. For JSON the message names the
-            line at fault.
+        TaskError: There is no such file, at once; or it cannot be read, while iterating. The message names the line at
+            fault.
     """
     return _streamed(parse_source(source), source, split)
 
 
 def _streamed(place: FileSource | HubSource, source: str, split: str) -> Iterator[Row]:
-    import datasets
-
-    options: dict[str, Any] = {"streaming": True}
     try:
-        if isinstance(place, FileSource) and place.reader == "parquet":
-            yield from _parquet(place.path)
-        elif isinstance(place, FileSource):
-            yield from datasets.load_dataset(place.reader, data_files=str(place.path), split="train", **options)
-        else:
-            yield from datasets.load_dataset(place.name, place.configuration, split=place.split or split, **options)
-    except Exception as error:  # datasets raises whatever its readers do
+        yield from file_rows(place.path, place.reader) if isinstance(place, FileSource) else _hub_rows(place, split)
+    except Exception as error:  # libraries raise whatever they like
         raise TaskError(f"cannot read {source!r}: {_reason(place, error)}") from error
 
 
-def _parquet(path: Path) -> Iterator[Row]:
-    """Read without `datasets`, which has pyarrow fetch the whole file before it yields the first row."""
-    from pyarrow import parquet
+def _hub_rows(place: HubSource, split: str) -> Iterator[Row]:
+    import datasets
 
-    file: Any = cast(Any, parquet).ParquetFile(path, pre_buffer=False)
-    for batch in file.iter_batches(batch_size=_ROWS_PER_READ):
-        yield from batch.to_pylist()
+    options: dict[str, Any] = {"streaming": True}
+    yield from datasets.load_dataset(place.name, place.configuration, split=place.split or split, **options)
 
 
 def _reason(place: FileSource | HubSource, error: Exception) -> str:
     message = (str(error).splitlines() or [repr(error)])[0]
-    if isinstance(place, HubSource):
-        return f"{message}. There is no file of that name either" if isinstance(error, ConnectionError) else message
-    if place.path.stat().st_size == 0:
-        return "it is empty"
-    faults = (where for where, row in json_rows(place.path) if row is None) if place.reader == "json" else iter(())
-    return next(faults, message)
-
-
-def json_rows(path: Path) -> Iterator[tuple[str, Row | None]]:
-    """Each row of a JSON file with its place, such as `line 3`; for one that is not an object, its fault and None."""
-    import fsspec
-
-    number, first = 0, True
-    try:
-        with cast(Any, fsspec).open(str(path), "rb", compression="infer") as lines:
-            for number, line in enumerate(lines, start=1):
-                if first and line.lstrip().startswith(b"["):
-                    rows, fault = _parse(line + lines.read(), number)
-                    places = [(fault, None)] if fault else [_placed(f"row {i}", row) for i, row in enumerate(rows, 1)]
-                    yield from places
-                elif line.strip():
-                    first = False
-                    row, fault = _parse(line, number)
-                    yield (fault, None) if fault else _placed(f"line {number}", row)
-    except (OSError, EOFError) as error:  # compressed, and damaged
-        yield f"after line {number}: {error}", None
-
-
-def _placed(where: str, row: Any) -> tuple[str, Row | None]:
-    if isinstance(row, dict):
-        return where, cast(Row, row)
-    return f"{where} is {_excerpt(json.dumps(row))}, not an object", None
-
-
-def _parse(text: bytes, first_line: int) -> tuple[Any, str]:
-    """Parse JSON that starts on a line of a file, and describe its fault; an empty text where it has none."""
-    try:
-        return json.loads(text.rstrip()), ""
-    except json.JSONDecodeError as error:
-        line, fault = error.lineno, f"is not JSON ({error.msg} at character {error.colno})"
-    except UnicodeDecodeError as error:
-        before = text[: error.start].split(b"\n")
-        line, fault = len(before), f"is not UTF-8 ({error.reason} at byte {len(before[-1]) + 1})"
-    shown = _excerpt(text.split(b"\n")[line - 1].decode(errors="replace").strip())
-    return None, f"line {first_line + line - 1} {fault}: {shown!r}"
-
-
-def _excerpt(text: str) -> str:
-    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
+    if isinstance(place, HubSource) and isinstance(error, ConnectionError):
+        return f"{message}. There is no file of that name either"
+    return message
 
 
 def read_texts(source: str, column: str | None = None) -> Iterator[str]:
-    """The text of each row of a source, from a column or the default one, up to `MAX_CHARACTERS`."""
+    """The text of each row of a source, from one column, up to `MAX_CHARACTERS`.
+
+    The column is chosen once: `text`, else the first that holds text in the first rows.
+    """
+    rows = read_rows(source)
+    first = list(islice(rows, _ROWS_LOOKED_AT))
+    column = column or _text_column(first)
     length = 0
-    for number, row in enumerate(read_rows(source), start=1):
+    for number, row in enumerate(chain(first, rows), start=1):
         text = _text(row, f"row {number} of {source!r}", column)
         yield text
         length += len(text)
@@ -181,12 +137,16 @@ def read_texts(source: str, column: str | None = None) -> Iterator[str]:
             return
 
 
+def _text_column(rows: Sequence[Row]) -> str | None:
+    """The column `text`, if there is one, else the first in which a row holds a text."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if "text" in names:
+        return "text"
+    return next((name for name in names if any(isinstance(row.get(name), str) for row in rows)), None)
+
+
 def _text(row: Row, where: str, column: str | None) -> str:
-    """The text in a column of a row: by default in `text`, else in the first column of strings."""
-    if column is None:
-        column = (
-            "text" if "text" in row else next((name for name, value in row.items() if isinstance(value, str)), None)
-        )
+    """The text in a column of a row."""
     text = None if column is None else row.get(column)
     if not isinstance(text, str):
         wanted = "no column" if column is None else f"the column {column!r}"

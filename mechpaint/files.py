@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-import time
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +14,6 @@ from mechpaint.errors import CannotWrite
 
 _SCRATCH = ".unfinished-"
 """The prefix of temporary names, which are unique across processes."""
-_MIN_AGE = 3600  # seconds: a younger file may belong to a process that is writing it
 
 
 @contextmanager
@@ -23,19 +22,44 @@ def written(path: Path) -> Generator[Path]:
     scratch: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_SCRATCH, suffix=path.suffix)
-        os.close(handle)
-        scratch = Path(name)
-        yield scratch
-        with scratch.open("rb+") as file:
-            os.fsync(file.fileno())
-        scratch.chmod(0o644)
-        scratch.replace(path)
+        with _scratch(path) as scratch:
+            yield scratch
+            with scratch.open("rb+") as file:
+                os.fsync(file.fileno())
+            scratch.replace(path)
     except OSError as error:
         raise CannotWrite(f"cannot write {path}: {_reason(error)}. What was done before is kept") from error
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def _scratch(path: Path) -> Generator[Path]:
+    """A new file beside `path`, with the mode that the umask gives, locked for as long as this process writes it."""
+    while True:
+        scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex}{path.suffix}")
+        handle = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            _lock(handle)
+            if scratch.exists():  # nobody took it for a leftover before it was locked
+                yield scratch
+                return
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int, wait: bool = True) -> bool:
+    """Lock a file for this process, and tell whether that worked; where there are no such locks it never does."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # another process holds it, or the file system has no locks
+        return False
+    return True
 
 
 @contextmanager
@@ -46,11 +70,12 @@ def written_folder(path: Path) -> Generator[Path]:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as outer:
             scratch = Path(outer) / "scratch"
             scratch.mkdir()
+            mode = scratch.stat().st_mode & 0o666  # some libraries make files that only their owner can read
             yield scratch
             for file in filter(Path.is_file, scratch.rglob("*")):
                 with file.open("rb+") as open_file:
                     os.fsync(open_file.fileno())
-                file.chmod(0o644)
+                file.chmod(mode)
             if path.exists():
                 path.rmdir()
             scratch.rename(path)
@@ -65,11 +90,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder and its subfolders."""
+    """Remove the temporary files that killed processes left in a folder and its subfolders: those nobody has locked."""
     for scratch in folder.rglob(f"{_SCRATCH}*"):
         with suppress(OSError):  # removed by another process, or not ours to remove
-            if scratch.is_file() and time.time() - scratch.stat().st_mtime > _MIN_AGE:
-                scratch.unlink()
+            handle = os.open(scratch, os.O_RDWR)
+            try:
+                if _lock(handle, wait=False):
+                    scratch.unlink()
+            finally:
+                os.close(handle)
 
 
 def _reason(error: OSError) -> str:

@@ -86,6 +86,7 @@ class RouteRunner:
     @contextmanager
     def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
         """Within this context every forward pass of the model runs along a route."""
+
         def finish(layer_inputs: LayerInputs) -> Residual:
             self.check_bounds(route)
             return self.run(route, layer_inputs, layout)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mechpaint.data import FileSource, HubSource, Row, parse_source, read_rows
+from mechpaint.data import FileSource, HubSource, parse_source, read_rows
 from mechpaint.errors import TrainingError
 from mechpaint.finetuning.benchmarks import GLUE, Labelled, examples, own, split
+from mechpaint.readers import Row
 
 _HUB = "nyu-mll/glue"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bz2
+import codecs
+import csv
 import gzip
 import json
 import lzma
@@ -12,12 +14,15 @@ from itertools import islice
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mechpaint.data import FileSource, HubSource, parse_source, read_rows, read_texts
 from mechpaint.errors import TaskError, TrainingError
 from mechpaint.finetuning import labelled
 from mechpaint.tasks import MaskedTokens, Similarity
 
+WORDS = ("NA", "null", "None", "nan")
 ROWS = [{"text": f"number {i}, é", "label": i, "score": i / 2} for i in range(7)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
@@ -159,14 +164,138 @@ def test_what_is_no_source_is_said_at_once(tmp_path, monkeypatch, source, said):
 def test_rows_without_what_is_needed_are_named(tmp_path, speaking):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a", "sentence1": "b", "sentence2": "c", "label": 1}\n{"text": null}\n')
-    with pytest.raises(
-        TaskError, match=r"the column 'text' of row 2 of .* does not hold text; it has: text, sentence1"
-    ):
+    with pytest.raises(TaskError, match=r"the column 'text' of row 2 of .* does not hold text; it has: text"):
         list(read_texts(str(path)))
     with pytest.raises(TaskError, match=r"row 2 of .*: expected texts in sentence1 and sentence2"):
         Similarity(str(path)).items(speaking)
     with pytest.raises(TaskError, match=r"row 1 of .* does not hold text"):
         list(read_texts(str(path), "label"))
+
+
+# ---- files say what they hold --------------------------------------------------------------------------------------
+
+NAMES = {"a[1]": "a1", "b*": "bb", "c?": "cc", "d{1,2}": "d1", "e::f": "f", "[2026] x/g": "2 x/g", "h#i": "h"}
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jsonl", "csv", "parquet", "txt.gz", "jsonl.xz"])
+@pytest.mark.parametrize(("name", "other"), NAMES.items())
+def test_a_name_is_a_name(tmp_path, monkeypatch, name, other, suffix):
+    monkeypatch.chdir(tmp_path)
+    opened = {"gz": gzip.open, "xz": lzma.open}.get(suffix.rpartition(".")[2], open)
+    for stem, text in ((name, "mine"), (other, "another's")):
+        path = tmp_path / f"{stem}.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        if suffix == "parquet":
+            pd.DataFrame({"text": [text]}).to_parquet(path)
+            continue
+        with opened(path, "wb") as file:
+            file.write(({"csv": "text\n", "jsonl": '{"text": "'}.get(suffix.partition(".")[0], "") + text).encode())
+            file.write(b'"}' if "jsonl" in suffix else b"\n")
+    assert list(read_texts(f"{name}.{suffix}")) == ["mine"]
+
+
+def test_a_folder_whose_name_is_a_pattern_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set[1]").mkdir()
+    (tmp_path / "set[1]" / "train.jsonl").write_text('{"text": "mine"}\n')
+    with pytest.raises(TaskError, match="takes for a pattern"):
+        read_rows("set[1]")
+
+
+@pytest.mark.parametrize(
+    "source", ["Once upon a time " * 20, "x" * 300 + ".txt", "a\0b.txt", "~nobody-of-this-name/a.txt"]
+)
+def test_what_cannot_be_a_name_is_refused(source):
+    with pytest.raises(TaskError, match="there is no file"):
+        read_rows(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("a.txt", b"one\r\ntwo\rthree\n", [{"text": "one"}, {"text": "two"}, {"text": "three"}]),
+        ("a.txt", "a\u2028b\x0bc\n".encode(), [{"text": "a\u2028b\x0bc"}]),
+        ("a.csv", b'text,n\r\n"one\r\ntwo",1\r\n', [{"text": "one\r\ntwo", "n": 1}]),
+        ("a.csv", b"code,y\nNA,0\nnull,1\nNone,2\nnan,3\n", [{"code": c, "y": i} for i, c in enumerate(WORDS)]),
+        ("a.csv", b"a,b\nTrue,2026-01-02\nfalse,1/2\n", [{"a": "True", "b": "2026-01-02"}, {"a": "false", "b": "1/2"}]),
+        ("a.csv", b"a,b\n007,1.50\n12,2.5\n", [{"a": "007", "b": "1.50"}, {"a": "12", "b": "2.5"}]),
+        ("a.csv", b"a,b\n7,1\n,2.5\n-3,inf\n", [{"a": 7, "b": 1}, {"a": None, "b": 2.5}, {"a": -3, "b": float("inf")}]),
+        ("a.csv", b"a,b\n,x\n,y\n", [{"a": None, "b": "x"}, {"a": None, "b": "y"}]),
+        ("a.csv", b"text\n" + b"long " * 100_000 + b"\n", [{"text": "long " * 100_000}]),
+        ("a.jsonl", b'{"a": "2026-01-02T00:00:00", "b": "NA"}\r\n', [{"a": "2026-01-02T00:00:00", "b": "NA"}]),
+        ("a.jsonl", b'{"a": 1}\n{"a": "x", "b": null}\n', [{"a": 1}, {"a": "x", "b": None}]),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["", "BOM"])
+def test_a_file_holds_what_it_says(tmp_path, name, content, rows, mark):
+    (tmp_path / name).write_bytes(mark + content)
+    assert list(read_rows(str(tmp_path / name))) == rows
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(mark + content))
+    assert list(read_rows(str(tmp_path / f"{name}.gz"))) == rows
+
+
+def test_a_json_list_with_a_mark(tmp_path):
+    (tmp_path / "a.json").write_bytes(codecs.BOM_UTF8 + json.dumps(ROWS).encode())
+    assert list(read_rows(str(tmp_path / "a.json"))) == ROWS
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({"text": st.text(min_size=1), "number": st.integers() | st.floats(allow_nan=False)}),
+        min_size=1,
+    )
+)
+def test_whatever_is_written_as_csv_is_read(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+        writer = csv.DictWriter(file, ["text", "number"])
+        writer.writeheader()
+        writer.writerows(rows)
+    try:
+        path.read_text("utf-8")
+    except UnicodeDecodeError:
+        with pytest.raises(TaskError, match="is not UTF-8"):
+            list(read_rows(str(path)))
+        return
+    read = list(read_rows(str(path)))
+    assert [(str(row["text"]), row["number"]) for row in read] == [(row["text"], row["number"]) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"text,text\na,b\n", "names the column 'text' twice"),
+        (b"text,n\na\n", "line 2 has 1 cells, and the header 2"),
+        (b'text\n"never closed\n', "line 2: unexpected end of data"),
+        (b"text\n\xff\n", "line 2 is not UTF-8"),
+        (b"n\n" + b"1\n" * 1000 + b"x\n", "line 1002 has 'x' in the column 'n', where the first rows have numbers"),
+    ],
+)
+def test_tables_that_are_broken_are_said_by_their_line(tmp_path, content, said):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(TaskError, match=said):
+        list(read_rows(str(tmp_path / "a.csv")))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "sentence,source\nfirst,wiki\n,news\nlast,wiki\n"),
+        ("a.jsonl", '{"sentence":"first","source":"wiki"}\n{"sentence":null,"source":"news"}\n'),
+        ("b.jsonl", '{"sentence":"first","source":"wiki"}\n{"source":"news"}\n'),
+        ("c.jsonl", '{"sentence":"first","source":"wiki"}\n{"sentence":3,"source":"news"}\n'),
+    ],
+)
+def test_the_column_of_texts_is_chosen_once(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TaskError, match=r"the column 'sentence' of row 2 of .* does not hold text"):
+        list(read_texts(str(tmp_path / name)))
+
+
+def test_the_column_of_texts_is_seen_beyond_the_first_row(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"n": 1, "sentence": null}\n{"n": 2, "sentence": "b"}\n')
+    with pytest.raises(TaskError, match="the column 'sentence' of row 1"):
+        list(read_texts(str(tmp_path / "a.jsonl")))
 
 
 # ---- large files ---------------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mechpaint.data import MAX_CHARACTERS, Row, read_rows
+from mechpaint.data import MAX_CHARACTERS, read_rows
 from mechpaint.errors import TaskError
 from mechpaint.models.loading import require_tokenizer
+from mechpaint.readers import Row
 from mechpaint.scoring.encoding import within_context
 from mechpaint.scoring.items import Pair
 from mechpaint.tasks.task import RowTask

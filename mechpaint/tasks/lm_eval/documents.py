@@ -68,7 +68,7 @@ def documents(task: Any, encoder: Encoder, limit: int | None) -> list[Document]:
                 f"document {number}",
                 number,
                 instances[0].doc,
-                tuple(_request(encoder, instance) for instance in sorted(instances, key=lambda one: one.idx)),
+                tuple(_request(task, encoder, instance) for instance in sorted(instances, key=lambda one: one.idx)),
                 _right(task, instances[0].doc, len(instances)),
             )
             for number, instances in asked.items()
@@ -79,9 +79,11 @@ def documents(task: Any, encoder: Encoder, limit: int | None) -> list[Document]:
     return made
 
 
-def _request(encoder: Encoder, instance: Any) -> Request:
+def _request(task: Any, encoder: Encoder, instance: Any) -> Request:
     if instance.request_type == "loglikelihood_rolling":
         return encoder.text(*instance.args)
+    if instance.args[1] == task.config.target_delimiter:  # before an answer without a letter
+        return Request(())
     return encoder.continuation(*instance.args)
 
 

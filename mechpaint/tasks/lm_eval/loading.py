@@ -102,6 +102,8 @@ def why(error: Exception, definition: Definition) -> str:
             there = [column]
         if column not in there:
             return f"it needs the column {column!r}, and {definition.data!r} has: {', '.join(there)}"
+    if isinstance(error, IndexError):  # lm-eval tries its first document as it is made
+        return f"its first document cannot be asked: an empty choice or answer, or none ({error})"
     said = str(error).strip().splitlines() or [""]
     reason = f"{type(error).__name__}: {said[0]}"
     if definition.data is None and isinstance(error, (OSError, ImportError)):

@@ -195,15 +195,16 @@ def test_a_cell_that_goes_while_others_are_computed_is_told(speaking, tmp_path, 
 
 
 def test_old_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(speaking, finished):
-    old, young = (finished.path / "cells" / f".unfinished-{name}.parquet" for name in ("old", "young"))
-    theirs = finished.path / "cells" / ".theirs"
-    for path in (old, young, theirs):
+    left, theirs = finished.path / "cells" / ".unfinished-left.parquet", finished.path / "cells" / ".theirs"
+    for path in (left, theirs):
         path.write_bytes(b"half of a c")
-    for path in (old, theirs):
-        os.utime(path, (time.time() - 4000,) * 2)
-    assert _run(speaking, finished.path.parents[1]).work.cells == 0
-    assert [path.exists() for path in (old, young, theirs)] == [False, True, True]
-    young.unlink()
+    with written(finished.path / "cells" / "new.parquet") as young:
+        young.write_bytes(b"half of a c")
+        for path in (left, young, theirs):
+            os.utime(path, (time.time() - 7200,) * 2)  # by the clock of another machine
+        assert _run(speaking, finished.path.parents[1]).work.cells == 0
+        assert [path.exists() for path in (left, young, theirs)] == [False, True, True]
+    (finished.path / "cells" / "new.parquet").unlink()
     theirs.unlink()
 
 
