@@ -93,6 +93,7 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
             model ran.
     """
     runner = RouteRunner(model)
+    runner.compare_layers()
     hook_set = as_hook_set(hook_set)
     route = hook_set.route(runner.n_layers)
     slots = layout(kv, route)

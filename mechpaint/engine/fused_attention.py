@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.engine.agreement import added, close
 from mechpaint.engine.ownership import owned
 from mechpaint.engine.route_runner import RouteRunner
 
@@ -59,27 +59,12 @@ def _implementations(config: Any) -> list[str | None]:
     return [part._attn_implementation for part in configs if part is not None]
 
 
-@torch.no_grad()
 def _alike(runner: RouteRunner, layers: Sequence[nn.Module]) -> bool:
     """Compare what every layer adds to the residual stream, on a whole row and on a padded one."""
-    real = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]], device=runner.model.cfg.device)
-    eager = _added(runner, layers, real)
+    eager = added(runner, layers)
     try:
         with fused_attention(runner.model):
-            fused = _added(runner, layers, real)
+            fused = added(runner, layers)
     except (ValueError, RuntimeError, NotImplementedError, TypeError):  # what the kernels refuse, such as softcaps
         return False
-    eps = torch.finfo(eager[0].dtype).eps
-    return all(_square(b - a) <= eps * _square(a) for a, b in zip(eager, fused, strict=True))
-
-
-def _square(added: Tensor) -> float:
-    return float(added.float().square().sum())
-
-
-def _added(runner: RouteRunner, layers: Sequence[nn.Module], real: Tensor) -> list[Tensor]:
-    tokens = torch.arange(real.numel(), device=real.device).reshape(real.shape) % runner.model.cfg.d_vocab
-    layer_inputs = runner.record(tokens, real)
-    start = layer_inputs.embeddings
-    outputs = [runner.call(i, start, layer_inputs.layers[i], layer) for i, layer in enumerate(layers)]
-    return [(output - start.to(output.device))[real.bool().to(output.device)] for output in outputs]
+    return close(eager, fused)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.engine.agreement import agree, known_to_agree
 from mechpaint.engine.by_name import refuse_bounds
 from mechpaint.engine.compatibility import PositionCheck, check_reroutable, layer_list, outputs, silenced
 from mechpaint.engine.kv_cache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
@@ -50,7 +51,7 @@ class RouteRunner:
         self._outputs = outputs(model, self.layers[0])
         self._check_positions = PositionCheck(model)
         self._bare = UnhookedLayers(model)
-        self._harmless: set[int] = set()
+        self.harmless: set[int] = set()
 
     @property
     def n_layers(self) -> int:
@@ -145,11 +146,17 @@ class RouteRunner:
             return self.layers
         if layer_inputs.layers[0].kwargs.get("output_attentions"):  # which bridges leave empty, and bare layers do not
             return self.layers
-        return self.fastest()
+        bare = self._bare.unhooked_or_none()
+        return bare if bare and known_to_agree(self.model, self._bare.identity) else self.layers
 
     @cached_property
     def _hook_points(self) -> list[list[HookPoint]]:
         return [[part for part in layer.modules() if isinstance(part, HookPoint)] for layer in self.layers]
+
+    def compare_layers(self) -> None:
+        """Find out, once a model, whether generating can use layers without hook points; not while it is attached."""
+        with torch.no_grad():
+            self.fastest()
 
     def has_user_hooks(self) -> bool:
         """Look for hooks in the layers that are not TransformerLens's own."""
@@ -157,7 +164,8 @@ class RouteRunner:
 
     def fastest(self) -> Sequence[nn.Module]:
         """The layers without hook points if running them can make no difference to anyone; else the bridge's."""
-        return self._bare.unhooked_or_none() or self.layers
+        bare = self._bare.unhooked_or_none()
+        return bare if bare and agree(self, bare, self._bare.identity) else self.layers
 
     def _step(
         self,
@@ -184,7 +192,7 @@ class RouteRunner:
         hooked = any(point.fwd_hooks for point in self._hook_points[layer])
         if hooked:
             residual = residual.clone()  # a hook may write into it, and others read it too
-        before = None if hooked or layer in self._harmless else arguments.state(residual)
+        before = None if hooked or layer in self.harmless else arguments.state(residual)
         output: Any = block(residual, *arguments.args, **arguments.kwargs)
         if before is not None:
             self._check_unwritten(layer, before, arguments.state(residual))
@@ -198,7 +206,7 @@ class RouteRunner:
                 f"layer {layer} of {type(self.model.original_model).__name__} writes into what it is handed "
                 f"({written[0]}), so what others are handed depends on the order that layers run in"
             )
-        self._harmless.add(layer)
+        self.harmless.add(layer)
 
     def record(self, tokens: Tokens, attention_mask: Tokens | None = None, **inputs: Any) -> LayerInputs:
         """Record what a forward pass hands its layers, to be kept by none of them; no layer runs, nor does the tail."""

@@ -37,6 +37,11 @@ class UnhookedLayers:
     def _parts(self) -> _Parts:
         return _Parts.of(self._wrapped)
 
+    @property
+    def identity(self) -> int:
+        """A number that is another if a module within the layers is replaced, added or hooked."""
+        return hash(tuple(self._parts.own))
+
     @cached_property
     def _is_divided(self) -> bool:
         """Look for weights that only the bridge has: copies of parts, which may have been edited."""
@@ -94,7 +99,9 @@ class _Parts:
     latent: bool = False
     """True if there is a latent attention."""
     patched: bool = False
-    """True if a module has a forward of its own, as accelerate gives it; a copy's would be the original's."""
+    """True if a module is parametrized, which cannot be copied, or has a forward of its own, as accelerate gives it."""
+    own: list[int] = field(default_factory=list[int])
+    """Which modules there are, and how many hooks the wrapped ones have."""
 
     @classmethod
     def of(cls, layers: list[nn.Module]) -> _Parts:
@@ -111,10 +118,12 @@ class _Parts:
         state = vars(module)
         if isinstance(module, _HOOKABLE):
             self.hooks.append((state["_forward_hooks"], state["_forward_pre_hooks"]))
+        else:
+            self.own += (id(module), len(state["_forward_hooks"]) + len(state["_forward_pre_hooks"]))
         if state["_parameters"]:
             self.parameters.extend(p for p in state["_parameters"].values() if p is not None)
         self.latent = self.latent or isinstance(module, MLAAttentionBridge)
-        self.patched = self.patched or "forward" in state
+        self.patched = self.patched or "forward" in state or "parametrizations" in state["_modules"]
 
 
 def _is_foreign(hook: object) -> bool:

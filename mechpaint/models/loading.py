@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.errors import LoadError
 from mechpaint.models.encoders import minilm_folder, rxnfp_folder
 from mechpaint.models.gemma import gemma_folder
+from mechpaint.models.weights import check_report, with_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +40,7 @@ PRESETS: dict[str, Callable[[], Path]] = {
 }
 """Models that need no hub: from a name to the folder that holds the model."""
 _STORED = "mechpaint_stored"
+_BRIDGE = "mechpaint_bridge"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -77,18 +80,18 @@ def load(
     from mechpaint.toy.storage import is_toy
 
     _check_map(model, device, device_map)
-    if isinstance(model, TransformerBridge):
-        return _placed(model, device, dtype, tokenizer)
     if isinstance(model, nn.Module):
-        if device is not None or dtype is not None:
-            model = model.to(device=_device(device) if device is not None else None, dtype=known_dtype(dtype))
+        bridge = model if isinstance(model, TransformerBridge) else _bridge_around(model)
+        if bridge is not None:
+            return _placed(bridge, device, dtype, tokenizer)
+        _move(model, device, dtype)
         return bridge_of(model, tokenizer, type(model).__name__)
     place, precision = _device(device), known_dtype(dtype or "float32")
-    source = str(PRESETS[str(model)]() if str(model) in PRESETS else model)
+    source = str(PRESETS[str(model)]() if str(model) in PRESETS else _named(model))
     if is_toy(source):
         return _toy(source, place, precision)
     if device_map is None:
-        module = _hugging_face(source, str(model), precision, trust_remote_code).to(place)
+        module = _move(_hugging_face(source, str(model), precision, trust_remote_code), place, None)
     else:
         module = _hugging_face(source, str(model), precision, trust_remote_code, device_map=device_map)
     own = tokenizer or tokenizer_of(source, trust_remote_code)
@@ -144,6 +147,46 @@ def _toy(folder: str, place: torch.device | None, dtype: torch.dtype | None) -> 
     return as_bridge(stored.model.to(device=place, dtype=dtype), stored.task)
 
 
+def _named(model: str | Path) -> Path | str:
+    """A folder, or a name on the hub, which is no path."""
+    path, given = Path(model), str(model)
+    if given.startswith("~"):
+        with suppress(RuntimeError):  # of a user who does not exist
+            path = path.expanduser()
+    is_path = isinstance(model, Path) or given.startswith(("~", ".", "/", "\\")) or given.count("/") > 1
+    try:
+        exists, is_folder = path.exists(), path.is_dir()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        exists = is_folder = False
+    if exists and not is_folder:
+        raise _no_model(given, "it is a file")
+    if is_path and not exists:
+        raise _no_model(given, "there is no such folder")
+    return path if is_folder else given
+
+
+def _bridge_around(module: nn.Module) -> TransformerBridge | None:
+    """The bridge that was made of a module before: a second one would take the hook points of the first."""
+    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+
+    made: TransformerBridge | None = vars(module).get(_BRIDGE)
+    if made is None and any(isinstance(part, GeneralizedComponent) for part in module.modules()):
+        raise LoadError(f"this {type(module).__name__} is wrapped by a bridge already: give mechpaint.load that bridge")
+    return made
+
+
+def _move(module: Any, device: Any, dtype: Any) -> Any:
+    """A module on a device and of a dtype; None leaves either as it is."""
+    if device is None and dtype is None:
+        return module
+    try:
+        return module.to(device=_device(device) if device is not None else None, dtype=known_dtype(dtype))
+    except LoadError:
+        raise
+    except Exception as error:  # of offloaded and of quantised models
+        raise LoadError(f"cannot move this {type(module).__name__}: {_first_line(error)}") from error
+
+
 def _placed(model: TransformerBridge, device: Any, dtype: Any, tokenizer: Any) -> TransformerBridge:
     if device is not None:
         model.to(_device(device))
@@ -173,12 +216,24 @@ def _check_map(model: object, device: object, device_map: str | Mapping[str, str
 
 
 def _hugging_face(source: str, given: str, dtype: torch.dtype | None, trust_remote_code: bool, **placed: Any) -> Any:
+    if (Path(source) / "adapter_config.json").is_file():
+        return with_adapter(source, given, lambda base: _hugging_face(base, base, dtype, trust_remote_code, **placed))
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **placed}
     kind = kind_of_model(configuration(source, given, trust_remote_code))
     try:
-        return kind.from_pretrained(source, dtype=dtype, attn_implementation="eager", **options)
-    except (OSError, ValueError) as error:
+        # reported rather than raised, so that all of it is
+        module, report = kind.from_pretrained(
+            source,
+            dtype=dtype,
+            attn_implementation="eager",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+    except Exception as error:  # Hugging Face, safetensors, torch and packages for quantised weights
         raise _no_model(given, error) from error
+    check_report(report, given)
+    return module
 
 
 def configuration(source: str, given: str, trust_remote_code: bool) -> Any:
@@ -187,7 +242,7 @@ def configuration(source: str, given: str, trust_remote_code: bool) -> Any:
 
     try:
         return cast(Any, transformers.AutoConfig).from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise _no_model(given, error) from error
 
 
@@ -200,10 +255,10 @@ def kind_of_model(config: Any) -> Any:
     return getattr(transformers, str(name), None) or transformers.AutoModelForCausalLM
 
 
-def _no_model(given: str, error: Exception) -> LoadError:
+def _no_model(given: str, error: Exception | str) -> LoadError:
     return LoadError(
-        f"cannot load the model {given!r}: {_first_line(error)}\n"
-        f"Expected a preset ({', '.join(PRESETS)}), a folder written by save_pretrained, or a name on the hub."
+        f"cannot load the model {given!r}: {error if isinstance(error, str) else _first_line(error)}\n"
+        f"Expected a folder written by save_pretrained, a name on the hub, or one of {', '.join(PRESETS)}."
     )
 
 
@@ -223,7 +278,7 @@ def tokenizer_of(source: str, trust_remote_code: bool) -> PreTrainedTokenizerBas
         return None
     try:
         return cast(Any, AutoTokenizer).from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise LoadError(f"cannot load the tokenizer of {source!r}: {_first_line(error)}") from error
 
 
@@ -231,6 +286,8 @@ def bridge_of(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
     """A bridge on a Hugging Face model, in evaluation mode."""
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
+    from mechpaint.engine.agreement import remember
+    from mechpaint.models.comparison import check_same, observe
     from mechpaint.models.headless import fitted_architecture
 
     config = getattr(module, "config", None)
@@ -241,21 +298,26 @@ def bridge_of(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
         )
     if hasattr(module, "set_attn_implementation"):
         module.set_attn_implementation("eager")
+    observed = observe(module.eval())
     try:
         bridge = build_bridge_from_module(
-            module.eval(),
+            module,
             fitted_architecture(module) or type(module).__name__,
             hf_config=config,
             tokenizer=_usable(tokenizer),
             model_name=name,
         )
-    except (ValueError, KeyError, AttributeError, NotImplementedError, ImportError) as error:
+    except Exception as error:
         raise LoadError(
             f"TransformerLens cannot wrap a {type(module).__name__}: {_first_line(error)}. Expected a language model "
             "that it has, or the body of one, bare or with a head for classification"
         ) from error
     bridge.eval()
     _tell_devices(bridge, module)
+    if observed is not None:
+        check_same(bridge, module, observed)
+    remember(bridge)
+    vars(module)[_BRIDGE] = bridge
     return bridge
 
 
@@ -265,6 +327,8 @@ def _tell_devices(bridge: TransformerBridge, module: Any) -> None:
 
     places: Mapping[str, Any] | None = getattr(module, "hf_device_map", None)
     if not places:
+        if str(bridge.cfg.device) == "meta":  # accelerate brings weights to where they are needed
+            bridge.cfg.device = "cpu"
         return
     if multi_gpu.is_mixed_offload_gpu(places.values()):
         raise LoadError(

@@ -129,7 +129,7 @@ import resource, sys, torch
 import mechpaint as mp
 from mechpaint.scoring import score_items
 from mechpaint.tasks import Facts, Item
-from tests.mechpaint.test_scoring import TREE
+from tests.mechpaint.scoring.test_score import TREE
 
 torch.set_num_threads(1)
 model = mp.load(sys.argv[1])
