@@ -16,7 +16,7 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-# And what guards a release: pages in a browser, a second environment, a notebook, a killed run.
+# And what guards a release: pages in a browser, a notebook, a killed run.
 test-release: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gemma and not encoders" -n auto --dist loadfile
 

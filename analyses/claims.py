@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from mechpaint.report import Table
 
@@ -24,8 +24,13 @@ class Claim:
     evidence: str
 
 
-def over_seeds(held: Sequence[bool] | Bool[np.ndarray, " model"]) -> str:
-    """Combine the outcomes of several models: held for all, not held for any, or undecided."""
+def over_seeds(held: Sequence[bool] | Bool[np.ndarray, " model"], *compared: Float[np.ndarray, "..."]) -> str:
+    """Combine the outcomes of several models: held for all, not held for any, or undecided.
+
+    Where one of the values that were compared is no number, nothing is decided.
+    """
+    if any(np.isnan(values).any() for values in compared):
+        return "undecided"
     return "held" if all(held) else "undecided" if any(held) else "not held"
 
 

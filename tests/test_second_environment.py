@@ -36,7 +36,7 @@ assert not heavy, heavy
 """
 
 # one story of half a minute, told by one test after the other
-pytestmark = [pytest.mark.release, pytest.mark.xdist_group("second environment")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("second environment")]
 
 
 class Environment:
@@ -154,7 +154,6 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}[^\n]*\n(.*?)```", GUIDE.read_text(), re.S)
 
 
-@pytest.mark.slow
 def test_every_command_of_the_guide_works(environment, wheels, folder, tmp_path):
     """In order, in a folder with the file that the guide shows. The package is installed from its wheel."""
     file, *session = _blocks("python")

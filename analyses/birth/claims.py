@@ -45,31 +45,31 @@ def _frozen(curves: Curves, until: int) -> list[Claim]:
         Claim(
             "figure 3",
             "W_O² must be learned first: while it is frozen, nothing else is learned.",
-            over_seeds(nothing),
+            over_seeds(nothing, at("W_O^2", accuracy), at("W_O^2", positions), at("nothing", positions)),
             f"at step {until} with W_O² frozen: {listed('W_O^2')}; with nothing frozen: {listed('nothing')}",
         ),
         Claim(
             "figure 3",
             "W_O² is learned before the keys: it is learned even while both are frozen.",
-            over_seeds(alone),
+            over_seeds(alone, at(keys, output)),
             f"at step {until} with both keys frozen: {listed(keys)}",
         ),
         Claim(
             "figure 3",
             "W_O² alone does not suffice.",
-            over_seeds(short),
+            over_seeds(short, at(keys, accuracy)),
             f"at step {until} with both keys frozen: accuracy {spread(at(keys, accuracy))} (held if below 0.5)",
         ),
         Claim(
             "figure 3",
             "W_K¹ is learned only through W_K².",
-            over_seeds(second),
+            over_seeds(second, at("W_K^2", positions), at("nothing", positions)),
             f"at step {until} with W_K² frozen: {listed('W_K^2')}",
         ),
         Claim(
             "figure 3",
             "W_K² can be learned before W_K¹.",
-            over_seeds(before),
+            over_seeds(before, at("W_K^1", "recall_triggers")),
             f"at step {until} with W_K¹ frozen: {listed('W_K^1')}",
         ),
     ]
@@ -81,7 +81,12 @@ def _order(curves: Curves) -> Claim:
     order = (passed["W_O^2"] <= passed["W_K^2"]) & (passed["W_K^2"] <= passed["W_K^1"])
     evidence = "; ".join(f"{shown(name)} at {passage(steps)}" for name, steps in passed.items())
     text = "Memories form top-down even with nothing frozen: W_O², then W_K², then W_K¹."
-    return Claim("figure 3", text, over_seeds(order), f"step at which recall reaches 0.5, for each seed: {evidence}")
+    return Claim(
+        "figure 3",
+        text,
+        over_seeds(order, *passed.values()),
+        f"step at which recall reaches 0.5, for each seed: {evidence}",
+    )
 
 
 def _early(curves: Curves) -> Claim:
@@ -90,13 +95,13 @@ def _early(curves: Curves) -> Claim:
     early = curves.curve(LENGTH, condition, "recall_early")
     everywhere = curves.curve(LENGTH, condition, "recall_positions")
     late = Curve(early.steps, (127 * everywhere.values - 63 * early.values) / 64)
+    soon, slow = early.first(1 / 3), late.first(1 / 3)
     evidence = (
         f"sequences of 128, at the end: positions 1 to 63 {spread(early.last)}, 64 to 127 {spread(late.last)}; "
-        f"step at which recall reaches 1/3, for each seed: {passage(early.first(1 / 3))} against "
-        f"{passage(late.first(1 / 3))}"
+        f"step at which recall reaches 1/3, for each seed: {passage(soon)} against {passage(slow)}"
     )
     text = "W_K¹ stores early positions much faster than late ones."
-    return Claim("figure 3", text, over_seeds(early.first(1 / 3) < late.first(1 / 3)), evidence)
+    return Claim("figure 3", text, over_seeds(soon < slow, soon, slow), evidence)
 
 
 def _global_first(curves: Curves) -> Claim:
@@ -107,7 +112,7 @@ def _global_first(curves: Curves) -> Claim:
         f"{passage(context)} (held if at least twice as late)"
     )
     text = "Global bigrams are learned much earlier than the induction head."
-    return Claim("figure 4, left", text, over_seeds(2 * known <= context), evidence)
+    return Claim("figure 4, left", text, over_seeds(2 * known <= context, known, context), evidence)
 
 
 def _slower(curves: Curves, text: str, condition: str) -> Claim:
@@ -117,7 +122,7 @@ def _slower(curves: Curves, text: str, condition: str) -> Claim:
         f"in-context accuracy reaches 0.75 at step {passage(late)}, against {passage(soon)}; final accuracy "
         f"{spread(other.last)}, against {spread(usual.last)}"
     )
-    return Claim("figure 4", text, over_seeds(late > soon), evidence)
+    return Claim("figure 4", text, over_seeds(late > soon, late, soon), evidence)
 
 
 def _diverse(curves: Curves) -> list[Claim]:
@@ -137,19 +142,19 @@ def _diverse(curves: Curves) -> list[Claim]:
         Claim(
             "figure 4, middle",
             "Training on bigram outputs gives lower accuracy on uniform outputs than training on uniform ones.",
-            over_seeds(worse),
+            over_seeds(worse, end(bigram, UNIFORM), end(uniform, UNIFORM)),
             f"tested on uniform outputs: {listed(UNIFORM)}",
         ),
         Claim(
             "figure 4, middle",
             "Diverse training outputs cost little.",
-            over_seeds(cost),
+            over_seeds(cost, end(uniform, "accuracy_in_context"), end(bigram, "accuracy_in_context")),
             f"tested on their own kind: {own} (held if at most 0.05 lower)",
         ),
         Claim(
             "figure 4, middle",
             "Diverse training outputs also help on tokens that were never outputs.",
-            over_seeds(unseen),
+            over_seeds(unseen, end(uniform, HELD_OUT), end(bigram, HELD_OUT)),
             f"tested on held-out outputs alone: {listed(HELD_OUT)} (held if better, and above 0.1)",
         ),
     ]
@@ -160,7 +165,7 @@ def _layers(curves: Curves) -> Claim:
     return Claim(
         "appendix",
         "One layer fails where two succeed.",
-        over_seeds((one < 0.6) & (two > 0.95)),
+        over_seeds((one < 0.6) & (two > 0.95), one, two),
         f"full transformers, final accuracy: one layer {spread(one, 3)}, two layers {spread(two, 3)} (held if below "
         "0.6 and above 0.95)",
     )

@@ -33,16 +33,20 @@ class Curve:
         return self.values[:, -1]
 
     def first(self, value: float) -> Values:
-        """The first step at which each seed reached `value`; infinity if it never did."""
+        """The first step at which each seed reached `value`; infinity if it never did, NaN if some value is NaN."""
         return self._passage(lambda row: row >= value)
 
     def halfway(self) -> Values:
-        """The first step at which each seed was halfway from its first value to its last."""
+        """The first step at which each seed was halfway from its first value to its last; NaN if some value is NaN."""
         return self._passage(lambda row: abs(row - row[0]) >= abs(row[-1] - row[0]) / 2)
 
     def _passage(self, passed: Callable[[np.ndarray], np.ndarray]) -> Values:
-        hits = [passed(row) for row in self.values]
-        return np.array([float(self.steps[hit.argmax()]) if hit.any() else np.inf for hit in hits])
+        return np.array([self._passed(row, passed(row)) for row in self.values])
+
+    def _passed(self, row: np.ndarray, hits: np.ndarray) -> float:
+        if np.isnan(row).any():
+            return np.nan
+        return float(self.steps[hits.argmax()]) if hits.any() else np.inf
 
 
 class Curves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Findings:
     def heads(self) -> list[tuple[int, int]]:
         """All heads as (layer, head), the best prefix matching first."""
         places = {(layer, head) for _, layer, head in self._heads}
-        return sorted(places, key=lambda place: -self.head("prefix_matching", *place))
+        return sorted(places, key=lambda place: -_or_lowest(self.head("prefix_matching", *place)))
 
     def scores(self) -> list[HeadScore]:
         """The scores of all heads, at the first visit of each layer."""
@@ -80,7 +81,7 @@ class Findings:
 
     def best(self, name: str) -> str:
         """The head with the highest score, with the score."""
-        layer, head = max(self.heads(), key=lambda place: self.head(name, *place))
+        layer, head = max(self.heads(), key=lambda place: _or_lowest(self.head(name, *place)))
         return f"{head_name(layer, head)} ({self.head(name, layer, head):.2f})"
 
     def patterns(self) -> dict[str, Float[np.ndarray, "query key"]]:
@@ -139,3 +140,8 @@ class Findings:
 
 def _rows(table: Any, *columns: str) -> list[tuple[Any, ...]]:
     return list(zip(*(table[column].tolist() for column in columns), strict=True))
+
+
+def _or_lowest(score: float) -> float:
+    """A score to sort by: what is no number is never the best."""
+    return -math.inf if math.isnan(score) else score

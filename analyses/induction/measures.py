@@ -16,6 +16,7 @@ from mechpaint.engine.attach import attach
 from mechpaint.engine.sweep import sweep
 from mechpaint.models.token_text import token_texts
 from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
+from mechpaint.statistics.hits import hits
 from mechpaint.statistics.results import Record
 from mechpaint.toy.bridge import task_of
 
@@ -76,7 +77,7 @@ def _scores(
         wanted, sequence = targets[rows][where[rows]], where[rows].nonzero()[:, 0]
         each = {
             "asked": torch.ones_like(wanted, dtype=torch.float64),
-            "right": (logits.argmax(-1) == wanted).double(),
+            "right": hits(logits, wanted),
             "loss": functional.cross_entropy(logits.float(), wanted, reduction="none").double(),
         }
         for kind, values in each.items():

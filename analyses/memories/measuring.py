@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from mechpaint.statistics.hits import hits
 from mechpaint.toy.bigram_task import ToyBatch
 from mechpaint.toy.gradients import TOP_DOWN
 from mechpaint.toy.probes import Learned, memory_scores
@@ -29,20 +30,21 @@ def accuracies(
             advance()
         where = batch.occurrences >= 2
         trigger, target = batch.tokens[where], batch.targets[where]
-        predicted = model.logits_at(batch.tokens, where).argmax(-1)
-        opens = (batch.tokens == batch.tokens[:, :1])[where]
-        outcomes.append(torch.stack([predicted == target, opens, target == trigger, predicted == trigger]))
-    right, opens, same, repeated = torch.cat(outcomes, 1)
+        logits = model.logits_at(batch.tokens, where)
+        opens = (batch.tokens == batch.tokens[:, :1])[where].double()
+        same = (target == trigger).double()
+        outcomes.append(torch.stack([hits(logits, target), opens, same, hits(logits, trigger)]))
+    right, opens, same, repeated = torch.cat(outcomes, 1)  # NaN where logits overflowed
     shares = {
         ACCURACY: right,
-        CHANGED: right[~same],
+        CHANGED: right[same == 0],
         REPEATS: same,
         OPENING: opens,
-        WRONG_OPENING: ~right & opens,
-        SAYS_TRIGGER: ~right & opens & repeated,
-        WRONG_OTHER: ~right & ~opens,
+        WRONG_OPENING: (1 - right) * opens,
+        SAYS_TRIGGER: (1 - right) * opens * repeated,
+        WRONG_OTHER: (1 - right) * (1 - opens),
     }
-    return {name: float(values.double().mean()) for name, values in shares.items()}
+    return {name: float(values.mean()) for name, values in shares.items()}
 
 
 def recalls(model: SimplifiedTransformer, batches: Sequence[ToyBatch]) -> dict[str, float]:
@@ -54,6 +56,6 @@ def recalls(model: SimplifiedTransformer, batches: Sequence[ToyBatch]) -> dict[s
     values: dict[str, float] = {}
     for matrix, name in RECALLS.items():
         scores = memory_scores(model, matrix)
-        right = scores.argmax(-1) == torch.arange(len(scores))
-        values[name] = float((right[asked] if matrix == "W_K^2" else right).double().mean())
+        right = hits(scores, torch.arange(len(scores)))
+        values[name] = float((right[asked] if matrix == "W_K^2" else right).mean())
     return values

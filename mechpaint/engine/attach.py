@@ -37,14 +37,24 @@ class Session(Summarized):
     def __init__(self, hook_set: HookSet, route: Route, store: Store) -> None:
         self.hook_set = hook_set
         self.route = route
+        self.runs = 0
+        """How many forward passes there were."""
         self._store = store
 
     def __getitem__(self, key: str) -> Mapping[Visit, Tensor]:
         if key not in self._store:
             raise KeyError(f"nothing reads {key!r} in this session; it reads: {', '.join(self._store) or 'nothing'}")
         if not self._store[key]:
-            raise KeyError(f"{key!r} is empty: the model has not run yet in this session")
+            raise KeyError(f"{key!r} is empty: {self._why_empty()}")
         return dict(self._store[key])
+
+    def _why_empty(self) -> str:
+        if not self.runs:
+            return "the model has not run yet in this session"
+        return (
+            "the model ran, and nothing passed its hook point: this model does not use that point, or the hooks were "
+            "removed within the block (reset_hooks)"
+        )
 
     def keys(self) -> tuple[str, ...]:
         """The keys under which this session reads."""
@@ -100,11 +110,9 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
     store: Store = {reading.key: {} for reading in hook_set.reads()}
     session = Session(hook_set, route, store)
     hooks, watched = _in_order(model, runner, session, store)
-    runs = 0
 
     def finish(layer_inputs: LayerInputs) -> Tensor:
-        nonlocal runs
-        runs += 1
+        session.runs += 1
         runner.check_bounds(route)
         if named:
             named.check()
@@ -116,7 +124,7 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
     named = None if route.is_identity else NamedTools(model, route)
     with model.hooks(fwd_hooks=hooks), named.watching() if named else nullcontext(), runner.intercept(finish):
         yield session
-    never = [w for w in watched if runs and not w.fired]
+    never = [w for w in watched if session.runs and not w.fired]
     if never:
         raise HookSetError(
             f"the hook at {never[0].hook.where!r} never fired: on the route {route} nothing passes that hook point"

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 import mechpaint
+from mechpaint.display.sanitize import short
 from mechpaint.engine.arguments import Routing, as_hook_set, as_route
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import sweep
@@ -95,6 +96,11 @@ def export(
         raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {what}")
     route = as_route(what, RouteRunner(model).n_layers)
     order = _order(route)
+    if any(weight.is_meta for weight in model.original_model.parameters()):
+        raise CannotExport(
+            "some weights of this model are on disk or offloaded, and a checkpoint needs them in memory: load it "
+            "without a device map, on the CPU if need be"
+        )
     checkpoint = Checkpoint.of(model, order)
     name = name or str(model.cfg.model_name)
     tokenizer = tokenizer or stored_tokenizer(model)
@@ -112,7 +118,11 @@ def export(
 
 def free_folder(out: str | Path) -> Path:
     """The absolute path of a folder that is to be made."""
-    folder = Path(out).absolute()
+    folder = Path(out).expanduser().absolute()
+    try:
+        folder.exists()
+    except (OSError, ValueError) as error:  # too long for a name, or with a NUL
+        raise CannotExport(f"cannot write to {short(str(out))}: {getattr(error, 'strerror', None) or error}") from error
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise CannotExport(f"there is something at {out} already; expected a new or an empty folder: choose another")
     return folder

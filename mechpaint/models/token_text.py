@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mechpaint.display.sanitize import sanitize
+from mechpaint.display.sanitize import sanitize, short
 from mechpaint.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def token_texts(model: TransformerBridge, tokens: Int[Tensor, "position"]) -> li
 
 
 def one_row(
-    model: TransformerBridge, text: str | Int[Tensor, "position"] | Int[Tensor, "1 position"]
+    model: TransformerBridge, text: str | Sequence[int] | Int[Tensor, "position"] | Int[Tensor, "1 position"]
 ) -> Int[Tensor, "1 position"]:
     """A single text, or its token ids, as what a model takes."""
     if isinstance(text, str):
@@ -31,13 +33,24 @@ def one_row(
             raise InputError(f"this model has no tokenizer, so it cannot read {text!r}: give token ids")
         tokens = model.to_tokens(text, truncate=False)
     else:
-        tokens = text.reshape(1, -1).to(model.cfg.device)
+        tokens = _token_ids(text).to(model.cfg.device)
     most = int(model.cfg.n_ctx)
     if not 0 < tokens.shape[1] <= most:
         raise InputError(
             f"got {tokens.shape[1]:,} tokens to read: expected 1 to {most:,}, which is what the model takes"
         )
     return tokens
+
+
+def _token_ids(given: object) -> Int[Tensor, "1 position"]:
+    """A row of token ids, from a tensor or a list."""
+    try:
+        tokens = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        tokens = torch.empty(0)
+    if tokens.ndim not in (1, 2) or (tokens.ndim == 2 and len(tokens) != 1) or tokens.is_floating_point():
+        raise InputError(f"expected a text, or the token ids of one, got {short(given)}")
+    return tokens.reshape(1, -1)
 
 
 def visible_token(token: str) -> str:

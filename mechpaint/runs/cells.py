@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -107,6 +108,9 @@ def _table(records: list[Record], schema: Any) -> Any:
 
 
 def _column(field: Any, values: list[Any]) -> Any:
+    """A column of a table; infinity is no number, and kept as NaN."""
+    if cast(Any, pa).types.is_floating(field.type):
+        values = [math.nan if isinstance(value, float) and math.isinf(value) else value for value in values]
     try:
         column = cast(Any, pa).array(values, field.type)
     except (TypeError, ValueError, OverflowError) as error:

@@ -103,13 +103,12 @@ def chosen_tasks(
 
 def _routed_model(registry: Registry, options: Mapping[str, Any]) -> RoutedModel:
     """Load the model, and see that the hook sets only reroute it."""
-    from rich.console import Console
-
+    from mechpaint.display.terminal import status
     from mechpaint.engine.arguments import as_hook_set
 
     hooks = as_hook_set(options.get("hooks", ""), registry.hook_sets)
     given = options["model"]
-    with Console(stderr=True).status(f"loading {given}" if isinstance(given, str) else "loading"):
+    with status(f"loading {given}" if isinstance(given, str) else "loading"):
         from mechpaint.models.loading import load
         from mechpaint.runs.plans.routed_model import RoutedModel
 

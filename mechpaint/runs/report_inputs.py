@@ -42,12 +42,12 @@ class ReportInputs:
             drawn = analysis.report(results)
             return replace(drawn, sections=[*drawn.sections, *lm_eval_tables(results)])
         if isinstance(analysis, ModelAnalysis) and self.model is not None:
-            return analysis.report(table, self.model)
+            return _with_warning(analysis.report(table, self.model), table)
         if isinstance(analysis, SearchAnalysis) and self.model is not None and self.search is not None:
             from mechpaint.runs.schemas import parted
 
             return analysis.report(*parted(table, self.model, self.tasks, self.search))
-        return cast(Experiment, analysis).report(table)
+        return _with_warning(cast(Experiment, analysis).report(table), table)
 
     def with_details(self, more: list[tuple[str, str]]) -> ReportInputs:
         """The same with more details."""
@@ -76,3 +76,16 @@ class ReportInputs:
                 raise
             raise RunError(f"cannot read what the report is drawn from: {error}") from error
         return cls(analysis, model, tasks, details, search)
+
+
+def _with_warning(report: Report, table: pd.DataFrame) -> Report:
+    """Say how many values are no numbers, unless the report says so itself."""
+    values = table.select_dtypes("float")
+    broken = int(values.isna().to_numpy().sum())
+    if not broken or any("nan" in text.lower().split() for text in (*report.summary, *report.warnings)):
+        return report
+    warning = (
+        f"{broken:,} of {values.size:,} values are no numbers: activations or losses overflowed, or there was nothing "
+        "to measure. They are shown as nan, count as neither right nor wrong, and decide no claim."
+    )
+    return replace(report, warnings=[*report.warnings, warning])

@@ -15,7 +15,10 @@ its own and renames what is complete into place.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+import sys
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -23,7 +26,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mechpaint.display.summary import Summarized, Summary
-from mechpaint.errors import CellError, DamagedCell, IncompleteRun, MissingCell, RunError
+from mechpaint.errors import (
+    CannotWrite,
+    CellError,
+    DamagedCell,
+    IncompleteRun,
+    InputError,
+    MissingCell,
+    ReportError,
+    RunError,
+)
 from mechpaint.report import Figure, Report, Table, write_report
 from mechpaint.runs.cells import Cells, is_whole
 from mechpaint.runs.manifest import RUN, Manifest, is_earlier
@@ -161,8 +173,11 @@ class Run(Summarized):
 
         Raises:
             IncompleteRun: Cells are missing or damaged.
+            ReportError: The analysis cannot make a report of what was computed. All of that is kept.
         """
-        return self.inputs.report(self.table)
+        table = self.table
+        with self._drawing():
+            return self.inputs.report(table)
 
     @property
     def figures(self) -> Mapping[str, Figure]:
@@ -186,12 +201,31 @@ class Run(Summarized):
 
         Raises:
             IncompleteRun: Cells are missing or damaged. Nothing was written.
+            ReportError: The analysis cannot make a report of what was computed. All of that is kept.
             CannotWrite: The disk is full or cannot be written.
         """
-        report = self.report
         self._cells.write_results(self._records)
-        write_report(report, self.path, self.inputs.details, self.manifest.command)
+        report = self.report
+        with self._drawing():
+            write_report(report, self.path, self.inputs.details, self.manifest.command)
         return self
+
+    @contextmanager
+    def _drawing(self) -> Generator[None]:
+        """Tell of what the analysis's own code raises: where, and how the report is drawn once that is mended."""
+        try:
+            yield
+        except (InputError, CannotWrite):
+            raise
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = getattr(sys.modules.get(type(self.inputs.analysis).__module__), "__file__", None)
+            at = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+            raise ReportError(
+                f"the report of the analysis {self.manifest.analysis!r} cannot be drawn: {type(error).__name__}: "
+                f"{error} ({at.filename}, line {at.lineno}). All that was computed is kept in {self.path}; when "
+                f"the analysis is mended, this draws the report: mechpaint report {shlex.quote(str(self.path))}"
+            ) from error
 
     def resume(self) -> Run:
         """Compute what is missing or damaged, and draw the report.

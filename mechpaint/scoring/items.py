@@ -174,7 +174,8 @@ def record(
     logprob: float = math.nan,
     tokens: int = 0,
 ) -> Record:
-    """One row of a task's results; the score of an answer that is not finite is NaN."""
+    """One row of a task's results; a score that is no number, or of an answer that is not finite, is NaN."""
+    finite = finite and math.isfinite(score)
     return {
         "task": str(task),
         "item": item,

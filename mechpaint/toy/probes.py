@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mechpaint.errors import ToyError
+from mechpaint.statistics.hits import hits, where_known
 from mechpaint.toy.bigram_task import ToyBatch
 from mechpaint.toy.simplified import SimplifiedTransformer
 
@@ -53,7 +54,7 @@ def predictions(logits: Logits, batch: ToyBatch) -> Values:
     """
     losses = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
     losses = losses.view(batch.targets.shape)
-    right = logits.argmax(-1) == batch.targets
+    right = hits(logits, batch.targets)
     trigger, again = batch.occurrences >= 1, batch.occurrences >= 2
     same = batch.tokens == batch.targets
     return {
@@ -128,7 +129,7 @@ def attention(first: Pattern, second: Pattern, logits: Logits, batch: ToyBatch) 
     """
     tokens, targets, occurrences = batch.tokens, batch.targets, batch.occurrences
     first_at, second_at = first.argmax(-1), second.argmax(-1)
-    shifted = first_at[:, 1:] == torch.arange(tokens.shape[1] - 1, device=tokens.device)
+    shifted = hits(first[:, 1:], torch.arange(tokens.shape[1] - 1, device=tokens.device).expand_as(first_at[:, 1:]))
     again = occurrences >= 2
     row, at = again.nonzero()[:, 0], second_at[again]
     attended, there = tokens[row, at], at >= 1
@@ -137,12 +138,12 @@ def attention(first: Pattern, second: Pattern, logits: Logits, batch: ToyBatch) 
     return {
         "previous_token": _mean(shifted[occurrences[:, :-1] >= 1]),
         "previous_token_first": _mean(shifted[occurrences[:, :-1] == 1]),
-        "attends_output": _mean(attended == targets[again]),
-        "attends_after_trigger": _mean(there & (tokens[row, before] == tokens[again])),
-        "previous_token_there": _mean((first_at[row, at] == before)[there]),
-        "predicts_attended": _mean(logits.argmax(-1)[again] == attended),
-        "repeat_1": _mean((tokens.gather(1, first_at) == targets)[repeated]),
-        "repeat_2": _mean((tokens.gather(1, second_at) == targets)[repeated]),
+        "attends_output": _mean(where_known(second[again], attended == targets[again])),
+        "attends_after_trigger": _mean(where_known(second[again], there & (tokens[row, before] == tokens[again]))),
+        "previous_token_there": _mean(where_known(second[again], hits(first[row, at], before))[there]),
+        "predicts_attended": _mean(where_known(second[again], hits(logits[again], attended))),
+        "repeat_1": _mean(where_known(first, tokens.gather(1, first_at) == targets)[repeated]),
+        "repeat_2": _mean(where_known(second, tokens.gather(1, second_at) == targets)[repeated]),
     }
 
 
@@ -241,4 +242,4 @@ def recall(scores: Float[Tensor, "query answer"]) -> float:
     Args:
         scores: Scores from `memory_scores`, or some of their rows and columns.
     """
-    return float((scores.argmax(-1) == torch.arange(len(scores), device=scores.device)).double().mean())
+    return float(hits(scores, torch.arange(len(scores), device=scores.device)).mean())

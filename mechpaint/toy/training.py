@@ -24,6 +24,7 @@ from mechpaint.engine.attach import attach
 from mechpaint.errors import TrainingError
 from mechpaint.files import write_text
 from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
+from mechpaint.statistics.hits import hits
 from mechpaint.toy import probes
 from mechpaint.toy.bigram_task import BigramTask, ToyBatch
 from mechpaint.toy.bridge import as_bridge
@@ -331,8 +332,8 @@ class Observer:
         """Measure in-context accuracy alone, which is faster."""
         where = self.batch.occurrences >= 2
         with torch.no_grad():
-            right = self.model.logits_at(self.batch.tokens, where).argmax(-1) == self.batch.targets[where]
-        return right.double().mean().item()
+            right = hits(self.model.logits_at(self.batch.tokens, where), self.batch.targets[where])
+        return right.mean().item()
 
     def values(self) -> probes.Values:
         """Measure every probe; those of attention and memories only for models of the paper's form."""
