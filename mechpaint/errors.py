@@ -23,6 +23,7 @@
         MissingCell      the cell is not there
         DamagedCell      other bytes than were written, other columns, another number of rows
       IncompleteRun      a run whose report cannot be drawn yet; the command line exits with 1
+      ReportError        an analysis's report raised; all that was computed is kept; the command line exits with 1
       WorkersLost        workers that ended without a word, one after the other; the command line exits with 1
       WeightsError       packaged weights that are missing or damaged; the command line exits with 1
 
@@ -46,6 +47,7 @@ __all__ = [
     "MissingCell",
     "PlanError",
     "PluginError",
+    "ReportError",
     "RouteError",
     "RunError",
     "TaskError",
@@ -135,6 +137,10 @@ class DamagedCell(CellError):
 
 class IncompleteRun(RuntimeError):
     """A run whose report cannot be drawn, since cells are missing or damaged: which, and what computes them."""
+
+
+class ReportError(RuntimeError):
+    """A report that its analysis could not make of what was computed, which is kept: which, why, and what to do."""
 
 
 class WorkersLost(RuntimeError):

@@ -11,17 +11,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 import mechpaint
 from mechpaint.analysis import Analysis
 from mechpaint.cli.errors import EPILOG, given_command, handle_errors, print_error, print_warning
 from mechpaint.cli.export import export_command
-from mechpaint.cli.options import OutputOptions, command_for
-from mechpaint.cli.output import print_plan, print_run
+from mechpaint.cli.options import OutputOptions, command_for, help_text, in_panels
+from mechpaint.cli.output import print_plan, print_rows, print_run
 from mechpaint.cli.plan import plan_commands
 from mechpaint.cli.plugins import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
 from mechpaint.cli.runs import compare_command, report_command, runs_command
@@ -56,14 +52,19 @@ def _with_plugins(registry: Registry, files: Sequence[str]) -> Registry:
 
 def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     """All commands, with one of `analyze` for each analysis that is registered."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich" if in_panels() else None,
+    )
     analyze = typer.Typer(
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
     )
     for name, analysis in registry.analyses.items():
         groups = (*kind_of(analysis).options, OutputOptions)
         command = command_for(analysis, groups, lambda made, options: _analyze(registry, files, made, options))
-        analyze.command(name, help=escape(sanitize(analysis.question)), epilog=EPILOG)(command)
+        analyze.command(name, help=help_text(analysis.question), epilog=EPILOG)(command)
     app.add_typer(analyze, name="analyze")
     app.add_typer(plan_commands(registry), name="plan")
     app.command("export", epilog=EPILOG)(export_command(registry))
@@ -116,10 +117,7 @@ def _list(registry: Registry, as_json: bool) -> None:
         print(json.dumps(there, indent=2))  # noqa: T201
         return
     for kind, names in there.items():
-        table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
-        for name, what in names.items():
-            table.add_row(Text(name, style="bold"), Text(what))
-        Console().print(table)
+        print_rows(kind, (), list(names.items()), "bold")
 
 
 def _first_line(thing: Any) -> str:

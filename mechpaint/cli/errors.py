@@ -13,26 +13,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from mechpaint.cli.process import INTERRUPTED, interrupts
 from mechpaint.display.sanitize import sanitize
-from mechpaint.errors import CannotWrite, CellError, IncompleteRun, InputError, WeightsError, WorkersLost
+from mechpaint.errors import CannotWrite, CellError, IncompleteRun, InputError, ReportError, WeightsError, WorkersLost
 
-EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage."
+EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
+_TOLD = (InputError, CellError, CannotWrite, IncompleteRun, ReportError, WeightsError, WorkersLost)
 
 
 @contextmanager
 def handle_errors(interrupted: str) -> Generator[None]:
     """Tell errors of the block in a line, and exit with the status that they have."""
+    before, interrupts.words = interrupts.words, interrupted
     try:
         yield
-    except InputError as error:
-        _fail(error, 2)
-    except CellError as error:
-        _fail(CellError(f"{error}. Give the same command again: it computes what is missing"), 1)
-    except (CannotWrite, IncompleteRun, WeightsError, WorkersLost) as error:
-        _fail(error, 1)
     except KeyboardInterrupt:
-        _say(f"[red]interrupted[/red]: {interrupted}")
-        raise typer.Exit(130) from None
+        _interrupted()
+    except _TOLD as error:
+        if interrupts.given:  # the error may be what became of the interruption
+            _interrupted()
+        if isinstance(error, CellError):
+            error = CellError(f"{error}. Give the same command again: it computes what is missing")
+        _fail(error, 2 if isinstance(error, InputError) else 1)
+    interrupts.words = before
 
 
 def given_command(without: str | None = None) -> str:
@@ -54,6 +57,13 @@ def print_error(error: Exception) -> None:
 def print_warning(message: str) -> None:
     """Tell of something that one should know of, and that stops nothing."""
     Console(stderr=True).print(Text.assemble(("warning", "yellow"), ": ", sanitize(message)), soft_wrap=True)
+
+
+def _interrupted() -> NoReturn:
+    if not interrupts.said:
+        _say(f"[red]interrupted[/red]: {interrupts.words}")
+        interrupts.said = True
+    raise typer.Exit(INTERRUPTED) from None
 
 
 def _say(message: str) -> None:

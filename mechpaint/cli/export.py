@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechpaint.cli.errors import given_command, handle_errors
+from mechpaint.display.terminal import status
 from mechpaint.errors import InputError
 from mechpaint.plugins import Registry
 from mechpaint.routes.hookset_text import parse_hook_set
@@ -51,9 +52,7 @@ def export_command(registry: Registry) -> Callable[..., None]:
 
 
 def _export(name: str, what: str | HookSet, out: str, device: str | None, dtype: str | None) -> Exported:
-    from rich.console import Console
-
-    with Console(stderr=True).status(f"loading {name}"):
+    with status(f"loading {name}"):
         from mechpaint.engine.route_runner import RouteRunner
         from mechpaint.models.export import export, free_folder
         from mechpaint.models.loading import load

@@ -5,22 +5,29 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from mechpaint.cli.errors import handle_errors
 from mechpaint.errors import InputError
 
 
 def main() -> None:
     """Run lm-eval's command line."""
+    from mechpaint.cli.process import run_process
+
+    run_process(_run)
+
+
+def _run() -> None:
     import typer
+
+    from mechpaint.cli.errors import handle_errors
 
     try:
         with handle_errors("nothing was kept but what --use_cache keeps"):
-            _run()
+            _evaluate()
     except typer.Exit as stopped:
         sys.exit(stopped.exit_code)
 
 
-def _run() -> None:
+def _evaluate() -> None:
     if find_spec("lm_eval") is None:
         raise InputError("lm-eval is not installed: pip install 'mechpaint[eval]'")
     import lm_eval.models  # its own models are made known before ours

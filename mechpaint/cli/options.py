@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from mechpaint.analysis import Analysis
@@ -17,6 +18,8 @@ from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import InputError
 
 Options = dict[str, Any]
+
+_ROOM = 80
 
 _PARTS: dict[Any, str] = {
     int: "whole numbers separated by commas, such as 1,3,5",
@@ -59,6 +62,16 @@ def command_for(
     return command
 
 
+def in_panels() -> bool:
+    """Whether help is shown in panels: these cut off the names of options where there is no room for them."""
+    return Console().width >= _ROOM
+
+
+def help_text(text: str) -> str:
+    """A text for help, literal."""
+    return escape(sanitize(text)) if in_panels() else sanitize(text)
+
+
 def _options(group: type[Any], analysis: type[Analysis]) -> Iterator[tuple[str, Option]]:
     """The fields of a group as options; the model's default is the analysis's own."""
     types = typing.get_type_hints(group)
@@ -73,7 +86,7 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     names = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
     shown = option.default not in (None, "", [], inspect.Parameter.empty)
-    made: Any = typer.Option(names, help=escape(sanitize(option.help)), show_default=shown)
+    made: Any = typer.Option(names, help=help_text(option.help), show_default=shown)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=Annotated[option.kind, made]
     )

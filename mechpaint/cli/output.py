@@ -6,15 +6,16 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.text import Text
 
 from mechpaint.display.sanitize import sanitize
 from mechpaint.display.summary import Summary
+from mechpaint.display.terminal import Rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,10 +48,12 @@ def print_plan(forecast: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(forecast, indent=2))  # noqa: T201
         return
-    table = Table(title="plan (nothing was computed or written)", title_justify="left", show_header=False)
-    for name, value in forecast.items():
-        table.add_row(name, Text(sanitize(_summary(value))))
-    Console().print(table)
+    print_rows("plan (nothing was computed or written)", (), [(name, _summary(one)) for name, one in forecast.items()])
+
+
+def print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], style: str = "") -> None:
+    """Print a table."""
+    Console().print(Group(Text(title, "italic"), Padding(Rows(columns, rows, style), (0, 0, 0, 0 if columns else 2))))
 
 
 def _summary(value: Any) -> str:

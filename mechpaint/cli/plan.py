@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.markup import escape
 
 from mechpaint.analysis import RouteAnalysis
 from mechpaint.cli.errors import EPILOG, handle_errors
-from mechpaint.cli.options import command_for
+from mechpaint.cli.options import command_for, help_text
 from mechpaint.cli.output import print_plan
-from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PlanError
 from mechpaint.planning.accelerators import ACCELERATORS, Efficiency, Roofline, accelerator
 from mechpaint.plugins import Registry
@@ -78,7 +76,7 @@ def plan_commands(registry: Registry) -> typer.Typer:
     for name, analysis in registry.analyses.items():
         if issubclass(analysis, RouteAnalysis):
             command = command_for(analysis, groups, lambda made, options: _plan(registry, made, options))
-            app.command(name, help=escape(sanitize(analysis.question)), epilog=EPILOG)(command)
+            app.command(name, help=help_text(analysis.question), epilog=EPILOG)(command)
     return app
 
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from mechpaint.analysis import Analysis
 from mechpaint.cli.errors import print_warning
 from mechpaint.cli.options import OutputOptions, command_for
+from mechpaint.cli.output import print_rows
 from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PluginError
 from mechpaint.plugins import VARIABLE, Discovery, Plugin, Registry, discover
@@ -108,20 +108,16 @@ def _print(discovery: Discovery) -> None:
     if not discovery.plugins:
         console.print("There are no plugins: no package has one, and none was given with --plugin.", highlight=False)
     else:
-        table = Table("plugin", "package", "from", "status", "brings", title="plugins", title_justify="left")
+        rows: list[tuple[str | Text, ...]] = []
         for plugin in discovery.plugins:
             package = f"{plugin.package} {plugin.version}" if plugin.package else ""
             brings = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in plugin.brings.items() if names)
             status = Text(plugin.status, "red" if plugin in discovery.refused else "")
-            table.add_row(_cell(plugin.name), _cell(package), _cell(plugin.place), status, _cell(brings))
-        console.print(table)
+            rows.append((plugin.name, package, plugin.place, status, brings))
+        print_rows("plugins", ("plugin", "package", "from", "status", "brings"), rows)
     for plugin in discovery.refused:
         lines = [f"{plugin.name}: {plugin.reason}", *(f"  {line}" for line in plugin.traceback.splitlines())]
         console.print(Text(sanitize("\n" + "\n".join(lines))), soft_wrap=True)
     there = ", ".join(plugin.name for plugin in discovery.plugins if plugin.package) or "none"
     for name in discovery.missing:
         console.print(Text(sanitize(f"\n{VARIABLE} names {name}, and there is no such plugin; there are: {there}")))
-
-
-def _cell(text: str) -> Text:
-    return Text(sanitize(text), overflow="fold")

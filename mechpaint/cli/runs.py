@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechpaint.cli.errors import given_command, handle_errors, print_warning
-from mechpaint.cli.output import print_comparison, print_run
+from mechpaint.cli.output import print_comparison, print_rows, print_run
 from mechpaint.plugins import Registry
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ def _facts(run: Run) -> dict[str, object]:
 
 
 def _show(there: list[Run], folder: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from mechpaint.display.sanitize import sanitize
@@ -66,17 +64,17 @@ def _show(there: list[Run], folder: str) -> None:
     if not there:
         print(f"There are no runs in {sanitize(folder)}.")  # noqa: T201
         return
-    table = Table("run", "model", "when", "cells", "state", title="runs", title_justify="left")
-    for run in there:
-        cells = (
+    rows = [
+        (
             run.name,
             run.manifest.model or "",
             f"{run.when:%Y-%m-%d %H:%M}",
             f"{len(run.whole)} of {len(run.manifest.cells)}",
+            Text(run.state, {"damaged": "red", "finished": "green"}.get(run.state, "")),
         )
-        style = {"damaged": "red", "finished": "green"}.get(run.state, "")
-        table.add_row(*(Text(sanitize(cell), overflow="fold") for cell in cells), Text(run.state, style))
-    Console().print(table)
+        for run in there
+    ]
+    print_rows("runs", ("run", "model", "when", "cells", "state"), rows)
 
 
 def report_command(registry: Registry) -> Callable[..., None]:

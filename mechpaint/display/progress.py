@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+import io
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mechpaint.display.terminal import on_terminal
+
 
 def progress() -> Progress:
     """A progress display to use in a `with` block."""
+    shown = on_terminal()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -20,8 +23,8 @@ def progress() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         # in a notebook, rich would ask for ipywidgets and take kernels with colours for terminals
-        console=Console(stderr=True, force_jupyter=False),
-        disable=not sys.stderr.isatty(),
+        console=Console(file=None if shown else io.StringIO(), stderr=True, force_jupyter=False),
+        disable=not shown,
         transient=True,
     )
 

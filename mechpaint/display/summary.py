@@ -55,25 +55,18 @@ class Summary:
     def rich(self) -> RenderableType:
         """Render for rich, with all text literal."""
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
+
+        from mechpaint.display.terminal import Rows
 
         def text(content: str, style: str = "") -> Text:
             return Text(sanitize(content), style=style)  # terminals obey control characters
 
         parts: list[RenderableType] = [text(self.title, "bold")]
         if self.facts:
-            facts = Table.grid(padding=(0, 2))
-            for name, value in self.facts:
-                facts.add_row(text(name, "dim"), text(value))
-            parts.append(facts)
+            parts.append(Rows((), self.facts, "dim"))
         if self.rows:
-            table = Table(box=None, padding=(0, 2, 0, 0))
-            for column in self.columns:
-                table.add_column(text(column))
-            for row in self.rows[:_MOST_ROWS]:
-                table.add_row(*map(text, row))
-            parts.append(table)
+            parts.append(Rows(self.columns, self.rows[:_MOST_ROWS]))
         if self.more:
             parts.append(text(self.more, "dim"))
         return Group(*parts)

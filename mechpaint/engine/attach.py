@@ -38,7 +38,7 @@ class Session(Summarized):
         self.hook_set = hook_set
         self.route = route
         self.runs = 0
-        """How many forward passes there were."""
+        """How many forward passes went through all of the route."""
         self._store = store
 
     def __getitem__(self, key: str) -> Mapping[Visit, Tensor]:
@@ -112,14 +112,15 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
     hooks, watched = _in_order(model, runner, session, store)
 
     def finish(layer_inputs: LayerInputs) -> Tensor:
-        session.runs += 1
         runner.check_bounds(route)
         if named:
             named.check()
         runner.check_recomputing()
         for read in store.values():
             read.clear()
-        return runner.run(route, layer_inputs, slots)
+        final = runner.run(route, layer_inputs, slots)
+        session.runs += 1
+        return final
 
     named = None if route.is_identity else NamedTools(model, route)
     with model.hooks(fwd_hooks=hooks), named.watching() if named else nullcontext(), runner.intercept(finish):

@@ -156,8 +156,8 @@ def _named(model: str | Path) -> Path | str:
     is_path = isinstance(model, Path) or given.startswith(("~", ".", "/", "\\")) or given.count("/") > 1
     try:
         exists, is_folder = path.exists(), path.is_dir()
-    except (OSError, ValueError):  # too long for a name, or with a NUL
-        exists = is_folder = False
+    except (OSError, ValueError) as error:  # too long for a name, or with a NUL
+        raise _no_model(given, error) from error
     if exists and not is_folder:
         raise _no_model(given, "it is a file")
     if is_path and not exists:

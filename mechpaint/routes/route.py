@@ -99,7 +99,7 @@ class Route(Summarized):
         """
         if not isinstance(cast(object, text), str):
             raise RouteError(f"the notation of a route is a text, got {short(text)}")
-        return cls(parse(text, n_layers), n_layers)
+        return cls(parse(text, _checked_number(n_layers)), n_layers)
 
     @property
     def layer_calls(self) -> int:

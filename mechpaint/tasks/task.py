@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from mechpaint.errors import TaskError
 from mechpaint.scoring.encoding import context
 from mechpaint.scoring.items import Item, Named, Outcome, Part, Placed, Rowed
-from mechpaint.tasks.compatibility import require_causal
+from mechpaint.tasks.compatibility import encoding, require_causal
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -184,7 +184,8 @@ class Task(ABC, Generic[Asked]):
             LoadError: The task needs a tokenizer and the model has none.
         """
         self._check_asked(model, limit)
-        return self._select(model, self.generate(model, self._rng(seed)), limit)
+        with encoding(f"the task {self}"):
+            return self._select(model, self.generate(model, self._rng(seed)), limit)
 
     def _select(self, model: TransformerBridge, items: Iterator[Asked], limit: int | None) -> Selection[Asked]:
         """Take the first items that fit."""

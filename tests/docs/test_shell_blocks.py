@@ -177,7 +177,9 @@ def _lm_eval(words: list[str], place: Place) -> None:
         for_this_one.setattr(tasks, "TaskManager", partial(tasks.TaskManager, include_defaults=False))
         for_this_one.setattr(__main__, "setup_logging", lambda: None)  # it would go on writing where stderr was
         for_this_one.setattr(sys, "argv", words)
-        lm_eval_command()
+        with pytest.raises(SystemExit) as ended:
+            lm_eval_command()
+    assert not ended.value.code
 
 
 def _sbatch(words: list[str], place: Place) -> None:

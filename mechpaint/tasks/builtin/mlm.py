@@ -13,7 +13,7 @@ from mechpaint.errors import TaskError
 from mechpaint.models.loading import require_tokenizer
 from mechpaint.scoring.encoding import within_context
 from mechpaint.scoring.items import Outcome, Place
-from mechpaint.tasks.compatibility import require_masked
+from mechpaint.tasks.compatibility import encoding, require_masked
 from mechpaint.tasks.task import PlaceTask, Selection
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class MaskedTokens(PlaceTask[Masked]):
         """As for other tasks; it also names all rows of fewer than four tokens."""
         self._check_asked(model, limit)
         tokenizer: Any = require_tokenizer(model, "the task mlm")
-        rows = self._tokenized(tokenizer)
+        with encoding(f"the task {self}"):
+            rows = self._tokenized(tokenizer)
         selection = self._select(model, _masked(rows, tokenizer, self.share, self._rng(seed)), limit)
         special = set(tokenizer.all_special_ids)
         short = (name for name, tokens in rows if len(_ordinary(tokens, special)) < _MIN_TOKENS)

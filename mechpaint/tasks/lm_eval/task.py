@@ -104,6 +104,12 @@ class LmEval(PlaceTask["Document | Prompt"]):
         """Refuse models that do not predict the next token, and tasks with other kinds of requests."""
         require_causal(model, f"the task {self}")
         require_tokenizer(model, f"the task {self}")
+        own = stored_tokenizer(model)
+        if own is not None and own.bos_token_id is None and own.eos_token_id is None:
+            raise TaskError(
+                f"the task {self} begins texts with a beginning- or end-of-text token, and this model's tokenizer has "
+                "neither"
+            )
         if self.loaded.OUTPUT_TYPE not in _OUTPUT_TYPES:
             raise TaskError(f"{self} asks for {self.loaded.OUTPUT_TYPE}; expected one of {', '.join(_OUTPUT_TYPES)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pandas as pd
 import pytest
 
 from mechpaint.errors import TaskError
@@ -277,3 +278,48 @@ def test_every_kind_that_scores_tasks_has_the_options():
     (kind,) = (kind for kind in KINDS if issubclass(Painters, kind.base))
     options = {field.name for group in kind.options for field in dataclasses.fields(group)}
     assert {"task_path", "task_data", "num_fewshot"} <= options
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet", "csv.gz"])
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig"])
+def test_a_word_is_a_word_in_every_kind_of_file(tmp_path, monkeypatch, speaking, suffix, mark):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "codes.yaml").write_text(
+        'task: codes\ndataset_path: json\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text: "{{code}} is"\n'
+        'doc_to_choice: [" one", " two"]\ndoc_to_target: y\nmetric_list: [{metric: acc}]\n'
+    )
+    words = ["NA", "null", "None", "nan", "007", "1.50", "2026-01-02"]
+    table = pd.DataFrame({"code": words, "y": [i % 2 for i in range(len(words))]})
+    if suffix == "parquet":
+        table.to_parquet("d.parquet")
+    elif suffix.startswith("csv"):
+        table.to_csv(f"d.{suffix}", index=False, encoding=mark, compression="infer")
+    else:
+        text = table.to_json(orient="records", lines=suffix == "jsonl")
+        (tmp_path / f"d.{suffix}").write_text(text, encoding=mark)
+    items = LmEval("codes", folder=".", data=f"d.{suffix}").select(speaking).items
+    texts = [speaking.tokenizer.decode(item.rows()[0], skip_special_tokens=True) for item in items]
+    assert [text.partition(" is")[0] for text in texts] == words
+    assert [item.answer for item in items] == [i % 2 for i in range(len(words))]
+
+
+def test_an_empty_cell_is_refused(tmp_path, speaking):
+    (tmp_path / "codes.yaml").write_text(
+        'task: codes\ndataset_path: json\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text: "{{code}} is"\n'
+        'doc_to_choice: [" one", " two"]\ndoc_to_target: y\nmetric_list: [{metric: acc}]\n'
+    )
+    (tmp_path / "d.csv").write_text("code,y\nA,0\n,1\n")
+    with pytest.raises(TaskError, match="row 2 has no 'code'; JSON lines can say"):
+        LmEval("codes", folder=str(tmp_path), data=str(tmp_path / "d.csv")).select(speaking)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["a later document", "the first document"])
+def test_an_empty_choice_is_refused_wherever_it_is(tmp_path, speaking, order):
+    (tmp_path / "c.yaml").write_text(
+        'task: c\ndataset_path: json\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text: "{{q}}"\n'
+        "doc_to_choice: cs\ndoc_to_target: y\nmetric_list: [{metric: acc}]\n"
+    )
+    rows = [{"q": "b", "cs": ["x", "y"], "y": 0}, {"q": "a", "cs": ["", "y"], "y": 1}]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(rows[i]) + "\n" for i in order))
+    with pytest.raises(TaskError, match=r"an empty (answer|choice)"):
+        LmEval("c", folder=str(tmp_path), data=str(tmp_path / "d.jsonl")).select(speaking)
