@@ -122,7 +122,7 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
         session.runs += 1
         return final
 
-    named = None if route.is_identity else NamedTools(model, route)
+    named = None if route.is_identity else NamedTools(model, route, runner.hook_points)
     with model.hooks(fwd_hooks=hooks), named.watching() if named else nullcontext(), runner.intercept(finish):
         yield session
     never = [w for w in watched if session.runs and not w.fired]

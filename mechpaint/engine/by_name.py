@@ -34,12 +34,11 @@ _ADDED = ("hook_attn_out", "hook_mlp_out")
 class NamedTools:
     """Watches over what TransformerLens's own functions hook or cache by name, on one route."""
 
-    def __init__(self, model: TransformerBridge, route: Route) -> None:
+    def __init__(self, model: TransformerBridge, route: Route, points: Sequence[Sequence[HookPoint]]) -> None:
         self._model = model
         self._route = route
         self._visits = Counter(visit.layer for visit in route.visits())
-        points = {id(point): (name, point) for name, point in model.hook_dict.items()}
-        self._points = [(layer, point) for name, point in points.values() if (layer := _layer(name)) is not None]
+        self._points = [(layer, point) for layer, own in enumerate(points) for point in own]
 
     @contextmanager
     def watching(self) -> Generator[None]:
@@ -103,7 +102,7 @@ class NamedTools:
             _refuse_order(name, self._route)
 
     def _check_runs(self, name: str) -> None:
-        layer = _layer(name)
+        layer = layer_of(name)
         if layer is not None and layer < self._route.n_layers and not self._visits[layer]:
             raise HookSetError(
                 f"the hook at {name!r} would never fire: layer {layer} does not run on the route {self._route}"
@@ -149,7 +148,7 @@ class RoutedCache(ActivationCache):
         try:
             return super().__getitem__(key)
         except KeyError as error:
-            layer = _layer(str(error.args[0]))
+            layer = layer_of(str(error.args[0]))
             if layer is None or layer in {visit.layer for visit in self.route.visits()}:
                 raise
             raise KeyError(f"{error.args[0]}: layer {layer} does not run on the route {self.route}") from None
@@ -217,7 +216,7 @@ def _refuse_order(what: str, route: Route, *_: object, **__: object) -> NoReturn
     )
 
 
-def _layer(name: str) -> int | None:
+def layer_of(name: str) -> int | None:
     """The layer that a name is of."""
     first, _, rest = name.partition(".")
     number = rest.partition(".")[0]

@@ -23,7 +23,7 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.engine.agreement import agree, known_to_agree
-from mechpaint.engine.by_name import refuse_bounds
+from mechpaint.engine.by_name import layer_of, refuse_bounds
 from mechpaint.engine.compatibility import PositionCheck, check_reroutable, layer_list, outputs, silenced
 from mechpaint.engine.kv_cache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
 from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, Residual, State, Tokens
@@ -150,13 +150,20 @@ class RouteRunner:
         return bare if bare and known_to_agree(self.model, self._bare.identity) else self.layers
 
     @cached_property
-    def _hook_points(self) -> list[list[HookPoint]]:
-        return [[part for part in layer.modules() if isinstance(part, HookPoint)] for layer in self.layers]
+    def hook_points(self) -> list[list[HookPoint]]:
+        """The hook points of each layer."""
+        points: list[dict[int, HookPoint]] = [{} for _ in self.layers]
+        for name, point in self.model.hook_dict.items():
+            layer = layer_of(name)
+            if layer is not None:
+                points[layer][id(point)] = point
+        return [[*own.values()] for own in points]
 
     def compare_layers(self) -> None:
         """Find out, once a model, whether generating can use layers without hook points; not while it is attached."""
-        with torch.no_grad():
-            self.fastest()
+        if not known_to_agree(self.model, self._bare.identity):
+            with torch.no_grad():
+                self.fastest()
 
     def has_user_hooks(self) -> bool:
         """Look for hooks in the layers that are not TransformerLens's own."""
@@ -189,7 +196,7 @@ class RouteRunner:
     ) -> Residual:
         """One layer's output, its residual connection included; of `block`, if it stands for that layer."""
         block = block or self.layers[layer]
-        hooked = any(point.fwd_hooks for point in self._hook_points[layer])
+        hooked = any(point.fwd_hooks for point in self.hook_points[layer])
         if hooked:
             residual = residual.clone()  # a hook may write into it, and others read it too
         before = None if hooked or layer in self.harmless else arguments.state(residual)
