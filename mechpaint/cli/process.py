@@ -21,23 +21,8 @@ INTERRUPTED, _BROKEN_PIPE = 130, 141
 
 _ERRORS = "mechpaint"
 _IMPORT = "<frozen importlib._bootstrap"
-_PLAIN = str.maketrans(
-    {
-        **{"≠": "!=", "≤": "<=", "≥": ">=", "≈": "~", "±": "+-", "×": "x", "·": ".", "−": "-", "‐": "-", "‑": "-"},
-        **{
-            "–": "-",
-            "—": "-",
-            "…": "...",
-            "→": "->",
-            "²": "^2",
-            "←": "<-",
-            "⟶": "->",
-            "‘": "'",
-            "’": "'",
-            "“": '"',
-            "”": '"',
-        },
-    }
+_PLAIN = str.maketrans(dict(zip("×·−‐‑–—‘’“”", "x.-----''\"\"", strict=True))) | str.maketrans(
+    {"≠": "!=", "≤": "<=", "≥": ">=", "≈": "~", "±": "+-", "…": "...", "→": "->", "←": "<-", "⟶": "->", "²": "^2"}
 )
 """Readable substitutes for what an encoding lacks."""
 

@@ -23,7 +23,9 @@ def _marks(program):
     text = "".join(block.text for block in program)
     if "rxnfp" in text or "minilm" in text:
         return [pytest.mark.encoders]
-    return [pytest.mark.gemma, pytest.mark.slow] if "gemma" in text else []
+    if "gemma" in text:
+        return [pytest.mark.gemma, pytest.mark.slow]
+    return [pytest.mark.release] if text.count("mp.analyze(") > 1 or "resume()" in text else []
 
 
 def readme_session(names):

@@ -11,6 +11,7 @@ import pytest
 from tests.browser import DESK, PHONE
 from tests.docs.fences import ROOT
 
+pytestmark = pytest.mark.release
 SHOWN = ("index.html", "how-to/analysis.html", "reference/mechpaint.html", "reference/cli.html", "gallery.html")
 
 

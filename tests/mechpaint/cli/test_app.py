@@ -395,6 +395,7 @@ def test_no_command_shows_the_help_and_exits_with_2(mechpaint):
     assert "analyze" in done.stdout + done.stderr
 
 
+@pytest.mark.release
 def test_a_terminal_shows_a_progress_bar_on_stderr_only(folder, tmp_path):
     """Standard error is a terminal of its own, standard output a pipe."""
     terminal, end = pty.openpty()

@@ -94,6 +94,7 @@ def test_killed_at_twenty_random_moments_it_goes_on_and_ends_the_same(folder, tm
     assert written(lesions(folder, tmp_path / "killed", items).path) == whole
 
 
+@pytest.mark.release
 def test_two_processes_in_one_folder_do_not_harm_each_other(folder, tmp_path, whole):
     together = PROCESSES.Barrier(2)
     processes = [started(folder, tmp_path, LIMIT, together.wait) for _ in range(2)]

@@ -260,6 +260,7 @@ def test_what_stands_after_the_colon():
     assert str(Similarity.from_argument("b.csv")) == "sts:b.csv"
 
 
+@pytest.mark.release
 def test_the_painters_on_an_encoder(encoder, texts, pairs, tmp_path):
     """Both tasks at once: one with perplexities, one without; counted, computed, reported."""
     tasks = (MaskedTokens(str(texts)), Similarity(str(pairs)))
