@@ -10,6 +10,7 @@ from typing import Any
 
 from mechpaint.display.sanitize import short
 from mechpaint.errors import TaskError
+from mechpaint.files import is_file, is_folder
 from mechpaint.readers import COMPRESSED, READERS, Row, file_rows, reader_of
 
 MAX_CHARACTERS = 2_000_000
@@ -39,7 +40,7 @@ def parse_source(source: str) -> FileSource | HubSource:
     """Parse a source as `read_rows` takes it, or raise TaskError."""
     path = _home(source)
     reader = reader_of(path)
-    if _is(Path.is_file, path):
+    if is_file(path):
         if reader is None:
             raise TaskError(
                 f"cannot tell how to read {source!r}: expected a file ending in {', '.join(READERS)}, or one of these "
@@ -48,18 +49,18 @@ def parse_source(source: str) -> FileSource | HubSource:
         return FileSource(path, reader)
     name, *rest = source.split(":")
     folder = _home(name)
-    is_folder = _is(Path.is_dir, folder)
-    if not is_folder and (reader is not None or name.startswith((".", "/", "~")) or len(name.split()) > 1):
+    there = is_folder(folder)
+    if not there and (reader is not None or name.startswith((".", "/", "~")) or len(name.split()) > 1):
         raise TaskError(f"there is no file {short(source)}")
     if not name or len(rest) > 2:
         raise TaskError(f"cannot read the source {source!r}: expected a file, or name:configuration:split on the hub")
-    if is_folder and set(_PATTERN).intersection(str(folder.resolve())):
+    if there and set(_PATTERN).intersection(str(folder.resolve())):
         raise TaskError(
             f"cannot read the folder {source!r}: its path has one of {' '.join(_PATTERN)}, which Hugging Face's "
             "datasets takes for a pattern; rename it, or name a file in it"
         )
     configuration, split = [*(part or None for part in rest), None, None][:2]
-    return HubSource(str(folder) if is_folder else name, configuration, split)
+    return HubSource(str(folder) if there else name, configuration, split)
 
 
 def _home(name: str) -> Path:
@@ -67,13 +68,6 @@ def _home(name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # of a user who does not exist
         return Path(name)
-
-
-def _is(kind: Any, path: Path) -> bool:
-    try:
-        return bool(kind(path))
-    except (OSError, ValueError):  # too long for a name, or with a NUL
-        return False
 
 
 def read_rows(source: str, split: str = "train") -> Iterator[Row]:

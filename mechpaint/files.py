@@ -89,9 +89,25 @@ def write_text(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there; what is too long for a name, or has a NUL, is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """The same for a file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder and its subfolders: those nobody has locked."""
-    for scratch in folder.rglob(f"{_SCRATCH}*"):
+    for scratch in folder.rglob(f"{_SCRATCH}*") if is_folder(folder) else ():
         with suppress(OSError):  # removed by another process, or not ours to remove
             handle = os.open(scratch, os.O_RDWR)
             try:

@@ -27,6 +27,7 @@ import mechpaint.hooks
 import mechpaint.routes.hookset
 import mechpaint.tasks
 from mechpaint.errors import PluginError
+from mechpaint.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from mechpaint.analysis import Analysis
@@ -239,8 +240,8 @@ def _from_file(path: str | Path) -> Plugin:
 
 
 def _import(path: Path, name: str) -> ModuleType:
-    if not path.is_file() or path.suffix != ".py":
-        problem = "no Python file (.py)" if path.exists() else "not there"
+    if not is_file(path) or path.suffix != ".py":
+        problem = "no Python file (.py)" if is_file(path) or is_folder(path) else "not there"
         raise PluginError(f"{str(path)!r} is {problem}; expected a Python file with a function register(registry)")
     code = path.read_bytes()  # once, and not from a bytecode cache: the digest is of what runs
     module = ModuleType(name)

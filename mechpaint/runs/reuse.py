@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpaint.errors import CellError, RunError
+from mechpaint.files import is_folder
 from mechpaint.runs.cells import Cells
 from mechpaint.runs.manifest import RUN, Manifest
 from mechpaint.runs.plans.plan import Cell, ItemsCell
@@ -95,7 +96,7 @@ class OtherRuns:
         self._schema = schema
         self._sources: dict[str, list[_Source]] = {cell.basis: [] for cell in cells}
         self._by_item: dict[str, dict[str, list[_Source]]] = {}
-        for path in sorted(folder.parents[1].glob(f"*/*/{RUN}")):
+        for path in sorted(folder.parents[1].glob(f"*/*/{RUN}")) if is_folder(folder.parents[1]) else ():
             if path.parent != folder:
                 for basis, source in _listed(path):
                     if basis in self._sources:

@@ -36,6 +36,7 @@ from mechpaint.errors import (
     ReportError,
     RunError,
 )
+from mechpaint.files import is_folder
 from mechpaint.report import Figure, Report, Table, write_report
 from mechpaint.runs.cells import Cells, is_whole
 from mechpaint.runs.manifest import RUN, Manifest, is_earlier
@@ -294,7 +295,7 @@ class Run(Summarized):
 
 def runs_in(out: Path, registry: Registry) -> list[Run]:
     """All runs in a folder, by analysis and then by time."""
-    if not out.is_dir():
+    if not is_folder(out):
         raise RunError(f"there is no folder {str(out)!r}; expected the folder of all runs, given to analyses as --out")
     runs = [Run.open(path.parent, registry) for path in out.glob(f"*/*/{RUN}")]
     return sorted(runs, key=lambda run: (run.manifest.analysis, run.when, run.path))
@@ -307,7 +308,7 @@ def earlier_runs_in(out: Path) -> list[Path]:
 
 def find_run(named: str, out: Path) -> Path:
     """A run folder by its path, that of a folder with no other run in it, or the beginning of its fingerprint."""
-    if named and Path(named).is_dir():
+    if named and is_folder(Path(named)):
         paths = sorted(path.parent for path in Path(named).rglob(RUN))
         if not paths and is_earlier(Path(named)):
             return Path(named)  # refused, with the reason, where it is opened

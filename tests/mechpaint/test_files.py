@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from mechpaint.errors import CannotWrite
 from mechpaint.files import remove_leftovers, write_text, written, written_folder
 
 
@@ -69,3 +70,14 @@ def test_another_process_s_file_goes_only_when_that_process_is_gone(tmp_path, ki
         end.set()
         process.join()
     assert (tmp_path / "a").exists() == (not killed)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000])
+def test_a_name_that_is_too_long_is_no_folder_and_no_file(tmp_path, name):
+    from mechpaint.files import is_file, is_folder
+
+    assert not is_file(tmp_path / name)
+    assert not is_folder(tmp_path / name)
+    remove_leftovers(tmp_path / name)
+    with pytest.raises(CannotWrite, match="cannot write"):
+        write_text(tmp_path / name / "a", "x")
