@@ -104,7 +104,7 @@ def _csv(path: Path) -> Iterator[Row]:
     with _text_of(path, newline="") as file:
         table = csv.reader(file, strict=True)
         try:
-            names = next(table)
+            names: list[str] = next((row for row in cast(Iterator[list[str]], table) if row), [])
             _check_names(names)
             cells = _cells(table, names)
             first = list(islice(cells, _ROWS_PER_READ))
@@ -117,6 +117,10 @@ def _csv(path: Path) -> Iterator[Row]:
 
 
 def _check_names(names: Sequence[str]) -> None:
+    if len(names) == 1 and ({"\t", ";"} & set(names[0])):
+        raise BrokenFile(f"its header is {excerpt(names[0])!r}, one column: expected commas between columns")
+    if not names:
+        raise BrokenFile("it has no header")
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise BrokenFile(f"its header names the column {twice!r} twice")

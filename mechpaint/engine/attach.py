@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import cast
 
 from torch import Tensor
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.display.sanitize import short
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.engine.arguments import Routing, as_hook_set
 from mechpaint.engine.by_name import NamedTools
@@ -158,7 +160,16 @@ class _Watched:
         if not self._runner.in_its_thread():
             return None
         self.fired = True
-        return self.hook.call(tensor, hook)
+        changed = cast(object, self.hook.call(tensor, hook))
+        if changed is None:
+            return None
+        if not isinstance(changed, Tensor) or changed.shape != tensor.shape:
+            got = f"shape {list(changed.shape)}" if isinstance(changed, Tensor) else short(changed)
+            raise HookSetError(
+                f"the hook at {hook.name!r} returned {got}: expected None, or a tensor of the shape that it got, "
+                f"{list(tensor.shape)}"
+            )
+        return changed
 
 
 def _check_names(model: TransformerBridge, watched: list[_Watched]) -> None:

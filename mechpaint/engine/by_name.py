@@ -48,6 +48,7 @@ class NamedTools:
             "run_with_cache": self._caching(model.run_with_cache),
             "run_with_hooks": self._naming(model.run_with_hooks),
             "hooks": self._naming(model.hooks),
+            "add_hook": self._naming_one(model.add_hook),
         }
         for name, method in replaced.items():
             vars(self._model)[name] = method
@@ -86,12 +87,25 @@ class NamedTools:
 
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
+            if not in_order(self._route) and _is_direct_path():
+                _refuse_order("patching a direct path", self._route)
             listed = [*args, *kwargs.values()]
             for hooks in listed:
-                for pair in cast(Sequence[Any], hooks) if isinstance(hooks, list) else ():
+                for pair in cast(Sequence[Any], hooks) if isinstance(hooks, list | tuple) else ():
                     if isinstance(pair, tuple) and isinstance(pair[0], str):
                         self._check_runs(pair[0])
             return method(*args, **kwargs)
+
+        return call
+
+    def _naming_one(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that takes one name, or a filter on names."""
+
+        @wraps(method)
+        def call(name: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(name, str):
+                self._check_runs(name)
+            return method(name, *args, **kwargs)
 
         return call
 
@@ -221,6 +235,17 @@ def layer_of(name: str) -> int | None:
     first, _, rest = name.partition(".")
     number = rest.partition(".")[0]
     return int(number) if first == "blocks" and number.isdecimal() else None
+
+
+def _is_direct_path() -> bool:
+    """Tell whether TransformerLens's patching of direct paths is at work: it takes later layers to run later."""
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__"))
+        if name.startswith("transformer_lens.patching") and "direct_path" in frame.f_code.co_name:
+            return True
+        frame = frame.f_back
+    return False
 
 
 _CACHES = ("transformer_lens.model_bridge.bridge_core", "transformer_lens.hook_points")

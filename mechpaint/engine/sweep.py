@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import difflib
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -81,6 +83,7 @@ class Sweep(Summarized):
         _check(self._tree, self._runner.n_layers, tokens, attention_mask)
         self._tokens = tokens
         self._attention_mask = attention_mask
+        _check_inputs(model, inputs)
         self._inputs = inputs
         self._max_batch_tokens = max_batch_tokens or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
@@ -303,6 +306,20 @@ def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tens
         )
 
 
+def _check_inputs(model: TransformerBridge, inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs that the model would ignore, or that a sweep cannot share."""
+    if inputs.get("past_key_values") is not None:
+        raise InputError("a sweep has no key-value cache: give it whole texts, or generate under mechpaint.attach")
+    forwards = cast(list[Any], [model.original_model.forward, model.forward])
+    known = {name for forward in forwards for name in inspect.signature(forward).parameters} - {"kwargs", "args"}
+    unknown = sorted(set(inputs) - known)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        instead = f", but {near[0]!r}" if near else ""
+        name = type(model.original_model).__name__
+        raise InputError(f"{name} takes no {unknown[0]!r}{instead}: it would be ignored")
+
+
 def _selected(positions: Positions, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
     """The wanted positions as a boolean mask `[batch, position]`."""
     if isinstance(positions, Tensor):
@@ -317,6 +334,8 @@ def _selected(positions: Positions, tokens: Tensor, attention_mask: Tensor | Non
     if positions != "last":
         raise ValueError(f'positions must be "all", "last" or a boolean mask, got {positions!r}')
     real = torch.ones_like(tokens) if attention_mask is None else (attention_mask != 0).long()
+    if not real.any(dim=1).all():
+        raise ValueError("a row of attention_mask has no real token, so it has no last one")
     order = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     last = (real * order).argmax(dim=1, keepdim=True)
     return torch.zeros_like(tokens, dtype=torch.bool).scatter(1, last, True)

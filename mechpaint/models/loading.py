@@ -194,6 +194,8 @@ def _placed(model: TransformerBridge, device: Any, dtype: Any, tokenizer: Any) -
         model.to(known_dtype(dtype))
     if tokenizer is not None:
         model.tokenizer = tokenizer
+    model.original_model.eval()
+    model.eval()
     return model
 
 

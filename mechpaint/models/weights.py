@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mechpaint.errors import LoadError
+from mechpaint.models.comparison import observe, relative_difference, tolerance
 
 _NAMED = 3
 _OTHER_HEADS = re.compile(r"(^|\.)(pooler|seq_relationship|sop_classifier)\.")
@@ -67,12 +68,58 @@ def with_adapter(folder: str, given: str, load_base: Callable[[str], Any]) -> An
         ) from error
     library = cast(Any, peft)
     try:
-        base = library.PeftConfig.from_pretrained(folder).base_model_name_or_path
+        base = str(library.PeftConfig.from_pretrained(folder).base_model_name_or_path)
         where = base if Path(base).is_absolute() or not (Path(folder) / base).is_dir() else str(Path(folder) / base)
+        if Path(where).resolve() == Path(folder).resolve():
+            raise LoadError(f"the adapter {given!r} names itself as its base model")
         adapted = library.PeftModel.from_pretrained(load_base(where), folder)
-        return adapted.merge_and_unload()
+        _check_adapter(library, adapted, Path(folder), given)
+        return _merged(adapted, given)
     except LoadError:
         raise
-    except Exception as error:  # kinds of adapters that cannot be merged, and damaged ones
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LoadError(f"cannot merge the adapter {given!r} into its base model: {line}") from error
+    except Exception as error:  # kinds of adapters that PEFT does not know, and damaged ones
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise LoadError(f"cannot load the adapter {given!r}: {' '.join(lines[:2])}") from error
+
+
+def _check_adapter(library: Any, adapted: Any, folder: Path, given: str) -> None:
+    """Refuse an adapter of which some weights are missing, or have no place: PEFT warns at most."""
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        raise LoadError(f"the adapter {given!r} has no adapter_model.safetensors, which belongs to its configuration")
+    from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+
+    there, wanted = set(load_file(file)), set(library.get_peft_model_state_dict(adapted))
+    faults = filter(
+        None,
+        [
+            _fault(sorted(wanted - there), "are missing and would be as new"),
+            _fault(sorted(there - wanted), "have no place in it"),
+        ],
+    )
+    said = "; ".join(faults)
+    if said:
+        raise LoadError(f"cannot load the adapter {given!r}: of its weights {said}")
+
+
+def _merged(adapted: Any, given: str) -> Any:
+    """The plain module, if it computes what the adapted one does: merging into weights that are shared does not."""
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        raise LoadError(
+            f"the adapter {given!r} is of the kind {type(adapted.base_model).__name__}, which cannot be merged into "
+            "weights: expected LoRA or one like it"
+        )
+    adapted = adapted.eval()
+    observed = observe(adapted.base_model.model)
+    merged = adapted.merge_and_unload()
+    after = observe(merged)
+    if observed is None or after is None:
+        return merged
+    difference = relative_difference(after.logits, observed.logits)
+    if not difference <= tolerance(observed.logits.dtype):
+        raise LoadError(
+            f"merging the adapter {given!r} changes what it computes (logits by {difference:.2g} of their size): it "
+            "adapts weights that the model uses in several places. Load it with PEFT, and give mechpaint.load the "
+            "module in it, adapted.base_model.model"
+        )
+    return merged

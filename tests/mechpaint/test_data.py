@@ -265,6 +265,8 @@ def test_whatever_is_written_as_csv_is_read(tmp_path_factory, rows):
     ("content", "said"),
     [
         (b"text,text\na,b\n", "names the column 'text' twice"),
+        (b"text;label\na;1\n", "one column: expected commas between columns"),
+        (b"text\tlabel\na\t1\n", "one column: expected commas between columns"),
         (b"text,n\na\n", "line 2 has 1 cells, and the header 2"),
         (b'text\n"never closed\n', "line 2: unexpected end of data"),
         (b"text\n\xff\n", "line 2 is not UTF-8"),

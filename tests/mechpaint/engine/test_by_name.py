@@ -272,3 +272,49 @@ def test_a_model_in_evaluation_stays_in_it(model):
     model.eval()
     assert not any(part.training for part in model.original_model.modules())
     assert "run_with_cache" not in vars(model)
+
+
+def test_direct_paths_need_the_models_order(model):
+    with torch.no_grad(), mp.attach(model, Swap(1, 2)):
+        clean, corrupt = model.run_with_cache(TOKENS)[1], model.run_with_cache(OTHER)[1]
+        with pytest.raises(mp.CannotReroute, match="patching a direct path"):
+            patching.get_act_patch_direct_path(model, OTHER, clean, corrupt, _metric, 1, 0)
+
+
+def test_every_way_to_name_a_skipped_layer_is_refused(model):
+    def nothing(tensor, hook):
+        return None
+
+    with torch.no_grad(), mp.attach(model, Skip(1, 1)):
+        with pytest.raises(mp.HookSetError, match="would never fire"):
+            model.run_with_hooks(TOKENS, fwd_hooks=(("blocks.1.hook_out", nothing),))
+        with pytest.raises(mp.HookSetError, match="would never fire"):
+            model.add_hook("blocks.1.hook_out", nothing)
+        model.add_hook("blocks.2.hook_out", nothing)
+        model.reset_hooks()
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x[:, :1], lambda x: 5, lambda x: x.numpy(), lambda x: (x, x)])
+def test_a_hook_that_returns_something_else_is_refused(model, wrong):
+    for where in ("blocks.1.hook_out", "blocks.3.hook_out"):
+        hooks = Hooks([(where, lambda x, hook: wrong(x))])
+        with torch.no_grad(), mp.attach(model, Average(1, 2) + hooks):
+            with pytest.raises(mp.HookSetError, match="expected None, or a tensor of the shape that it got"):
+                model(TOKENS)
+
+
+@pytest.mark.parametrize(
+    "functions", [[("blocks.1.hook_out", 3)], [(3, print)], {"a": print}, [("a",)], 5, print, "ab"]
+)
+def test_hooks_are_pairs_of_a_place_and_a_function(functions, as_users_run):
+    with pytest.raises(mp.HookSetError, match="expected pairs of a hook name"):
+        Hooks(functions)
+
+
+def test_a_sweep_takes_no_cache_and_no_input_that_would_be_ignored(model):
+    with pytest.raises(mp.InputError, match="has no key-value cache"):
+        mp.sweep(model, TOKENS, "0-3", past_key_values=hf.DynamicCache())
+    with pytest.raises(mp.InputError, match="takes no 'positon_ids', but 'position_ids'"):
+        mp.sweep(model, TOKENS, "0-3", positon_ids=TOKENS)
+    with pytest.raises(ValueError, match="no real token"):
+        mp.sweep(model, TOKENS, "0-3", attention_mask=torch.zeros_like(TOKENS), positions="last")

@@ -223,6 +223,53 @@ def test_a_folder_with_an_adapter_is_merged(saved, tmp_path):
     _everywhere(mp.load(tmp_path / "adapter"), truth)
 
 
+def _adapter(folder, base, **config):
+    """A folder with an adapter that does something, and the logits of the adapted model."""
+    import peft
+
+    adapted = peft.get_peft_model(hf.LlamaForCausalLM.from_pretrained(base), peft.LoraConfig(r=4, **config))
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            nn.init.normal_(parameter, std=0.3)
+    adapted.save_pretrained(folder)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_that_lacks_weights_or_has_others_is_refused(saved, tmp_path):
+    pytest.importorskip("peft")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    for change, said in (
+        (lambda w: dict(sorted(w.items())[1:]), "are missing and would be as new"),
+        (lambda w: {k.replace("model.model", "model.xx"): v for k, v in w.items()}, "have no place in it"),
+    ):
+        _adapter(tmp_path / "adapter", saved, target_modules=["gate_proj"])
+        save_file(change(load_file(file)), file, metadata={"format": "pt"})
+        with pytest.raises(mp.LoadError, match=said):
+            mp.load(tmp_path / "adapter")
+    file.unlink()
+    with pytest.raises(mp.LoadError, match=r"has no adapter_model.safetensors"):
+        mp.load(tmp_path / "adapter")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
+def test_an_adapter_of_weights_that_are_shared_is_refused(tmp_path, target):
+    pytest.importorskip("peft")
+    module = _llama()
+    module.config.tie_word_embeddings = True
+    module.tie_weights()
+    module.save_pretrained(tmp_path / "base")
+    _adapter(tmp_path / "adapter", tmp_path / "base", target_modules=[target])
+    with pytest.raises(mp.LoadError, match=r"merging the adapter .* changes what it computes"):
+        mp.load(tmp_path / "adapter")
+
+
+def test_a_bridge_in_training_is_loaded_for_evaluation():
+    model = mp.load(_gpt2())
+    model.train()
+    assert not any(part.training for part in mp.load(model).original_model.modules())
+
+
 def test_a_folder_with_an_adapter_is_refused_by_name_without_peft(saved, tmp_path, monkeypatch):
     (tmp_path / "adapter_config.json").write_text("{}")
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
