@@ -104,7 +104,8 @@ def _csv(path: Path) -> Iterator[Row]:
     with _text_of(path, newline="") as file:
         table = csv.reader(file, strict=True)
         try:
-            names: list[str] = next((row for row in cast(Iterator[list[str]], table) if row), [])
+            named = cast(Iterator[list[str]], table)
+            names = next((row for row in named if row), list[str]())
             _check_names(names)
             cells = _cells(table, names)
             first = list(islice(cells, _ROWS_PER_READ))

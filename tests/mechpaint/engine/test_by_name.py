@@ -296,16 +296,17 @@ def test_every_way_to_name_a_skipped_layer_is_refused(model):
 
 @pytest.mark.parametrize("wrong", [lambda x: x[:, :1], lambda x: 5, lambda x: x.numpy(), lambda x: (x, x)])
 def test_a_hook_that_returns_something_else_is_refused(model, wrong):
+    said = "expected None, or a tensor of the shape that it got"
     for where in ("blocks.1.hook_out", "blocks.3.hook_out"):
-        hooks = Hooks([(where, lambda x, hook: wrong(x))])
-        with torch.no_grad(), mp.attach(model, Average(1, 2) + hooks):
-            with pytest.raises(mp.HookSetError, match="expected None, or a tensor of the shape that it got"):
-                model(TOKENS)
+        hook_set = Average(1, 2) + Hooks([(where, lambda x, hook: wrong(x))])
+        with torch.no_grad(), mp.attach(model, hook_set), pytest.raises(mp.HookSetError, match=said):
+            model(TOKENS)
 
 
-@pytest.mark.parametrize(
-    "functions", [[("blocks.1.hook_out", 3)], [(3, print)], {"a": print}, [("a",)], 5, print, "ab"]
-)
+NO_HOOKS = ([("blocks.1.hook_out", 3)], [(3, print)], {"a": print}, [("a",)], 5, print, "ab")
+
+
+@pytest.mark.parametrize("functions", NO_HOOKS, ids=str)
 def test_hooks_are_pairs_of_a_place_and_a_function(functions, as_users_run):
     with pytest.raises(mp.HookSetError, match="expected pairs of a hook name"):
         Hooks(functions)
