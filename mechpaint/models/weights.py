@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from mechpaint.errors import LoadError
-from mechpaint.models.comparison import observe, relative_difference, tolerance
 
 _NAMED = 3
+_ADAPTER = "adapter_model.safetensors"
 _OTHER_HEADS = re.compile(r"(^|\.)(pooler|seq_relationship|sop_classifier)\.")
 """Heads of BERT's pretraining, which its language models leave away."""
 
@@ -72,6 +72,8 @@ def with_adapter(folder: str, given: str, load_base: Callable[[str], Any]) -> An
         where = base if Path(base).is_absolute() or not (Path(folder) / base).is_dir() else str(Path(folder) / base)
         if Path(where).resolve() == Path(folder).resolve():
             raise LoadError(f"the adapter {given!r} names itself as its base model")
+        if not (Path(folder) / _ADAPTER).is_file():
+            raise LoadError(f"the adapter {given!r} has no {_ADAPTER}, which belongs to its configuration")
         adapted = library.PeftModel.from_pretrained(load_base(where), folder)
         _check_adapter(library, adapted, Path(folder), given)
         return _merged(adapted, given)
@@ -84,12 +86,9 @@ def with_adapter(folder: str, given: str, load_base: Callable[[str], Any]) -> An
 
 def _check_adapter(library: Any, adapted: Any, folder: Path, given: str) -> None:
     """Refuse an adapter of which some weights are missing, or have no place: PEFT warns at most."""
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        raise LoadError(f"the adapter {given!r} has no adapter_model.safetensors, which belongs to its configuration")
     from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
-    there, wanted = set(load_file(file)), set(library.get_peft_model_state_dict(adapted))
+    there, wanted = set(load_file(folder / _ADAPTER)), set(library.get_peft_model_state_dict(adapted))
     faults = filter(
         None,
         [
@@ -104,6 +103,8 @@ def _check_adapter(library: Any, adapted: Any, folder: Path, given: str) -> None
 
 def _merged(adapted: Any, given: str) -> Any:
     """The plain module, if it computes what the adapted one does: merging into weights that are shared does not."""
+    from mechpaint.models.comparison import observe, relative_difference, tolerance
+
     if not hasattr(adapted.base_model, "merge_and_unload"):
         raise LoadError(
             f"the adapter {given!r} is of the kind {type(adapted.base_model).__name__}, which cannot be merged into "
