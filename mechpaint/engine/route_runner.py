@@ -125,12 +125,16 @@ class RouteRunner:
         """Refuse activation checkpointing with hooks: what it runs again after the block runs without them."""
         if not torch.is_grad_enabled():
             return
-        layers = any(getattr(part, "gradient_checkpointing", False) for part in self.model.original_model.modules())
-        if _is_checkpointed() or (layers and self.model.original_model.training and self.has_user_hooks()):
+        if _is_checkpointed() or (self._checkpoints_layers() and self.has_user_hooks()):
             raise CannotReroute(
                 "activation checkpointing runs layers again while gradients are computed, perhaps after this `with` "
                 "block, without its route and hooks: call model.original_model.gradient_checkpointing_disable()"
             )
+
+    def _checkpoints_layers(self) -> bool:
+        """Tell whether Hugging Face's layers will run again for their gradients: they do in training only."""
+        whole = self.model.original_model
+        return whole.training and any(getattr(part, "gradient_checkpointing", False) for part in whole.modules())
 
     def check_bounds(self, route: Route | None) -> None:
         """Refuse `stop_at_layer` and `start_at_layer`, which TransformerLens notes in its layers, on other routes."""

@@ -78,8 +78,9 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
     """The root mean square of a difference, over that of what was expected."""
     if found.shape != expected.shape:
         return float("inf")
-    differ, size = (value.double().cpu().square().sum().item() for value in (found - expected, expected))
-    return (differ / (size or 1.0)) ** 0.5
+    found, expected = found.double(), expected.double()
+    size = float(expected.square().sum())
+    return (float((found - expected).square().sum()) / (size or 1.0)) ** 0.5
 
 
 def tolerance(dtype: torch.dtype) -> float:

@@ -21,6 +21,7 @@ from mechpaint.engine.sweep import sweep
 from mechpaint.errors import CannotExport
 from mechpaint.files import written_folder
 from mechpaint.models.checkpoint import Checkpoint
+from mechpaint.models.comparison import relative_difference
 from mechpaint.models.loading import stored_tokenizer
 from mechpaint.models.mergekit import passthrough
 from mechpaint.routes.route import Route
@@ -153,7 +154,7 @@ def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folde
     else:  # one output for the whole sequence
         ((_, expected),) = sweep(model, tokens, [route])
     difference = output.to(expected.device).double() - expected.double()
-    relative = float(difference.square().sum() / expected.double().square().sum()) ** 0.5
+    relative = relative_difference(output.to(expected.device), expected)
     largest = float(difference.abs().max())
     if not relative <= _rounding(expected):
         raise CannotExport(
