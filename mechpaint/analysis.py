@@ -199,6 +199,16 @@ class ModelAnalysis(Analysis):
             n_layers: The model's number of layers.
         """
 
+    def check(self, model: TransformerBridge) -> None:
+        """Refuse, before anything is computed, a model that cannot be measured with these settings; by default none.
+
+        Args:
+            model: The model, with nothing attached.
+
+        Raises:
+            InputError: Why, and what would do.
+        """
+
     @abstractmethod
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
         """Measure under one hook set. Called once per hook set, without gradients.

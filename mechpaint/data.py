@@ -40,6 +40,12 @@ def parse_source(source: str) -> FileSource | HubSource:
     """Parse a source as `read_rows` takes it, or raise TaskError."""
     path = _home(source)
     reader = reader_of(path)
+    before, hash_sign, column = source.partition("#")
+    if hash_sign and not is_file(path) and is_file(_home(before)):
+        raise TaskError(
+            f"a column cannot be chosen with {'#' + column!r} here: expected a source alone, {before!r} "
+            "(the tasks text and mlm take SOURCE#COLUMN)"
+        )
     if is_file(path):
         if reader is None:
             raise TaskError(
@@ -47,7 +53,7 @@ def parse_source(source: str) -> FileSource | HubSource:
                 f"and {', '.join(COMPRESSED)}"
             )
         return FileSource(path, reader)
-    name, *rest = source.split(":")
+    name, *rest = [source] if is_folder(path) else source.split(":")
     folder = _home(name)
     there = is_folder(folder)
     if not there and (reader is not None or name.startswith((".", "/", "~")) or len(name.split()) > 1):
@@ -60,7 +66,7 @@ def parse_source(source: str) -> FileSource | HubSource:
             "datasets takes for a pattern; rename it, or name a file in it"
         )
     configuration, split = [*(part or None for part in rest), None, None][:2]
-    return HubSource(str(folder) if there else name, configuration, split)
+    return HubSource(str(folder.resolve()) if there else name, configuration, split)
 
 
 def _home(name: str) -> Path:
@@ -114,6 +120,14 @@ def _reason(place: FileSource | HubSource, error: Exception) -> str:
     return message
 
 
+def split_column(argument: str | None) -> tuple[str | None, str | None]:
+    """Split `SOURCE#COLUMN`; a file whose own name has the sign is a source."""
+    if not argument or is_file(_home(argument)):
+        return argument or None, None
+    source, _, column = argument.partition("#")
+    return source or None, column or None
+
+
 def read_texts(source: str, column: str | None = None) -> Iterator[str]:
     """The text of each row of a source, from one column, up to `MAX_CHARACTERS`.
 
@@ -121,7 +135,7 @@ def read_texts(source: str, column: str | None = None) -> Iterator[str]:
     """
     rows = read_rows(source)
     first = list(islice(rows, _ROWS_LOOKED_AT))
-    column = column or _text_column(first)
+    column = _text_column(first) if column is None else column
     length = 0
     for number, row in enumerate(chain(first, rows), start=1):
         text = _text(row, f"row {number} of {source!r}", column)
@@ -149,13 +163,13 @@ def _text(row: Row, where: str, column: str | None) -> str:
     return text
 
 
-def read_text(source: str | None) -> str:
+def read_text(source: str | None, column: str | None = None) -> str:
     """The texts of a source as one; of None, the English reference text that comes with Python."""
     if source is None:
         from pydoc_data import topics
 
         return "\n\n".join(text for _, text in sorted(topics.topics.items()))
-    text = "\n".join(read_texts(source))
+    text = "\n".join(read_texts(source, column))
     if not text.strip():
         raise TaskError(f"the text {source!r} is empty")
     return text

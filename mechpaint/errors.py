@@ -149,3 +149,8 @@ class WorkersLost(RuntimeError):
 
 class WeightsError(RuntimeError):
     """Packaged weights that are missing or damaged."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its class."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -218,6 +219,11 @@ def _parse(text: bytes, first_line: int) -> tuple[Any, str]:
         line, fault = len(before), f"is not UTF-8 ({error.reason} at byte {len(before[-1]) + 1})"
     except RecursionError:
         line, fault = 1, "is not JSON (nested too deeply)"
+    except ValueError:
+        line, fault = (
+            1,
+            f"has a number of more than {sys.get_int_max_str_digits():,} digits, which Python does not read",
+        )
     shown = excerpt(text.split(b"\n")[line - 1].decode(errors="replace").strip())
     return None, f"line {first_line + line - 1} {fault}: {shown!r}"
 

@@ -77,6 +77,12 @@ class Similarity(ModelAnalysis):
             made[REPEAT.format(start)] = Variant("middle_repeat", start).hook_set(n_layers)
         return made
 
+    def check(self, model: TransformerBridge) -> None:
+        """Refuse windows that the text does not have, or the model has no place for."""
+        from mechpaint.analyses.similarity.states import windows
+
+        windows(self, model)
+
     def measure(self, model: TransformerBridge, label: str, hook_set: HookSet) -> Iterable[Record]:
         """Measure similarities and angular distances of all pairs of states, and variances, per window."""
         from mechpaint.analyses.similarity.measures import measure

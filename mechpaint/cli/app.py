@@ -105,7 +105,7 @@ def _list_command(registry: Registry) -> Any:
 
 
 def _list(registry: Registry, as_json: bool) -> None:
-    from mechpaint.models.loading import PRESETS
+    from mechpaint.models.presets import PRESETS
 
     there = {
         "analyses": {name: sanitize(analysis.question) for name, analysis in registry.analyses.items()},

@@ -52,9 +52,11 @@ class NamedTools:
         }
         for name, method in replaced.items():
             vars(self._model)[name] = method
+        handle = model.original_model.register_forward_pre_hook(self._check_listed, with_kwargs=True)
         try:
             yield
         finally:
+            handle.remove()
             for name in replaced:
                 vars(self._model).pop(name, None)
 
@@ -81,6 +83,14 @@ class NamedTools:
             )
         if module.startswith("transformer_lens.tools") and not in_order(self._route):
             _refuse_order(module, self._route)
+
+    def _check_listed(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Refuse Hugging Face's list of hidden states: on a route its places are not the layers' numbers."""
+        if kwargs.get("output_hidden_states", getattr(getattr(module, "config", None), "output_hidden_states", False)):
+            raise CannotReroute(
+                f"output_hidden_states lists the residual stream by layer, and the route {self._route} is not the "
+                f"model's own order: {_BY_VISIT}"
+            )
 
     def _naming(self, method: Callable[..., Any]) -> Callable[..., Any]:
         """A method that takes hooks by name, refusing names of layers that do not run."""

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.display.summary import Summarized, Summary
-from mechpaint.engine.arguments import Routing, Text, as_tokens, as_tree
+from mechpaint.engine.arguments import Routing, Text, as_tree
 from mechpaint.engine.batch_size import clear_device_cache, is_out_of_memory, tokens_that_pay
 from mechpaint.engine.fused_attention import fastest_attention
 from mechpaint.engine.layer_inputs import LayerInputs, Residual
 from mechpaint.engine.route_runner import RouteRunner
-from mechpaint.errors import CannotReroute, InputError, RouteError
+from mechpaint.engine.sweep_inputs import Positions, check_evaluating, check_inputs, checked_tokens, selected
+from mechpaint.errors import CannotReroute, RouteError
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.routes.schedule import Schedule
 from mechpaint.routes.walk import Stream, walk
-
-Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
 
 TAIL_BYTES = 2**27
 """The most bytes of logits that are computed at once for several routes; a single route's may be larger."""
@@ -64,7 +61,8 @@ class Sweep(Summarized):
         RouteError: No routes, or routes of another number of layers.
         HookSetError: Hook sets that cannot be read, or do more than reroute.
         LoadError: A text for a model without a tokenizer.
-        ValueError: Tokens, mask and positions do not fit together.
+        InputError: Tokens, mask and positions that do not fit together or the model, inputs that would be ignored, or a
+            model in training mode with dropout.
     """
 
     def __init__(
@@ -79,11 +77,10 @@ class Sweep(Summarized):
     ) -> None:
         self._runner = RouteRunner(model)
         self._tree = as_tree(routes, self._runner.n_layers)
-        tokens, attention_mask = _as_tokens(model, tokens, attention_mask)
-        _check(self._tree, self._runner.n_layers, tokens, attention_mask)
-        self._tokens = tokens
-        self._attention_mask = attention_mask
-        _check_inputs(model, inputs)
+        _check_routes(self._tree, self._runner.n_layers)
+        check_evaluating(model)
+        check_inputs(model, inputs)
+        self._tokens, self._attention_mask = tokens, attention_mask = checked_tokens(model, tokens, attention_mask)
         self._inputs = inputs
         self._max_batch_tokens = max_batch_tokens or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
@@ -92,7 +89,7 @@ class Sweep(Summarized):
                 f"{type(model.original_model).__name__} has one output for a whole sequence, none at single positions: "
                 'expected positions="all"; residuals() has the final residual streams at every position'
             )
-        self._selected = _selected(positions, tokens, attention_mask)
+        self._selected = selected(positions, tokens, attention_mask)
         self._size = int(self._selected.sum())
         self._shape = tuple(tokens.shape) if whole else (-1,)
         self.layer_calls = self._tree.layer_calls
@@ -266,7 +263,8 @@ def sweep(
         RouteError: No routes, or routes of another number of layers.
         HookSetError: Hook sets that cannot be read, or do more than reroute.
         LoadError: A text for a model without a tokenizer.
-        ValueError: Tokens, mask and positions do not fit together.
+        InputError: Tokens, mask and positions that do not fit together or the model, inputs that would be ignored, or a
+            model in training mode with dropout.
 
     >>> routes = ["0-17", "0-3 14-17", Skip(4, 7)]  # doctest: +SKIP
     >>> for route, logits in mp.sweep(model, "The capital of France is", routes, positions="last"):  # doctest: +SKIP
@@ -285,57 +283,8 @@ def visits_per_call(tokens: int, max_batch_tokens: int) -> int:
     return max(1, min(MAX_VISITS_PER_CALL, max_batch_tokens // tokens))
 
 
-def _as_tokens(model: TransformerBridge, given: Text, attention_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    if isinstance(given, Tensor):
-        return given, attention_mask
-    if attention_mask is not None:
-        raise InputError("texts have an attention mask of their own: expected none, or tokens with it")
-    return as_tokens(model, given)
-
-
-def _check(tree: PrefixTree, n_layers: int, tokens: Tensor, attention_mask: Tensor | None) -> None:
+def _check_routes(tree: PrefixTree, n_layers: int) -> None:
     if not tree.routes:
         raise RouteError("a sweep needs at least one route, got none")
     for route in tree.routes:
         route.check_model(n_layers)
-    if tokens.ndim != 2 or tokens.is_floating_point() or tokens.numel() == 0:
-        raise ValueError(f"tokens must be integers [batch, position], got {tokens.dtype} {tuple(tokens.shape)}")
-    if attention_mask is not None and attention_mask.shape != tokens.shape:
-        raise ValueError(
-            f"attention_mask must have the shape of tokens, {tuple(tokens.shape)}, got {tuple(attention_mask.shape)}"
-        )
-
-
-def _check_inputs(model: TransformerBridge, inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs that the model would ignore, or that a sweep cannot share."""
-    if inputs.get("past_key_values") is not None:
-        raise InputError("a sweep has no key-value cache: give it whole texts, or generate under mechpaint.attach")
-    forwards = cast(list[Any], [model.original_model.forward, model.forward])
-    known = {name for forward in forwards for name in inspect.signature(forward).parameters} - {"kwargs", "args"}
-    unknown = sorted(set(inputs) - known)
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        instead = f", but {near[0]!r}" if near else ""
-        name = type(model.original_model).__name__
-        raise InputError(f"{name} takes no {unknown[0]!r}{instead}: it would be ignored")
-
-
-def _selected(positions: Positions, tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """The wanted positions as a boolean mask `[batch, position]`."""
-    if isinstance(positions, Tensor):
-        if positions.shape != tokens.shape or positions.dtype != torch.bool or not positions.any():
-            raise ValueError(
-                f"positions must be a boolean mask of shape {tuple(tokens.shape)} with something selected, "
-                f"got {positions.dtype} {tuple(positions.shape)}"
-            )
-        return positions.to(tokens.device)
-    if positions == "all":
-        return torch.ones_like(tokens, dtype=torch.bool)
-    if positions != "last":
-        raise ValueError(f'positions must be "all", "last" or a boolean mask, got {positions!r}')
-    real = torch.ones_like(tokens) if attention_mask is None else (attention_mask != 0).long()
-    if not real.any(dim=1).all():
-        raise ValueError("a row of attention_mask has no real token, so it has no last one")
-    order = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-    last = (real * order).argmax(dim=1, keepdim=True)
-    return torch.zeros_like(tokens, dtype=torch.bool).scatter(1, last, True)

@@ -15,7 +15,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.errors import TrainingError
 from mechpaint.finetuning.benchmarks import Example
 from mechpaint.finetuning.model_copies import padding
-from mechpaint.models.loading import require_tokenizer, stored_tokenizer
+from mechpaint.models.bridges import stored_tokenizer
+from mechpaint.models.loading import require_tokenizer
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedMo
 
 from mechpaint.errors import TrainingError
 from mechpaint.finetuning.training_loop import own_randomness
-from mechpaint.models.loading import load, stored_tokenizer
+from mechpaint.models.bridges import stored_tokenizer
+from mechpaint.models.loading import load
 
 
 def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> TransformerBridge:

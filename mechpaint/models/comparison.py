@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.errors import LoadError
+from mechpaint.errors import LoadError, first_line
 
 _TOKENS = 4
 _FAMILIAR = ("torch", "transformers")
@@ -55,7 +55,7 @@ def check_same(bridge: TransformerBridge, module: nn.Module, observed: Observed)
         except Exception as error:
             raise LoadError(
                 f"TransformerLens's bridge of this {name} does not run: {type(error).__name__}: "
-                f"{(str(error).splitlines() or [''])[0]}. Expected a model whose parts can be wrapped: load its plain "
+                f"{first_line(error)}. Expected a model whose parts can be wrapped: load its plain "
                 "form, with weights in memory, unquantised and without wrappers"
             ) from error
     left_out = [path for part, path in observed.ran.items() if part not in ran]

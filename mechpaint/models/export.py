@@ -20,9 +20,9 @@ from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import sweep
 from mechpaint.errors import CannotExport
 from mechpaint.files import written_folder
+from mechpaint.models.bridges import stored_tokenizer
 from mechpaint.models.checkpoint import Checkpoint
 from mechpaint.models.comparison import relative_difference
-from mechpaint.models.loading import stored_tokenizer
 from mechpaint.models.mergekit import passthrough
 from mechpaint.routes.route import Route
 

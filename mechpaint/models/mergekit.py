@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from mechpaint.models.loading import PRESETS
+from mechpaint.models.presets import PRESETS
 from mechpaint.routes.steps import ascending_runs
 
 

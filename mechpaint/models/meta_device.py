@@ -15,7 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from mechpaint.errors import LoadError
-from mechpaint.models.loading import PRESETS, bridge_of, configuration, kind_of_model, known_dtype, tokenizer_of
+from mechpaint.models.bridges import bridge_of
+from mechpaint.models.hugging_face import configuration, kind_of_model, tokenizer_of
+from mechpaint.models.loading import known_dtype
+from mechpaint.models.presets import PRESETS
 from mechpaint.toy.storage import is_toy
 
 if TYPE_CHECKING:
@@ -128,6 +131,6 @@ def _without_numbers(kind: Any, config: Any, dtype: torch.dtype | None, tokenize
     zeros = {key: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for key, tensor in state.items()}
     module.load_state_dict(zeros, assign=True)
     module.tie_weights()
-    bridge = bridge_of(module, tokenizer, name)
+    bridge = bridge_of(module, tokenizer, name, compare=False)
     empty(bridge)
     return bridge

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint import plugins as plugin_registry
 from mechpaint.analysis import Analysis
-from mechpaint.errors import AnalysisError, InputError
+from mechpaint.display.sanitize import short
+from mechpaint.errors import AnalysisError, InputError, RunError
 from mechpaint.runs.kinds import kind_of
 from mechpaint.runs.request import Request, executor_of, for_this_process
 from mechpaint.runs.run import Run, find_run
@@ -176,9 +177,16 @@ def _given(model: Any, tasks: Any, limit: Any, hooks: Any, out: Any, options: Ma
     """The keywords that were given, by the names of options; those left at their defaults are left out."""
     several = isinstance(tasks, Sequence) and not isinstance(tasks, str)
     listed: list[Any] = list(cast("Sequence[Any]", tasks)) if several else [tasks]
-    named: dict[str, Any] = {"model": model, "limit": limit, "hooks": hooks, "out": str(out)}
+    named: dict[str, Any] = {"model": model, "limit": limit, "hooks": hooks, "out": _folder(out)}
     given = {name: value for name, value in named.items() if value is not None and value != ""}
     return given | ({"task": listed} if listed else {}) | dict(options)
+
+
+def _folder(out: object) -> str:
+    """The folder of all runs, as text."""
+    if not isinstance(out, str | Path) or not str(out) or "\0" in str(out):
+        raise RunError(f"expected the folder of all runs, such as out='runs', got {short(out)}")
+    return str(out)
 
 
 def _parts(analysis: str | Analysis, registry: Registry, given: Mapping[str, Any]) -> tuple[Analysis, dict[str, Any]]:

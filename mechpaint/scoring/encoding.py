@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mechpaint.errors import TaskError
@@ -11,6 +12,24 @@ from mechpaint.scoring.items import Rowed
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+
+@contextmanager
+def encoding(what: str) -> Generator[None]:
+    """Say of what a tokenizer cannot encode that it is so.
+
+    The `tokenizers` package raises plain exceptions, as for a character that is not in a vocabulary without an unknown
+    token.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise TaskError(
+            f"the tokenizer of this model cannot encode the text of {what} ({error}): expected a model whose "
+            "vocabulary has its characters, or a task without text, such as induction"
+        ) from error
 
 
 def context(model: TransformerBridge) -> int:
@@ -46,10 +65,11 @@ def encode(
     """
     tokenizer = require_tokenizer(model, what)
     start = begin(model)
-    ids: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    with encoding(what):
+        ids: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        wholes: list[list[int]] = [tokenizer(prompt + c, add_special_tokens=False)["input_ids"] for c in choices]
     continuations: list[tuple[int, ...]] = []
-    for choice in choices:
-        whole: list[int] = tokenizer(prompt + choice, add_special_tokens=False)["input_ids"]
+    for choice, whole in zip(choices, wholes, strict=True):
         if whole[: len(ids)] != ids:
             raise TaskError(f"this tokenizer does not split {prompt + choice!r} after {prompt!r}")
         continuations.append(tuple(whole[len(ids) :]))
@@ -70,7 +90,8 @@ def windows(model: TransformerBridge, text: str, length: int, what: str) -> dict
     tokenizer = require_tokenizer(model, what)
     start = begin(model)
     size = length - len(start)
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    with encoding(what):
+        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if size < 1 or len(ids) < size:
         raise TaskError(f"{what} has {len(ids)} tokens, fewer than one window of {max(1, size)}")
     return {first: (*start, *ids[first : first + size]) for first in range(0, len(ids) - size + 1, size)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mechpaint.errors import TaskError
@@ -28,24 +26,6 @@ def require_masked(model: TransformerBridge, what: str) -> None:
         raise TaskError(f"{what} asks which tokens are masked, and {_is(model)}; tasks for it: {_tasks(model)}")
     if getattr(model.tokenizer, "mask_token_id", None) is None:
         raise TaskError(f"{what} masks tokens, and this model's tokenizer has no mask token")
-
-
-@contextmanager
-def encoding(what: str) -> Generator[None]:
-    """Say of what a tokenizer cannot encode that it is so.
-
-    The `tokenizers` package raises plain exceptions, as for a character that is not in a vocabulary without an unknown
-    token.
-    """
-    try:
-        yield
-    except Exception as error:
-        if type(error) is not Exception:
-            raise
-        raise TaskError(
-            f"the tokenizer of this model cannot encode the text of {what} ({error}): expected a model whose "
-            "vocabulary has its characters, or a task without text, such as induction"
-        ) from error
 
 
 def _is(model: TransformerBridge) -> str:

@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from mechpaint.errors import TaskError
-from mechpaint.scoring.encoding import context
+from mechpaint.scoring.encoding import context, encoding
 from mechpaint.scoring.items import Item, Named, Outcome, Part, Placed, Rowed
-from mechpaint.tasks.compatibility import encoding, require_causal
+from mechpaint.tasks.compatibility import require_causal
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -301,7 +301,7 @@ def test_figure_15_s_claims():
 
 
 def test_a_middle_of_one_layer_says_nothing_of_repeating(speaking, text):
-    plan = ModelPlan.of(Similarity(text=text), RoutedModel(speaking, "tiny"))
+    plan = ModelPlan.of(Similarity(text=text, windows=2), RoutedModel(speaking, "tiny"))
     assert str(plan.facts.routes["middle repeat, N = 2"]) == "0-5"
 
 

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mechpaint.data import FileSource, HubSource, parse_source, read_rows, read_texts
+from mechpaint.data import FileSource, HubSource, parse_source, read_rows, read_text, read_texts
 from mechpaint.errors import TaskError, TrainingError
 from mechpaint.finetuning import labelled
-from mechpaint.tasks import MaskedTokens, Similarity
+from mechpaint.tasks import MaskedTokens, Similarity, Text
 
 WORDS = ("NA", "null", "None", "nan")
 ROWS = [{"text": f"number {i}, é", "label": i, "score": i / 2} for i in range(7)]
@@ -370,3 +370,34 @@ def test_a_large_file_is_never_in_memory_whole(tmp_path, suffix):
     count, megabytes = map(int, done.stdout.split())
     assert count == 400_000
     assert megabytes < 180
+
+
+def test_a_column_is_chosen_by_the_tasks_that_take_one_and_named_elsewhere(tmp_path):
+    path, hashed = tmp_path / "a.csv", tmp_path / "b#c.txt"
+    path.write_text("text,other\nhello,world\n")
+    hashed.write_text("a line\n")
+    assert Text.from_argument(f"{path}#other") == Text(str(path), column="other")
+    assert str(Text.from_argument(f"{path}#other")) == f"text:{path}#other"
+    assert read_text(str(path), "other") == "world"
+    assert Text.from_argument(str(hashed)) == Text(str(hashed))
+    assert [*read_texts(str(hashed))] == ["a line"]
+    with pytest.raises(TaskError, match="SOURCE#COLUMN"):
+        read_rows(f"{path}#other")
+    with pytest.raises(TaskError, match="the column ''"):
+        [*read_texts(str(path), "")]
+
+
+def test_a_folder_is_a_source_whatever_its_name(tmp_path, monkeypatch):
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    (folder / "train.txt").write_text("a line\n")
+    assert [*read_texts(str(folder))] == ["a line"]
+    monkeypatch.chdir(folder)
+    assert [*read_texts(".")] == ["a line"]
+
+
+def test_a_number_that_python_does_not_read_is_named_with_its_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "n": 1}\n{"text": "b", "n": ' + "9" * 5000 + "}\n")
+    with pytest.raises(TaskError, match=r"line 2 has a number of more than 4,300 digits"):
+        [*read_rows(str(path))]

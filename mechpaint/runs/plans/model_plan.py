@@ -40,6 +40,7 @@ class ModelPlan(Plan):
         """Make the hook sets and their routes."""
         hook_sets = routed_model.hooked(analysis.hook_sets(routed_model.n_layers))
         routes = {label: hook_set.route(routed_model.n_layers) for label, hook_set in hook_sets.items()}
+        analysis.check(routed_model.model)
         for label, hook_set in hook_sets.items():
             for reading in hook_set.reads():
                 reading.visits(routes[label])

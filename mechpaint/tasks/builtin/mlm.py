@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mechpaint.data import english_paragraphs, read_texts
+from mechpaint.data import english_paragraphs, read_texts, split_column
 from mechpaint.errors import TaskError
 from mechpaint.models.loading import require_tokenizer
-from mechpaint.scoring.encoding import within_context
+from mechpaint.scoring.encoding import encoding, within_context
 from mechpaint.scoring.items import Outcome, Place
-from mechpaint.tasks.compatibility import encoding, require_masked
+from mechpaint.tasks.compatibility import require_masked
 from mechpaint.tasks.task import PlaceTask, Selection
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ class MaskedTokens(PlaceTask[Masked]):
     @classmethod
     def from_argument(cls, argument: str | None) -> MaskedTokens:
         """`mlm:SOURCE` or `mlm:SOURCE#COLUMN`."""
-        source, _, column = (argument or "").partition("#")
-        return cls(source or None, column or None)
+        return cls(*split_column(argument))
 
     def check(self, model: TransformerBridge) -> None:
         """Refuse models that do not predict masked tokens."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mechpaint.data import read_text
+from mechpaint.data import read_text, split_column
 from mechpaint.errors import TaskError
 from mechpaint.scoring.encoding import windows
 from mechpaint.scoring.items import Item, Outcome
@@ -28,6 +28,7 @@ class Text(CausalTask):
             that comes with Python (`pydoc_data.topics`).
         window: The number of tokens of an item.
         scored: The number of tokens at its end that are scored.
+        column: The column with the text, if it is another; on the command line `text:SOURCE#COLUMN`.
     """
 
     name: ClassVar[str] = "text"
@@ -35,6 +36,7 @@ class Text(CausalTask):
     source: str | None = None
     window: int = 48
     scored: int = 8
+    column: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.scored < self.window:
@@ -42,12 +44,13 @@ class Text(CausalTask):
 
     @classmethod
     def from_argument(cls, argument: str | None) -> Text:
-        """`text:SOURCE`."""
-        return cls(argument)
+        """`text:SOURCE` or `text:SOURCE#COLUMN`."""
+        source, column = split_column(argument)
+        return cls(source, column=column)
 
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
         """Windows of the text without overlap, in random order."""
-        rows = list(windows(model, read_text(self.source), self.window, f"the task {self}").items())
+        rows = list(windows(model, read_text(self.source, self.column), self.window, f"the task {self}").items())
         rng.shuffle(rows)
         for first, window in rows:
             yield Item(f"token {first}", window[: -self.scored], (window[-self.scored :],))
@@ -61,4 +64,5 @@ class Text(CausalTask):
         return -math.log(int(model.cfg.d_vocab))
 
     def __str__(self) -> str:
-        return self.name if self.source is None else f"{self.name}:{self.source}"
+        column = "" if self.column is None else f"#{self.column}"
+        return self.name if self.source is None else f"{self.name}:{self.source}{column}"

@@ -25,7 +25,8 @@ from mechpaint.engine.kv_cache import layout
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import LoadError, TaskError
 from mechpaint.hooks import BUILT_IN
-from mechpaint.models.loading import digest, load, require_tokenizer, stored_tokenizer
+from mechpaint.models.bridges import stored_tokenizer
+from mechpaint.models.loading import digest, load, require_tokenizer
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.route import Route
 from mechpaint.tasks.compatibility import require_causal

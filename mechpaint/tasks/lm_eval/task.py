@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from mechpaint.errors import TaskError
-from mechpaint.models.loading import require_tokenizer, stored_tokenizer
+from mechpaint.models.bridges import stored_tokenizer
+from mechpaint.models.loading import require_tokenizer
 from mechpaint.scoring.encoding import context
 from mechpaint.scoring.items import Outcome, record
 from mechpaint.tasks.compatibility import require_causal

@@ -28,7 +28,7 @@ def _each(names):
     return [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in sorted(names)]
 
 
-PADDING_MATTERS = {"recurrent_gemma": "left", "toy (simplified)": "left"}
+PADDING_MATTERS = {"bert": "left", "recurrent_gemma": "left", "toy (simplified)": "left"}
 """On which side, without a route too."""
 
 

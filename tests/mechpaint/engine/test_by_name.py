@@ -12,6 +12,7 @@ from transformer_lens.tools.analysis import attribution_patch, direct_logit_attr
 
 import mechpaint as mp
 from mechpaint.hooks import Average, Duplicate, Hooks, Pair, ReadResidual, Reroute, Reverse, Skip, Swap
+from tests import tiny
 
 TOKENS = torch.tensor([[5, 17, 42, 9]])
 OTHER = torch.tensor([[5, 3, 42, 9]])
@@ -319,3 +320,14 @@ def test_a_sweep_takes_no_cache_and_no_input_that_would_be_ignored(model):
         mp.sweep(model, TOKENS, "0-3", positon_ids=TOKENS)
     with pytest.raises(ValueError, match="no real token"):
         mp.sweep(model, TOKENS, "0-3", attention_mask=torch.zeros_like(TOKENS), positions="last")
+
+
+def test_a_list_of_hidden_states_is_refused_on_a_route():
+    model = tiny.bridge("llama")
+    plain = model.original_model(TOKENS % 97, output_hidden_states=True).hidden_states
+    with mp.attach(model, mp.Route.identity(tiny.N_LAYERS)):
+        attached = model.original_model(TOKENS % 97, output_hidden_states=True).hidden_states
+    assert all(map(torch.equal, plain, attached))
+    for hook_set in ("skip(1, 2)", "swap(1, 2)", "average(1, 2)"):
+        with mp.attach(model, hook_set), pytest.raises(mp.CannotReroute, match="output_hidden_states"):
+            model.original_model(TOKENS % 97, output_hidden_states=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
@@ -216,12 +217,31 @@ def test_the_model_is_free_between_results(llama):
         ({"attention_mask": torch.ones((2, 4), dtype=torch.long)}, ValueError, "shape of tokens"),
         ({"positions": torch.zeros((2, 9), dtype=torch.bool)}, ValueError, "something selected"),
         ({"positions": torch.ones((2, 4), dtype=torch.bool)}, ValueError, "boolean mask of shape"),
+        ({"positions": "first"}, ValueError, "'first'"),
+        ({"positions": np.ones((2, 9), dtype=bool)}, ValueError, "torch tensor"),
+        ({"attention_mask": [[1] * 9] * 2}, ValueError, "must be a tensor"),
+        ({"tokens": torch.full((2, 9), 50_000)}, ValueError, "from 0 to 96, got 50000"),
+        ({"tokens": torch.full((2, 9), -1)}, ValueError, "got -1"),
+        ({"return_type": "loss"}, ValueError, "always gives logits"),
+        ({"inputs_embeds": torch.zeros((2, 9, 32))}, ValueError, "runs token ids"),
     ],
 )
 def test_what_does_not_fit_is_refused(llama, change, error, words):
     given_ = {"tokens": tiny.tokens(), "routes": SOME, **change}
     with pytest.raises((error, TypeError), match=f"{words}|Type-check"):
         mp.sweep(llama, **given_)
+
+
+def test_dropout_is_refused_and_training_without_any_is_not():
+    """It would be drawn once for all routes that share a visit; a module can be set to train behind its bridge."""
+    dropping = tiny.bridge("gpt2")
+    dropping.original_model.train()
+    with pytest.raises(mp.InputError, match=r"model\.eval\(\)"):
+        mp.sweep(dropping, tiny.tokens(), SOME)
+    without = tiny.bridge("llama")
+    expected = dict(mp.sweep(without, tiny.tokens(), SOME))
+    without.original_model.train()
+    assert all(torch.equal(expected[route], logits) for route, logits in mp.sweep(without, tiny.tokens(), SOME))
 
 
 def test_a_tree_may_be_given_instead_of_routes(llama):

@@ -14,6 +14,7 @@ from torch import nn
 
 import mechpaint as mp
 from mechpaint import Route, circuits
+from mechpaint.errors import LoadError
 from mechpaint.hooks import Read, ReadAttention, ReadResidual, Reverse
 from tests import tiny
 
@@ -349,3 +350,52 @@ def test_token_ids_may_be_a_list(llama, as_users_run):
     for given in ([0.5, 1.5], [[1, 2], [3, 4]], {"a": 1}, None):
         with pytest.raises(mp.InputError, match="expected a text, or the token ids of one"):
             circuits.attention(llama, given)
+
+
+# ---- padding: an encoder's positions count it, a decoder's do not ----------------------------------------------------
+
+_MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 1, 1]])
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertModel", "BertForTokenClassification"])
+def test_an_encoder_has_hugging_faces_positions_at_padding_on_either_side(name):
+    torch.manual_seed(0)
+    config = hf.BertConfig(
+        vocab_size=97,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=32,
+        initializer_range=0.3,
+    )
+    module = getattr(hf, name)(config).eval()
+    tokens, real = torch.randint(1, 97, (3, 6)), _MASK.bool()
+    with torch.no_grad():
+        expected = module(tokens, attention_mask=_MASK)[0]
+        bridge = mp.load(module)
+        found = {"forward": bridge(tokens, attention_mask=_MASK)}
+        with mp.attach(bridge, Route.identity(3)):
+            found["attach"] = bridge(tokens, attention_mask=_MASK)
+    if name != "BertModel":
+        [(_, found["sweep"])] = mp.sweep(bridge, tokens, [Route.identity(3)], attention_mask=_MASK)
+    for how, output in found.items():
+        assert (output - expected)[real].abs().max() < 2e-5, how
+
+
+@pytest.mark.parametrize("make", [_llama, _gpt2])
+def test_a_decoders_left_padded_row_is_the_row_without_padding(make):
+    model = mp.load(make())
+    row = torch.tensor([[5, 17, 42, 9]])
+    padded, mask = torch.tensor([[1, 1, 5, 17, 42, 9]]), torch.tensor([[0, 0, 1, 1, 1, 1]])
+    [(_, expected)] = mp.sweep(model, row, [Route.identity(2)], positions="last")
+    [(_, found)] = mp.sweep(model, padded, [Route.identity(2)], attention_mask=mask, positions="last")
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_what_is_wrapped_around_a_model_is_named_with_the_way_to_it():
+    peft = pytest.importorskip("peft")
+    with pytest.raises(LoadError, match="_orig_mod"):
+        mp.load(torch.compile(_llama()))
+    with pytest.raises(LoadError, match="merge_and_unload"):
+        mp.load(peft.get_peft_model(_llama(), peft.LoraConfig(target_modules=["q_proj"])))

@@ -128,6 +128,18 @@ def test_what_cannot_be_asked_for_is_said_and_writes_nothing(tmp_path, arguments
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_model_analysis_cannot_measure_is_said_before_anything_is_computed(tmp_path):
+    with pytest.raises(TaskError, match="cannot encode the text"):
+        mp.analyze("similarity", "toy-induction", out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["", "a\0b", 5])
+def test_a_folder_that_cannot_be_is_refused(out):
+    with pytest.raises((RunError, TypeError), match="expected the folder|violates type hint"):
+        mp.analyze("similarity", "toy-induction", out=out)
+
+
 def test_ray_needs_names(llama, tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(RunError, match="workers load models and tasks by name"):

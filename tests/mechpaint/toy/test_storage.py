@@ -9,7 +9,7 @@ import torch
 
 import mechpaint as mp
 from mechpaint.circuits.heads import head_scores, repeated_tokens
-from mechpaint.models.loading import PRESETS
+from mechpaint.models.presets import PRESETS
 from mechpaint.toy.bridge import task_of
 from mechpaint.toy.checkpoint.make import STEPS, make
 
