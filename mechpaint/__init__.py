@@ -3,7 +3,7 @@
 import mechpaint as mp
 from mechpaint.hooks import Average, Loop, ReadAttention
 
-model = mp.load("gemma-3-270m")
+model = mp.load("smollm2-135m")
 with mp.attach(model, Average(4, 13) + Loop(4, 13, times=3) + ReadAttention(layers=[5])) as session:
     logits = model("The capital of France is")
 session.route, session["attention"]

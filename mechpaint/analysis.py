@@ -55,6 +55,10 @@ __all__ = [
 ]
 
 
+DEFAULT_MODEL = "smollm2-135m"
+"""The model of analyses that are given none."""
+
+
 @dataclass(frozen=True)
 class Analysis(ABC):
     """A research question and how to compute its answer. Subclass one of the four kinds.
@@ -92,7 +96,7 @@ class RouteAnalysis(Analysis):
 
     tasks: ClassVar[tuple[str, ...]]
     """The default tasks."""
-    model: ClassVar[str] = "gemma-3-270m"
+    model: ClassVar[str] = DEFAULT_MODEL
     """The default model."""
 
     @abstractmethod
@@ -134,7 +138,7 @@ class SearchAnalysis(Analysis):
 
     tasks: ClassVar[tuple[str, ...]]
     """The default tasks."""
-    model: ClassVar[str] = "gemma-3-270m"
+    model: ClassVar[str] = DEFAULT_MODEL
     """The default model."""
 
     @abstractmethod
@@ -188,7 +192,7 @@ class ModelAnalysis(Analysis):
 
     columns: ClassVar[Columns]
     """The columns of the records from `measure`. The table has `label` before them."""
-    model: ClassVar[str] = "gemma-3-270m"
+    model: ClassVar[str] = DEFAULT_MODEL
     """The default model."""
 
     @abstractmethod

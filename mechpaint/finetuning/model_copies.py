@@ -6,8 +6,7 @@ So the given model never changes, even if training raises, and a frozen body cos
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 
+from mechpaint.display.hugging_face import quietly
 from mechpaint.errors import TrainingError
 from mechpaint.finetuning.training_loop import own_randomness
 from mechpaint.models.bridges import stored_tokenizer
@@ -117,7 +117,7 @@ def _loaded(
     original = _original(model)
     if hasattr(config, "use_cache"):
         config.use_cache = False
-    with _quietly():
+    with quietly():
         made, loading = cast(Any, kind).from_pretrained(
             None,
             config=config,
@@ -146,19 +146,3 @@ def _weights(original: PreTrainedModel, kind: type[PreTrainedModel], config: Any
 def _plain(name: str) -> str:
     """A weight's Hugging Face name, without TransformerLens's wrappers."""
     return name.replace("._original_component", "")
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    """Silence Hugging Face's warnings about new weights, which are intended here."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -2,7 +2,7 @@
 
 from mechpaint import models
 
-model = models.load("gemma-3-270m")
+model = models.load("smollm2-135m")
 models.digest(model)
 """
 

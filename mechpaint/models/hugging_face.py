@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from mechpaint.display.hugging_face import without_bars
 from mechpaint.errors import LoadError, first_line
 from mechpaint.models.presets import PRESETS
 from mechpaint.models.weights import check_report, with_adapter
@@ -20,16 +22,18 @@ def module_of(source: str, given: str, dtype: torch.dtype | None, trust_remote_c
         return with_adapter(source, given, lambda base: module_of(base, base, dtype, trust_remote_code, **placed))
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, **placed}
     kind = kind_of_model(configuration(source, given, trust_remote_code))
+    downloads = not Path(source).is_dir()
     try:
-        # reported rather than raised, so that all of it is
-        module, report = kind.from_pretrained(
-            source,
-            dtype=dtype,
-            attn_implementation="eager",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **options,
-        )
+        with nullcontext() if downloads else without_bars():
+            # reported rather than raised, so that all of it is
+            module, report = kind.from_pretrained(
+                source,
+                dtype=dtype,
+                attn_implementation="eager",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **options,
+            )
     except Exception as error:  # Hugging Face, safetensors, torch and packages for quantised weights
         raise no_model(given, error) from error
     check_report(report, given)

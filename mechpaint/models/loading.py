@@ -66,7 +66,7 @@ def load(
         _move(model, device, dtype)
         return bridge_of(model, tokenizer, type(model).__name__)
     place, precision = _device(device), known_dtype(dtype or "float32")
-    source = str(PRESETS[str(model)]() if str(model) in PRESETS else _named(model))
+    source = str(PRESETS[str(model)].folder() if str(model) in PRESETS else _named(model))
     if is_toy(source):
         return _toy(source, place, precision)
     if device_map is None:
@@ -168,7 +168,7 @@ def _check_map(model: object, device: object, device_map: str | Mapping[str, str
         raise LoadError(f"expected a device or a device map, got both: {str(device)!r} and {device_map!r}")
     from mechpaint.toy.storage import is_toy
 
-    if not isinstance(model, str | Path) or is_toy(PRESETS[str(model)]() if str(model) in PRESETS else model):
+    if not isinstance(model, str | Path) or is_toy(PRESETS[str(model)].folder() if str(model) in PRESETS else model):
         raise LoadError(
             f"a device map is for models that Hugging Face reads from a folder or the hub, got {device_map!r} for "
             f"{model if isinstance(model, str | Path) else f'a {type(model).__name__}'}"

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from mechpaint.models.encoders import minilm_folder, rxnfp_folder
-from mechpaint.models.gemma import gemma_folder
+from mechpaint.models.encoders import MINILM, RXNFP
+from mechpaint.models.gemma import GEMMA
+from mechpaint.models.packaged import PackagedModel
+from mechpaint.models.smollm2 import SMOLLM2
+
+_TOYS = Path(__file__).parents[1] / "toy" / "checkpoint"
 
 
-def _random_triggers() -> Path:
-    """A toy with an induction head, 2 layers: triggers differ from sequence to sequence. In mechpaint's own package."""
-    return Path(__file__).parents[1] / "toy" / "checkpoint" / "toy-induction"
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A model by name.
+
+    Attributes:
+        about: What it is, in a line.
+        folder: Gives the folder that holds it; a packaged model is converted on first use.
+        packaged: Where it comes from, if not with mechpaint.
+    """
+
+    about: str
+    folder: Callable[[], Path]
+    packaged: PackagedModel | None = None
 
 
-def _fixed_triggers() -> Path:
-    """The same for five triggers that are always the same characters."""
-    return Path(__file__).parents[1] / "toy" / "checkpoint" / "toy-induction-fixed"
+def _of(model: PackagedModel, about: str) -> Preset:
+    return Preset(f"{about}, {model.size / 1e6:.0f} MB", model.folder, model)
 
 
-PRESETS: dict[str, Callable[[], Path]] = {
-    "gemma-3-270m": gemma_folder,
-    "minilm": minilm_folder,
-    "rxnfp": rxnfp_folder,
-    "toy-induction": _random_triggers,
-    "toy-induction-fixed": _fixed_triggers,
+PRESETS: dict[str, Preset] = {
+    "smollm2-135m": _of(SMOLLM2, "SmolLM2-135M-Instruct: 30 layers, 135 million parameters, Llama's architecture"),
+    "gemma-3-270m": _of(GEMMA, "Gemma-3-270M: 18 layers, 268 million parameters"),
+    "minilm": _of(MINILM, "all-MiniLM-L6-v2, English sentences: a BERT body, 6 layers, 23 million parameters"),
+    "rxnfp": _of(RXNFP, "BERT of chemical reactions with its MLM head: 12 layers, 6.7 million parameters"),
+    "toy-induction": Preset(
+        "A toy with an induction head, 2 layers: triggers differ from sequence to sequence. Comes with mechpaint",
+        lambda: _TOYS / "toy-induction",
+    ),
+    "toy-induction-fixed": Preset(
+        "The same for five triggers that are always the same characters. Comes with mechpaint",
+        lambda: _TOYS / "toy-induction-fixed",
+    ),
 }
-"""Models that need no hub: from a name to the folder that holds the model."""
+"""All presets. `get` fetches the packaged ones."""

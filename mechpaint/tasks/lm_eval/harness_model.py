@@ -126,7 +126,7 @@ class MechpaintLM(_HFLM):
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> MechpaintLM:
-        """Make the model of `pretrained=gemma-3-270m,route=skip(4, 7)`; commas in brackets or quotes do not separate.
+        """Make the model of `pretrained=smollm2-135m,route=skip(4, 7)`; commas in brackets or quotes do not separate.
 
         Args:
             arg_string: Arguments as `key=value`, separated by commas.
@@ -151,7 +151,7 @@ class MechpaintLM(_HFLM):
         chosen = {name: value for name, value in (additional_config or {}).items() if value is not None}
         _check_names(arg_dict, (*_OWN, *OPTIONS))
         if "pretrained" not in arg_dict:
-            raise TaskError("expected a model: --model_args pretrained=gemma-3-270m, a folder or a name on the hub")
+            raise TaskError("expected a model: --model_args pretrained=smollm2-135m, a folder or a name on the hub")
         return cls(**{**chosen, **arg_dict})
 
     def get_model_info(self) -> dict[str, Any]:

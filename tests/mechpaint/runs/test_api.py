@@ -136,7 +136,7 @@ def test_what_a_model_analysis_cannot_measure_is_said_before_anything_is_compute
 
 @pytest.mark.parametrize("out", ["", "a\0b", 5])
 def test_a_folder_that_cannot_be_is_refused(out):
-    with pytest.raises((RunError, TypeError), match="expected the folder|violates type hint"):
+    with pytest.raises((RunError, TypeError), match=r"expected the folder|violates type hint"):
         mp.analyze("similarity", "toy-induction", out=out)
 
 
