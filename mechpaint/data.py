@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -17,6 +18,7 @@ MAX_CHARACTERS = 2_000_000
 """Tasks take rows from a source until their texts have this many characters."""
 _ROWS_LOOKED_AT = 1000
 _PATTERN = "*?[]{}"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,11 @@ class HubSource:
     split: str | None = None
 
 
-def parse_source(source: str) -> FileSource | HubSource:
+def parse_source(source: object) -> FileSource | HubSource:
     """Parse a source as `read_rows` takes it, or raise TaskError."""
+    if not isinstance(source, str | Path):
+        raise TaskError(f"expected a file, or the name of a data set on the hub, got {short(source)}")
+    source = str(source)
     path = _home(source)
     reader = reader_of(path)
     before, hash_sign, column = source.partition("#")
@@ -76,7 +81,7 @@ def _home(name: str) -> Path:
         return Path(name)
 
 
-def read_rows(source: str, split: str = "train") -> Iterator[Row]:
+def read_rows(source: str | Path, split: str = "train") -> Iterator[Row]:
     """Stream the rows of a source.
 
     Each line of a text is a row with the column `text`. Only a JSON file that holds one list is read whole. In a CSV
@@ -96,7 +101,7 @@ def read_rows(source: str, split: str = "train") -> Iterator[Row]:
         TaskError: There is no such file, at once; or it cannot be read, while iterating. The message names the line at
             fault.
     """
-    return _streamed(parse_source(source), source, split)
+    return _streamed(parse_source(source), str(source), split)
 
 
 def _streamed(place: FileSource | HubSource, source: str, split: str) -> Iterator[Row]:
@@ -160,6 +165,8 @@ def _text(row: Row, where: str, column: str | None) -> str:
         wanted = "no column" if column is None else f"the column {column!r}"
         verb = "holds" if column is None else "does not hold"
         raise TaskError(f"{wanted} of {where} {verb} text; it has: {', '.join(row)}")
+    if half := _LONE_SURROGATE.search(text):
+        raise TaskError(f"the text of {where} has {half[0]!r}, half of a character: expected text that is Unicode")
     return text
 
 

@@ -172,6 +172,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 
     with path.open("rb") as opened:
         file: Any = cast(Any, parquet).ParquetFile(opened, pre_buffer=False)
+        _check_names(file.schema_arrow.names)
         for batch in file.iter_batches(batch_size=_ROWS_PER_READ):
             yield from batch.to_pylist()
 
@@ -211,7 +212,9 @@ def _placed(where: str, row: Any) -> tuple[str, Row | None]:
 def _parse(text: bytes, first_line: int) -> tuple[Any, str]:
     """Parse JSON that starts on a line of a file, and describe its fault; an empty text where it has none."""
     try:
-        return json.loads(text.rstrip()), ""
+        return json.loads(text.rstrip(), object_pairs_hook=_each_once), ""
+    except _Twice as error:
+        line, fault = 1, f"has an object that names {str(error)!r} twice"
     except json.JSONDecodeError as error:
         line, fault = error.lineno, f"is not JSON ({error.msg} at character {error.colno})"
     except UnicodeDecodeError as error:
@@ -226,6 +229,17 @@ def _parse(text: bytes, first_line: int) -> tuple[Any, str]:
         )
     shown = excerpt(text.split(b"\n")[line - 1].decode(errors="replace").strip())
     return None, f"line {first_line + line - 1} {fault}: {shown!r}"
+
+
+class _Twice(Exception):
+    """An object names a key twice."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise _Twice(next(name for i, (name, _) in enumerate(pairs) if name in [each for each, _ in pairs[:i]]))
+    return row
 
 
 def excerpt(text: str) -> str:

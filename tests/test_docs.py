@@ -59,7 +59,7 @@ def _picture_of_routes():
     return eval(last, names)
 
 
-@pytest.mark.gemma
+@pytest.mark.models
 @pytest.mark.slow
 def test_the_example(capsys):
     script = runpy.run_path(str(ROOT / "examples" / "which_layer_matters.py"))

@@ -25,7 +25,7 @@ SESSION, READING, BIRTH, PAINTERS, OWN = (
     "5_your_own",
 )
 MARKS = {
-    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.slow, pytest.mark.gemma)),
+    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.slow, pytest.mark.models)),
     BIRTH: (pytest.mark.slow,),
     OWN: (pytest.mark.release,),
 }
@@ -78,9 +78,9 @@ FOUND = {
 def _ran(name):
     """An executed notebook, and values in its kernel at the end; executed once for all tests."""
     if any(mark.name == "gemma" for mark in MARKS[name]):
-        from mechpaint.models.gemma import gemma_folder
+        from mechpaint.models.presets import PRESETS
 
-        gemma_folder()  # unpacks the weights if nobody has; the notebooks' own time is without it
+        PRESETS["gemma-3-270m"].folder()  # unpacks the weights if nobody has; the notebooks' own time is without it
     notebook = nbformat.read(export.FOLDER / f"{name}.ipynb", as_version=4)
     values = ", ".join(f"{key!r}: {expression}" for key, expression in FOUND[name].items())
     notebook.cells.append(nbformat.v4.new_code_cell(f"import json\nprint(json.dumps({{{values}}}))"))

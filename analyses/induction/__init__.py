@@ -58,9 +58,9 @@ class Induction(ModelAnalysis):
     )
 
     def __post_init__(self) -> None:
-        if self.sequences < 1 or not 1 <= self.heads <= 8 or self.seed < 0:
+        if self.sequences < 1 or not 1 <= self.heads <= 8 or not 0 <= self.seed < 2**63:
             raise AnalysisError(
-                "expected 1 sequence or more, 1 to 8 heads and a seed of 0 or more, got "
+                "expected 1 sequence or more, 1 to 8 heads and a seed from 0 to 2^63 - 1, got "
                 f"sequences={self.sequences}, heads={self.heads}, seed={self.seed}"
             )
 

@@ -12,7 +12,7 @@ from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits.heads import HeadScore, head_name
 from mechpaint.routes.steps import Visit
-from mechpaint.statistics.bootstrap import RESAMPLES, Estimate, estimate
+from mechpaint.statistics.bootstrap import RESAMPLES, Estimate, estimate, ranked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,23 +114,19 @@ class Findings:
         name = self.measures[-1]
         text = f"The full model's accuracy on {name} is {self.accuracy(FULL, name)}."
         skips, twice = self.by_layer(WITHOUT, name), self.by_layer(TWICE, name)
-        if skips:
-            order = sorted(skips, key=lambda x: skips[x].value)
+        if order := ranked(skips):
             left = "; ".join(f"{skips[x]} without layer {x}" for x in order[:2])
             text += f" It drops most without layer {order[0]}: {left}."
-        if twice:
-            order = sorted(twice, key=lambda x: -twice[x].value)
+        if order := ranked(twice, highest_first=True):
             ends = dict.fromkeys((order[0], order[-1]))
             text += " With one layer run twice: " + ", ".join(f"{twice[x]} for layer {x}" for x in ends) + "."
         return text
 
     def most_needed(self) -> str | None:
-        """The layer without which accuracy is lowest, with that accuracy; None if no layer was skipped."""
+        """The layer without which accuracy is lowest, with that accuracy; None if there is no accuracy without one."""
         skips = self.by_layer(WITHOUT, self.measures[-1])
-        if not skips:
-            return None
-        layer = min(skips, key=lambda x: skips[x].value)
-        return f"layer {layer} ({skips[layer].value:.2f} without it)"
+        order = ranked(skips)
+        return f"layer {order[0]} ({skips[order[0]].value:.2f} without it)" if order else None
 
     def by_layer(self, kind: str, name: str) -> dict[int, Estimate]:
         """The accuracy with each layer skipped (`kind` is `WITHOUT`) or run twice (`TWICE`)."""

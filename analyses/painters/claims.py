@@ -8,7 +8,7 @@ import numpy as np
 
 from mechpaint.analyses.claims import Claim
 from mechpaint.analyses.painters.curves import Curves, Draws, count
-from mechpaint.statistics.bootstrap import combine, estimate, verdict
+from mechpaint.statistics.bootstrap import combine, estimate, ranked, verdict
 
 REORDERING = ("reverse", "random order")
 _REASONING = ("arithmetic",)
@@ -169,7 +169,10 @@ def _never_better_than_full(curves: Curves) -> Claim | None:
     }
     if not scores:
         return None
-    (times, start), best = max(scores.items(), key=lambda pair: pair[1].value)
+    order = ranked(scores, highest_first=True)
+    if not order:
+        return None
+    (times, start), best = order[0], scores[order[0]]
     decided = "held" if best.value <= 1 else "undecided" if best.low <= 1 else "not held"
     return Claim(
         "A.6, figure 17",

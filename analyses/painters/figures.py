@@ -11,7 +11,7 @@ from mechpaint.analyses.painters.curves import Curves, count
 from mechpaint.display.figures import axes, banded, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.routes.diagram import routes_diagram
-from mechpaint.statistics.bootstrap import Estimate, combine, estimate
+from mechpaint.statistics.bootstrap import Estimate, combine, estimate, ranked
 from mechpaint.statistics.results import TaskFacts
 
 if TYPE_CHECKING:
@@ -81,14 +81,20 @@ def _by_perplexity(curves: Curves, tasks: Sequence[TaskFacts]) -> Figure:
         log=True,
     )
     ratios = {x: estimate(curves.perplexity_ratio("skip_idx_layer", x)) for x in range(curves.n_layers)}
-    worst = sorted(ratios, key=lambda x: -ratios[x].value)[:3]
-    mild = min(ratios, key=lambda x: ratios[x].value)
+    order = ranked(ratios)
+    worst = ranked(ratios, highest_first=True)[:3]
     over = ", geometric mean over tasks" if len(tasks) > 1 else ""
     caption = (
         "Perplexity when a single layer is skipped (left) or two neighbours are switched (right). Dotted lines: full "
-        f"model; bands: 95 % intervals. Skipping costs most at layers {_listing(worst)} (perplexity times "
-        f"{_listing([f'{ratios[x]:.3g}' for x in worst])}{over}), and least at layer {mild} "
-        f"(times {ratios[mild]:.3g}). Paper: §3.1, figure 2, on LAMBADA."
+        "model; bands: 95 % intervals. "
+        + (
+            f"Skipping costs most at layers {_listing(worst)} (perplexity times "
+            f"{_listing([f'{ratios[x]:.3g}' for x in worst])}{over}), and least at layer {order[0]} "
+            f"(times {ratios[order[0]]:.3g}). "
+            if order
+            else "Without any layer the perplexity is no number. "
+        )
+        + "Paper: §3.1, figure 2, on LAMBADA."
     )
     alt = "Two line charts of perplexity against the layer that is skipped or switched, one line per task."
     return Figure("figure-2", "Figure 2: single layers", caption, alt, drawing)
@@ -107,14 +113,19 @@ def _by_score(curves: Curves, tasks: Sequence[TaskFacts], name: str) -> Figure:
         x: estimate(combine([curves.single(task.name, "skip_idx_layer", x) for task in tasks], np.mean))
         for x in range(curves.n_layers)
     }
-    worst = sorted(left, key=lambda x: left[x].value)[:3]
-    mild = max(left, key=lambda x: left[x].value)
+    order, mild = ranked(left), ranked(left, highest_first=True)
+    worst = order[:3]
     over = ", mean over tasks" if len(tasks) > 1 else ""
     caption = (
         "Score when a single layer is skipped (left) or two neighbours are switched (right), for tasks without "
-        "log-probabilities. Dotted lines: full model; bands: 95 % intervals. Skipping costs most at layers "
-        f"{_listing(worst)} ({_listing([str(left[x]) for x in worst])} remains{over}), and least at layer {mild} "
-        f"({left[mild]}). Paper: §3.1, figure 2, by the perplexity of LAMBADA."
+        "log-probabilities. Dotted lines: full model; bands: 95 % intervals. "
+        + (
+            f"Skipping costs most at layers {_listing(worst)} ({_listing([str(left[x]) for x in worst])} remains"
+            f"{over}), and least at layer {mild[0]} ({left[mild[0]]}). "
+            if order
+            else "Without any layer the score is no number. "
+        )
+        + "Paper: §3.1, figure 2, by the perplexity of LAMBADA."
     )
     alt = "Two line charts of normalised score against the layer that is skipped or switched, one line per task."
     return Figure(name, "Figure 2: single layers, by score", caption, alt, drawing)
@@ -264,7 +275,11 @@ def _again_caption(curves: Curves, which: list[str]) -> str:
     parts: list[str] = []
     for curve in which:
         values = {curves.affected(s): estimate(curves.median(curve, s)) for s in curves.starts(curve)}
-        best = max(values, key=lambda m: values[m].value)
+        order = ranked(values, highest_first=True)
+        if not order:
+            parts.append(f"{curve} has no score that is a number")
+            continue
+        best = order[0]
         parts.append(f"{curve} is at best {values[best]} ({count(best)})")
     return f"The middle sequence run again, {curves.value}: {'; '.join(parts)}. Paper: appendix A.6."
 

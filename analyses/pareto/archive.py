@@ -25,6 +25,11 @@ class Archive:
         scores = Scores(graded(results))
         if not scores.tasks:
             names = ", ".join(task.name for task in results.tasks)
+            if results.records["score"].isna().any():
+                raise AnalysisError(
+                    f"scores on {names} are NaN (activations overflowed, or weights are NaN), so there is nothing to "
+                    "search by. Another dtype may help"
+                )
             raise AnalysisError(
                 f"the full model is not clearly better than chance on {names}, so there is no score to lose. Expected "
                 "a task that the model can do; more items (--limit) may help"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mechpaint.engine.arguments import Routing, as_hook_set
 from mechpaint.engine.attach import attach
-from mechpaint.errors import TextTooLong
+from mechpaint.errors import InputError, TextTooLong
 from mechpaint.models.loading import require_language_model
 from mechpaint.routes.hookset import ATTENTION, Patterns
 from mechpaint.routes.steps import Visit
@@ -102,6 +102,8 @@ def repeated_tokens(model: TransformerBridge, count: int, period: int, seed: int
             f"cannot repeat {period} distinct tokens: expected 2 or more, no more than {len(ordinary)} and no more "
             f"than fit twice into {int(model.cfg.n_ctx)} positions"
         )
+    if not 0 <= seed < 2**63:
+        raise InputError(f"expected a seed from 0 to 2^63 - 1, got {seed}")
     generator = torch.Generator().manual_seed(seed)
     once = torch.stack([ordinary[torch.randperm(len(ordinary), generator=generator)[:period]] for _ in range(count)])
     first = [torch.full((count, 1), cast(int, tokenizer.bos_token_id))] if tokenizer is not None and starts else []
@@ -155,6 +157,8 @@ def copying_scores(model: TransformerBridge) -> Float[Tensor, "layer head"]:
         values, outputs = model.W_V.float(), model.W_O.float()
         values = values.repeat_interleave(outputs.shape[1] // values.shape[1], dim=1)  # grouped-query attention
         through = model.W_U.float() @ model.W_E.float()
+        if not (through.isfinite().all() and values.isfinite().all() and outputs.isfinite().all()):
+            raise InputError("this model has weights that are NaN or infinite, so its heads have no copying score")
         # the non-zero eigenvalues of W_E W_V W_O W_U are those of the small W_O W_U W_E W_V
         eigenvalues = cast(Tensor, torch.linalg.eigvals(outputs @ through @ values))
         return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from mechpaint.engine.compatibility import silenced
 from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, Residual
 from mechpaint.engine.unhooked_layers import UnhookedLayers
 from mechpaint.errors import CannotReroute
@@ -73,12 +74,35 @@ def agree(runner: Runs, layers: Sequence[nn.Module], parts: int) -> bool:
     if before is None or before.parts != parts or before.agree is None:
         alike = _alike(runner, layers)
         if alike is False and before is not None and before.parts != parts:
-            raise CannotReroute(
-                f"this {type(module).__name__} was changed after it was loaded (an adapter, a hook, a replaced part), "
-                "and its bridge leaves that out: load it again, mechpaint.load(module) of a module that is not wrapped"
-            )
+            _refuse_changed(module)
         before = _COMPARED[module] = _Compared(parts, alike is True)
     return bool(before.agree)
+
+
+def check_unchanged(runner: Runs, bare: UnhookedLayers) -> None:
+    """Refuse a model that was changed after it was loaded in a way that its bridge leaves out.
+
+    Raises:
+        CannotReroute: The bridge's layers compute something else than Hugging Face's do now.
+    """
+    if bare.hooked_in_vain:
+        _refuse_changed(runner.model.original_model)
+    before = _COMPARED.get(runner.model.original_model)
+    if before is None or before.parts == bare.identity or not bare.may_be_compared:
+        return
+    layers = bare.layers_or_none()
+    with silenced(runner.model):
+        alike = None if layers is None else _alike(runner, layers)
+    if alike is False or (alike is None and bare.divided):
+        _refuse_changed(runner.model.original_model)
+    _COMPARED[runner.model.original_model] = _Compared(bare.identity, None)
+
+
+def _refuse_changed(module: nn.Module) -> NoReturn:
+    raise CannotReroute(
+        f"this {type(module).__name__} was changed after it was loaded (an adapter, a hook, a weight, another part), "
+        "and its bridge leaves that out: load it again, mechpaint.load(module) of a module that is not wrapped"
+    )
 
 
 def _alike(runner: Runs, layers: Sequence[nn.Module]) -> bool | None:

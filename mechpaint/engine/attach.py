@@ -42,6 +42,7 @@ class Session(Summarized):
         self.runs = 0
         """How many forward passes went through all of the route."""
         self._store = store
+        self._failed = False
 
     def __getitem__(self, key: str) -> Mapping[Visit, Tensor]:
         if key not in self._store:
@@ -51,12 +52,31 @@ class Session(Summarized):
         return dict(self._store[key])
 
     def _why_empty(self) -> str:
+        if self._failed:
+            return "the last forward pass did not come to its end"
         if not self.runs:
             return "the model has not run yet in this session"
         return (
             "the model ran, and nothing passed its hook point: this model does not use that point, or the hooks were "
             "removed within the block (reset_hooks)"
         )
+
+    @contextmanager
+    def pass_through(self) -> Generator[None]:
+        """One forward pass along the route: what it reads is kept if it comes to its end."""
+        self._clear()
+        self._failed = True
+        try:
+            yield
+        except BaseException:
+            self._clear()
+            raise
+        self._failed = False
+        self.runs += 1
+
+    def _clear(self) -> None:
+        for read in self._store.values():
+            read.clear()
 
     def keys(self) -> tuple[str, ...]:
         """The keys under which this session reads."""
@@ -118,11 +138,8 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
         if named:
             named.check()
         runner.check_recomputing()
-        for read in store.values():
-            read.clear()
-        final = runner.run(route, layer_inputs, slots)
-        session.runs += 1
-        return final
+        with session.pass_through():
+            return runner.run(route, layer_inputs, slots)
 
     named = None if route.is_identity else NamedTools(model, route, runner.hook_points)
     with model.hooks(fwd_hooks=hooks), named.watching() if named else nullcontext(), runner.intercept(finish):
@@ -163,13 +180,17 @@ class _Watched:
         changed = cast(object, self.hook.call(tensor, hook))
         if changed is None:
             return None
-        if not isinstance(changed, Tensor) or changed.shape != tensor.shape:
-            got = f"shape {list(changed.shape)}" if isinstance(changed, Tensor) else short(changed)
+        if not isinstance(changed, Tensor) or _kind(changed) != _kind(tensor):
+            got = _kind(changed) if isinstance(changed, Tensor) else short(changed)
             raise HookSetError(
-                f"the hook at {hook.name!r} returned {got}: expected None, or a tensor of the shape that it got, "
-                f"{list(tensor.shape)}"
+                f"the hook at {hook.name!r} returned {got}: expected None, or a tensor like the one that it got, "
+                f"{_kind(tensor)}"
             )
         return changed
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
 def _check_names(model: TransformerBridge, watched: list[_Watched]) -> None:

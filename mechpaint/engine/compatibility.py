@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.errors import CannotReroute, TextTooLong
+from mechpaint.errors import CannotReroute, InputError, TextTooLong
 
 
 def check_reroutable(model: object) -> None:
@@ -110,6 +110,13 @@ def silenced(model: TransformerBridge) -> Generator[None]:
     finally:
         for point, forward in hooks:
             point["_forward_hooks"] = forward
+
+
+def check_mask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse a mask that says something else than which tokens are real: positions are counted with it."""
+    mask = kwargs.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.ndim == 2 and not ((mask == 0) | (mask == 1)).all():
+        raise InputError("attention_mask must be 1 at real tokens and 0 at padding, got other values")
 
 
 _TABLES_WITHIN = ("GPTJForCausalLM", "CodeGenForCausalLM", "MptForCausalLM")

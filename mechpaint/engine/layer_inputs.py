@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, TypeAlias, cast
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache
@@ -69,8 +70,12 @@ def leaves(value: object) -> Iterator[object]:
 
 
 def _version(value: object) -> int:
-    """Count writes into a tensor; torch does not count them in inference mode."""
-    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
+    """Count writes into a tensor; in inference mode, where torch does not count them, hash what it holds."""
+    if not isinstance(value, Tensor):
+        return 0
+    if not value.is_inference():
+        return value._version
+    return hash(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
 @dataclass(slots=True)

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
-from mechpaint.engine.agreement import agree, known_to_agree
+from mechpaint.engine.agreement import agree, check_unchanged, known_to_agree
 from mechpaint.engine.by_name import layer_of, refuse_bounds
-from mechpaint.engine.compatibility import PositionCheck, check_reroutable, layer_list, outputs, silenced
+from mechpaint.engine.compatibility import PositionCheck, check_mask, check_reroutable, layer_list, outputs, silenced
 from mechpaint.engine.kv_cache import ExactSlots, Layout, VisitCaches, holds_keys_and_values, laid_out
 from mechpaint.engine.layer_inputs import LayerArguments, LayerInputs, Residual, State, Tokens
 from mechpaint.engine.layer_proxies import Finish, LayerProxies
 from mechpaint.engine.ownership import owned
-from mechpaint.engine.unhooked_layers import UnhookedLayers, unwrapped
+from mechpaint.engine.unhooked_layers import UnhookedLayers, has_foreign_hooks, unwrapped
 from mechpaint.errors import CannotReroute
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.route import Route
@@ -52,6 +52,7 @@ class RouteRunner:
         self._check_positions = PositionCheck(model)
         self._bare = UnhookedLayers(model)
         self.harmless: set[int] = set()
+        check_unchanged(self, self._bare)
 
     @property
     def n_layers(self) -> int:
@@ -71,6 +72,7 @@ class RouteRunner:
         proxies.training = real.training
         hooks = [
             whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
+            whole.register_forward_pre_hook(check_mask, with_kwargs=True),
             whole.register_forward_pre_hook(proxies.begin),
             whole.register_forward_hook(proxies.end),
         ]
@@ -98,6 +100,12 @@ class RouteRunner:
     def _real_list(self) -> nn.Module:
         """The model's own list of layers, unless layer proxies are in its place."""
         layers = self._parent.get_submodule(self._name)
+        if not isinstance(layers, LayerProxies) and [*layers.children()] != self.layers:
+            name = type(self.model.original_model).__name__
+            raise CannotReroute(
+                f"the list of layers of this {name} was changed after it was loaded: load it again, "
+                "mechpaint.load(module) of a module that is not wrapped"
+            )
         if isinstance(layers, LayerProxies):
             raise CannotReroute(
                 "this model is attached already: leave that `with` block first (its thread has to), or add the hook "
@@ -232,6 +240,13 @@ class RouteRunner:
             self.model(tokens, attention_mask=attention_mask, return_type=None, **inputs)
         _, *names = inspect.signature(unwrapped(self.layers[0]).forward).parameters
         return recordings[0].keeping_nothing(names)
+
+    @property
+    def tail_is_hooked(self) -> bool:
+        """Tell whether there are hooks after the layers, which may expect whole rows: the model's own, or a user's."""
+        mapping = self.model.adapter.component_mapping or {}
+        parts = [getattr(self.model, name, None) for name in mapping if name not in ("blocks", "embed", "pos_embed")]
+        return any(has_foreign_hooks(part) for part in parts if isinstance(part, nn.Module))
 
     @cached_property
     def by_position(self) -> bool:

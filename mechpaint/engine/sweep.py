@@ -17,7 +17,14 @@ from mechpaint.engine.batch_size import clear_device_cache, is_out_of_memory, to
 from mechpaint.engine.fused_attention import fastest_attention
 from mechpaint.engine.layer_inputs import LayerInputs, Residual
 from mechpaint.engine.route_runner import RouteRunner
-from mechpaint.engine.sweep_inputs import Positions, check_evaluating, check_inputs, checked_tokens, selected
+from mechpaint.engine.sweep_inputs import (
+    Positions,
+    check_evaluating,
+    check_inputs,
+    checked_size,
+    checked_tokens,
+    selected,
+)
 from mechpaint.errors import CannotReroute, RouteError
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.prefix_tree import PrefixTree
@@ -79,11 +86,12 @@ class Sweep(Summarized):
         self._tree = as_tree(routes, self._runner.n_layers)
         _check_routes(self._tree, self._runner.n_layers)
         check_evaluating(model)
-        check_inputs(model, inputs)
         self._tokens, self._attention_mask = tokens, attention_mask = checked_tokens(model, tokens, attention_mask)
+        check_inputs(model, tokens, inputs)
         self._inputs = inputs
-        self._max_batch_tokens = max_batch_tokens or tokens_that_pay(tokens.device)
+        self._max_batch_tokens = checked_size(max_batch_tokens) or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
+        self._whole_rows = self._runner.tail_is_hooked
         if not whole and not self._runner.by_position:
             raise CannotReroute(
                 f"{type(model.original_model).__name__} has one output for a whole sequence, none at single positions: "
@@ -109,9 +117,12 @@ class Sweep(Summarized):
 
     def _by_sequence(self) -> Iterator[tuple[Route, Tensor]]:
         for route, residual in self.residuals():
-            with torch.no_grad():
-                output = self._runner.output(residual, self._tokens, self._attention_mask, **self._inputs)
-            yield route, output
+            yield route, self._output(residual)
+
+    def _output(self, residual: Residual) -> Tensor:
+        """What the model's tail makes of whole rows."""
+        with torch.no_grad():
+            return self._runner.output(residual, self._tokens, self._attention_mask, **self._inputs)
 
     def _by_position(self) -> Iterator[tuple[Route, Tensor]]:
         for route, _, logits in self._in_blocks(max(self._tail_rows(), self._size)):
@@ -127,6 +138,11 @@ class Sweep(Summarized):
         return self._in_blocks(self._tail_rows())
 
     def _in_blocks(self, rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
+        if self._whole_rows:  # a hook on the tail may look at other positions
+            for route, residual in self.residuals():
+                output = self._output(residual)
+                yield route, slice(0, self._size), output[self._selected.to(output.device)]
+            return
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
         per_call = max(1, rows // self._size)
         for route, residual in self.residuals():
@@ -206,6 +222,8 @@ class _Calls:
 
     def _outputs(self, layer: int, streams: Sequence[Stream[Residual]]) -> list[Residual]:
         residuals = [stream.residual for stream in streams if stream.residual is not None]
+        if not self.has_user_hooks and self._layers is self._runner.layers and self._runner.has_user_hooks():
+            raise CannotReroute("hooks were added while this sweep was under way: run it to its end first")
         together = _joined(residuals)
         arguments = self._recording(len(residuals)).layers[layer]
         with torch.no_grad(), self._attention():

@@ -25,6 +25,11 @@ _INSTEAD = {
     "return_type": "it always gives logits: take their loss, or use mechpaint.attach",
     "labels": "it always gives logits: take their loss",
     "output_hidden_states": "it gives final residual streams with residuals(), others under mechpaint.attach",
+    "logits_to_keep": "positions= says where logits are wanted",
+    "num_logits_to_keep": "positions= says where logits are wanted",
+    "input_ids": "they are its tokens",
+    "return_dict": "it always gives logits",
+    "use_cache": "it has no key-value cache",
     "output_attentions": "attention patterns are read by hook sets under mechpaint.attach",
 }
 """What a model takes and a sweep does not, and what to do."""
@@ -37,7 +42,7 @@ def checked_tokens(
     if isinstance(given, Tensor):
         _check_tokens(model, given)
         _check_mask(given, attention_mask)
-        return given, attention_mask
+        return given.long(), attention_mask
     if attention_mask is not None:
         raise InputError("texts have an attention mask of their own: expected none, or tokens with it")
     return as_tokens(model, given)
@@ -67,17 +72,20 @@ def _check_mask(tokens: Tensor, attention_mask: object) -> None:
         raise InputError(
             f"attention_mask must have the shape of tokens, {tuple(tokens.shape)}, got {tuple(attention_mask.shape)}"
         )
+    if not ((attention_mask == 0) | (attention_mask == 1)).all():
+        raise InputError("attention_mask must be 1 at real tokens and 0 at padding, got other values")
 
 
-def check_inputs(model: TransformerBridge, inputs: Mapping[str, Any]) -> None:
+def check_inputs(model: TransformerBridge, tokens: Tensor, inputs: Mapping[str, Any]) -> None:
     """Refuse inputs that the model would ignore, or that a sweep cannot share."""
     for name, value in inputs.items():
+        if isinstance(value, Tensor) and value.ndim == 2 and value.shape[1] != tokens.shape[1]:
+            raise InputError(f"{name} must have {tokens.shape[1]} positions, as the tokens, got {tuple(value.shape)}")
         if name in ("stop_at_layer", "start_at_layer") and value is not None:
             refuse_bounds()
         if name in _INSTEAD and value is not None:
             raise InputError(f"a sweep takes no {name!r}: {_INSTEAD[name]}")
-    forwards = cast(list[Any], [model.original_model.forward, model.forward])
-    known = {name for forward in forwards for name in inspect.signature(forward).parameters} - {"kwargs", "args"}
+    known = set(inspect.signature(cast(Any, model.original_model).forward).parameters) - {"kwargs", "args", *_INSTEAD}
     unknown = sorted(set(inputs) - known)
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
@@ -86,10 +94,23 @@ def check_inputs(model: TransformerBridge, inputs: Mapping[str, Any]) -> None:
         raise InputError(f"{name} takes no {unknown[0]!r}{instead}: it would be ignored")
 
 
+def checked_size(max_batch_tokens: object) -> int | None:
+    """The most tokens of a call, or None."""
+    if max_batch_tokens is None:
+        return None
+    if not isinstance(max_batch_tokens, int) or isinstance(max_batch_tokens, bool) or max_batch_tokens < 1:
+        raise InputError(f"max_batch_tokens must be a number of tokens, 1 or more, got {short(max_batch_tokens)}")
+    return max_batch_tokens
+
+
 def check_evaluating(model: TransformerBridge) -> None:
     """Refuse dropout, which would be drawn once for all the routes that share a visit."""
     whole: nn.Module = model.original_model
-    if whole.training and any(isinstance(part, nn.Dropout) and part.p for part in whole.modules()):
+    config: object = getattr(whole, "config", None)
+    settings = {} if config is None else cast(dict[str, object], vars(config))
+    drops = any(isinstance(value, float) and value and "drop" in name for name, value in settings.items())
+    drops = drops or any(isinstance(part, nn.Dropout) and part.p for part in whole.modules())
+    if drops and any(part.training for part in whole.modules()):
         raise InputError(
             f"this {type(whole).__name__} is in training mode, and drops at random what routes share: "
             "call model.eval() for a sweep"

@@ -19,11 +19,15 @@ from torch import nn
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+from transformer_lens.model_bridge.generalized_components.joint_gate_up_mlp import JointGateUpMLPBridge
+from transformer_lens.model_bridge.generalized_components.joint_qkv_attention import JointQKVAttentionBridge
 from transformer_lens.model_bridge.generalized_components.mla_attention import MLAAttentionBridge
 
 Hooks: TypeAlias = dict[int, object]
 
 _HOOKABLE = (HookPoint, GeneralizedComponent)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_JOINT = (JointQKVAttentionBridge, JointGateUpMLPBridge)
 
 
 class UnhookedLayers:
@@ -39,8 +43,36 @@ class UnhookedLayers:
 
     @property
     def identity(self) -> int:
-        """A number that is another if a module within the layers is replaced, added or hooked."""
-        return hash(tuple(self._parts.own))
+        """A number that is another if something within the layers is changed that a bridge may leave out.
+
+        A module that is replaced, added, hooked or given a forward, and a weight that the bridge has divided.
+        """
+        divided = [state for joint in self._parts.joint for tensor in _undivided(joint) for state in _state(tensor)]
+        return hash((*self._parts.own, *divided))
+
+    @property
+    def may_be_compared(self) -> bool:
+        """Tell whether the bridge's layers should compute what Hugging Face's do."""
+        return not (self._model.training or self._model.original_model.training or self._is_processed())
+
+    @property
+    def divided(self) -> bool:
+        """Tell whether the bridge runs with weights that it divided when it was made."""
+        return bool(self._parts.joint)
+
+    @property
+    def hooked_in_vain(self) -> bool:
+        """Look for torch hooks on what the bridge keeps of undivided weights, and never runs."""
+        kept = [vars(part) for joint in self._parts.joint if isinstance(part := getattr(joint, "qkv", None), nn.Module)]
+        hooks = [hook for state in kept for name in _HOOKS for hook in state[name].values()]
+        return any(map(_is_foreign, hooks))
+
+    def layers_or_none(self) -> list[nn.Module] | None:
+        """Hugging Face's own layers, as they are now; None if they cannot be had."""
+        try:
+            return self._layers
+        except RuntimeError:  # of parametrized modules
+            return None
 
     @cached_property
     def _is_divided(self) -> bool:
@@ -100,8 +132,10 @@ class _Parts:
     """True if there is a latent attention."""
     patched: bool = False
     """True if a module is parametrized, which cannot be copied, or has a forward of its own, as accelerate gives it."""
+    joint: list[nn.Module] = field(default_factory=list[nn.Module])
+    """Components that run with weights divided when they were made."""
     own: list[int] = field(default_factory=list[int])
-    """Which modules there are, and how many hooks the wrapped ones have."""
+    """Which modules there are, how many hooks they have, and whether a forward of their own."""
 
     @classmethod
     def of(cls, layers: list[nn.Module]) -> _Parts:
@@ -119,11 +153,20 @@ class _Parts:
         if isinstance(module, _HOOKABLE):
             self.hooks.append((state["_forward_hooks"], state["_forward_pre_hooks"]))
         else:
-            self.own += (id(module), len(state["_forward_hooks"]) + len(state["_forward_pre_hooks"]))
+            hooked = len(state["_forward_hooks"]) + len(state["_forward_pre_hooks"])
+            self.own += (id(module), hooked, "forward" in state)
+        if isinstance(module, _JOINT):
+            self.joint.append(module)
         if state["_parameters"]:
             self.parameters.extend(p for p in state["_parameters"].values() if p is not None)
         self.latent = self.latent or isinstance(module, MLAAttentionBridge)
         self.patched = self.patched or "forward" in state or "parametrizations" in state["_modules"]
+
+
+def has_foreign_hooks(module: nn.Module) -> bool:
+    """Look for hooks on a module and its parts that are not TransformerLens's own."""
+    states = [vars(part) for part in module.modules()]
+    return any(_is_foreign(_asked_for(hook)) for state in states for name in _HOOKS for hook in state[name].values())
 
 
 def _is_foreign(hook: object) -> bool:
@@ -134,6 +177,20 @@ def _is_foreign(hook: object) -> bool:
 def _asked_for(hook: object) -> object:
     """The function given to `HookPoint.add_hook`, if this hook was made of one; torch has no public way to it."""
     return inspect.getclosurevars(hook).nonlocals.get("hook", hook) if inspect.isfunction(hook) else hook
+
+
+def _undivided(joint: nn.Module) -> Iterator[nn.Parameter]:
+    """The weights that a component has divided, which it does not run with."""
+    parts = [
+        part for name in ("q", "k", "v", "gate", "in") if isinstance(part := getattr(joint, name, None), nn.Module)
+    ]
+    run = {id(parameter) for part in parts for parameter in part.parameters()}
+    yield from (parameter for parameter in joint.parameters() if id(parameter) not in run)
+
+
+def _state(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor is, and how often it was written into; torch does not count that in inference mode."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
 
 
 def _storage(parameter: nn.Parameter) -> int:

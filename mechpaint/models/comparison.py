@@ -39,7 +39,13 @@ def observe(module: Any) -> Observed | None:
     with torch.no_grad(), _running(module, unusual) as ran:
         try:
             logits = _logits(module(input_ids=tokens))
-        except Exception:  # a model that needs more than tokens
+        except Exception as error:  # a model that needs more than tokens
+            dtypes = {str(p.dtype) for p in module.parameters() if p.is_floating_point()}
+            if len(dtypes) > 1 and isinstance(error, RuntimeError):
+                raise LoadError(
+                    f"this {type(module).__name__} does not run, with weights in {' and '.join(sorted(dtypes))}: "
+                    f"{first_line(error)}. Expected one precision, as module.to(torch.float32) gives"
+                ) from error
             return None
     if logits is None or not logits.isfinite().all():
         return None

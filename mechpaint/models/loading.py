@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from mechpaint.display.sanitize import short
 from mechpaint.errors import LoadError, first_line
 from mechpaint.models.bridges import bridge_around, bridge_of
 from mechpaint.models.hugging_face import module_of, no_model, tokenizer_of
@@ -58,6 +59,14 @@ def load(
 
     from mechpaint.toy.storage import is_toy
 
+    given = cast(object, model)
+    if not isinstance(given, str | Path | nn.Module) or given == "":
+        raise LoadError(
+            f"expected a preset, a folder, a name on the hub, or a Hugging Face module, got {short(model)}; "
+            f"presets are {', '.join(PRESETS)}"
+        )
+    if tokenizer is not None and not hasattr(tokenizer, "init_kwargs"):
+        raise LoadError(f"expected a tokenizer, as AutoTokenizer.from_pretrained gives, got {short(tokenizer)}")
     _check_map(model, device, device_map)
     if isinstance(model, nn.Module):
         bridge = model if isinstance(model, TransformerBridge) else bridge_around(model)
@@ -187,6 +196,8 @@ def _device(device: str | torch.device | None) -> torch.device:
         )
     try:
         place = torch.device(device)
+        if place.type == "meta":
+            raise RuntimeError("it holds no numbers")
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
         raise LoadError(f"there is no device {str(device)!r} here: {first_line(error)}") from error
@@ -197,8 +208,9 @@ def known_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """A torch dtype by its name."""
     import torch
 
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    if dtype not in DTYPES:
-        raise LoadError(f"there is no dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
-    return getattr(torch, dtype)
+    if dtype is None:
+        return None
+    name = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
+    if name not in DTYPES:
+        raise LoadError(f"there is no dtype {short(dtype)}: expected one of {', '.join(DTYPES)}")
+    return getattr(torch, name)

@@ -199,6 +199,10 @@ def _parts(analysis: str | Analysis, registry: Registry, given: Mapping[str, Any
         settings = {name: value for name, value in given.items() if name in own}
         analysis = kind(**settings)
         given = {name: value for name, value in given.items() if name not in own}
+    if not isinstance(analysis, Analysis):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise AnalysisError(
+            f"expected an analysis, or the name of one of {', '.join(registry.analyses)}; got {short(analysis)}"
+        )
     return analysis, all_options(type(analysis), given)
 
 

@@ -82,7 +82,7 @@ def _with_warning(report: Report, table: pd.DataFrame) -> Report:
     """Say how many values are no numbers, unless the report says so itself."""
     values = table.select_dtypes("float")
     broken = int(values.isna().to_numpy().sum())
-    if not broken or any("nan" in text.lower().split() for text in (*report.summary, *report.warnings)):
+    if not broken or any("nan" in text.lower().split() for text in report.warnings):
         return report
     warning = (
         f"{broken:,} of {values.size:,} values are no numbers: activations or losses overflowed, or there was nothing "

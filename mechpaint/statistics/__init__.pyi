@@ -3,6 +3,7 @@ from .bootstrap import Estimate as Estimate
 from .bootstrap import Scores as Scores
 from .bootstrap import combine as combine
 from .bootstrap import estimate as estimate
+from .bootstrap import ranked as ranked
 from .bootstrap import resampled as resampled
 from .bootstrap import verdict as verdict
 from .metrics import F1 as F1

@@ -7,9 +7,10 @@ for every task. NaN propagates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,6 +20,7 @@ from mechpaint.statistics.random_effects import Drawn, weights
 from mechpaint.statistics.results import Results, TaskFacts
 
 RESAMPLES = 1000
+Key = TypeVar("Key")
 HookSets: TypeAlias = "Sequence[str] | Drawn"
 """Labels of hook sets to average over. Those of `Drawn` are resampled; others are the whole population."""
 CENTRAL = (2.5, 97.5)
@@ -46,6 +48,13 @@ class Estimate:
         """The value with its interval in brackets, each number formatted by `spec`, by default with three decimals."""
         value, low, high = (format(number, spec or ".3f") for number in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
+
+
+def ranked(estimates: Mapping[Key, Estimate], *, highest_first: bool = False) -> list[Key]:
+    """What was measured, in the order of its values; what is no number has no rank."""
+    sign = -1 if highest_first else 1
+    numbers = [key for key in estimates if not math.isnan(estimates[key].value)]
+    return sorted(numbers, key=lambda key: sign * estimates[key].value)
 
 
 class Scores:

@@ -43,6 +43,8 @@ class FullConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ToyError(f"expected a seed from 0 to 2^63 - 1, got {self.seed}")
         for name in ("vocabulary", "dim", "length", "layers", "heads"):
             if getattr(self, name) < 1:
                 raise ToyError(f"{name} must be 1 or more, got {getattr(self, name)}")

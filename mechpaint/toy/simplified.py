@@ -50,6 +50,8 @@ class SimplifiedConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ToyError(f"expected a seed from 0 to 2^63 - 1, got {self.seed}")
         sizes = {name: getattr(self, name) for name in ("vocabulary", "dim", "length", "layers")}
         for name, size in sizes.items():
             if size < 1:

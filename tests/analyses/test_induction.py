@@ -160,7 +160,7 @@ def test_heads_side_by_side_are_no_circuit(toy, tmp_path):
 
 @pytest.mark.parametrize("changed", [{"sequences": 0}, {"heads": 0}, {"heads": 9}, {"seed": -1}])
 def test_bad_settings_are_refused(changed):
-    with pytest.raises(AnalysisError, match="expected 1 sequence or more, 1 to 8 heads and a seed of 0 or more"):
+    with pytest.raises(AnalysisError, match="expected 1 sequence or more, 1 to 8 heads and a seed from 0 to 2"):
         Induction(**changed)
 
 
@@ -173,3 +173,21 @@ def test_too_long_a_period_is_said_before_anything_is_kept(toy, tmp_path):
 @pytest.mark.slow
 def test_its_report_is_drawn_anew_from_its_cells(finished, tmp_path):
     check_rebuilt(finished.path, tmp_path / "again")
+
+
+def test_a_model_that_overflows_is_warned_of_and_nothing_is_ranked(tmp_path):
+    model = mp.load("toy-induction", dtype="float16")
+    with torch.no_grad():
+        model.blocks[1].attn.o.original_component.weight.mul_(3e4)
+    report = mp.analyze("induction", model=model, out=tmp_path, layers=(0,), sequences=4).report
+    assert any("are no numbers" in warning for warning in report.warnings)
+    assert "layer it needs most" not in dict(report.highlights)
+    assert not any("drops most" in text for text in report.summary)
+
+
+def test_weights_that_are_no_numbers_have_no_copying_score(tmp_path):
+    model = mp.load("toy-induction")
+    with torch.no_grad():
+        model.blocks[1].attn.o.original_component.weight.fill_(torch.nan)
+    with pytest.raises(mp.InputError, match="weights that are NaN"):
+        mp.analyze("induction", model=model, out=tmp_path, sequences=4)

@@ -443,7 +443,7 @@ def test_what_is_no_number_is_shown_and_nothing_is_claimed(tmp_path):
     assert name not in page
 
 
-@pytest.mark.gemma
+@pytest.mark.models
 @pytest.mark.slow
 def test_gemma_s_similarities_are_those_of_its_hidden_states():
     model = mp.load("gemma-3-270m")

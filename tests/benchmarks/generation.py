@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import mechpaint as mp
 from mechpaint.hooks import Average, Loop, ReadResidual
-from mechpaint.models.gemma import gemma_folder
+from mechpaint.models.presets import PRESETS
 from mechpaint.routes.route import Route
 
 NEW = 64
@@ -29,7 +29,9 @@ def plain_peer(route: Route) -> PreTrainedModel:
 
     Its attention is computed as in a bridge, not by a fused kernel.
     """
-    model = AutoModelForCausalLM.from_pretrained(gemma_folder(), attn_implementation="eager", dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        PRESETS["gemma-3-270m"].folder(), attn_implementation="eager", dtype=torch.float32
+    )
     kinds, layers = model.config.layer_types, []
     order = [visit.layer for visit in route.visits()]
     for slot, i in enumerate(order):

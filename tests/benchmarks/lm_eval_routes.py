@@ -21,7 +21,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import mechpaint as mp
-from mechpaint.models.gemma import gemma_folder
+from mechpaint.models.presets import PRESETS
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.score import score_items
@@ -38,7 +38,7 @@ class Peer:
     """lm-eval's own model, whose layers can be put in any order."""
 
     def __init__(self) -> None:
-        folder = gemma_folder()
+        folder = PRESETS["gemma-3-270m"].folder()
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.layers = list(self.model.model.layers)
         self.kinds = self.model.config.layer_types

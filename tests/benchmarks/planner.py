@@ -28,7 +28,7 @@ from rich.table import Table
 import mechpaint as mp
 from mechpaint.analyses.painters import Painters
 from mechpaint.errors import WeightsError
-from mechpaint.models.encoders import minilm_folder
+from mechpaint.models.presets import PRESETS
 from mechpaint.planning.flops import to_plan
 from mechpaint.runs.plans.plan import Cell
 from mechpaint.runs.plans.route_plan import RoutePlan, Settings
@@ -136,7 +136,7 @@ def main() -> None:
         folder = Path(made)
         found = {"llama, 12 x 512": str(llama(folder / "llama")), "gemma-3-270m": "gemma-3-270m"}
         try:
-            found["minilm"] = str(minilm_folder())
+            found["minilm"] = str(PRESETS["minilm"].folder())
         except WeightsError as error:
             table.caption = f"without minilm: {error}"
         for name, source in found.items():

@@ -22,9 +22,9 @@ PROGRAMS = list(programs("python"))
 def _marks(program):
     text = "".join(block.text for block in program)
     if "rxnfp" in text or "minilm" in text:
-        return [pytest.mark.encoders]
+        return [pytest.mark.models]
     if "gemma" in text:
-        return [pytest.mark.gemma, pytest.mark.slow]
+        return [pytest.mark.models, pytest.mark.slow]
     return [pytest.mark.release] if text.count("mp.analyze(") > 1 or "resume()" in text else []
 
 

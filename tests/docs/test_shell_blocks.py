@@ -287,11 +287,8 @@ def carry_out(words: list[str], place: Place) -> None:
 def on_stand_in(stand_in, monkeypatch):
     """The stand-in goes by the name of Gemma-3-270M."""
 
-    def small():
-        """A model that stands in for Gemma-3-270M."""
-        return stand_in
-
-    monkeypatch.setitem(models.PRESETS, "gemma-3-270m", small)
+    for name in ("gemma-3-270m", "smollm2-135m"):
+        monkeypatch.setitem(models.PRESETS, name, models.presets.Preset("a stand-in", lambda: stand_in))
 
 
 def _marked(pages: list[Path]) -> list[Any]:
@@ -328,7 +325,7 @@ def _enacted(page: Path, place: Place, capfd: Any) -> Iterator[tuple[Block, list
 ON_GEMMA = {page: [words for words in commands if _asks_gemma(words)] for page, commands in COMMANDS.items()}
 
 
-@pytest.mark.gemma
+@pytest.mark.models
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in WITH_COMMANDS if ON_GEMMA[page]], ids=_name)
 def test_commands_on_the_real_model(page, place):

@@ -401,3 +401,16 @@ def test_a_number_that_python_does_not_read_is_named_with_its_line(tmp_path):
     path.write_text('{"text": "a", "n": 1}\n{"text": "b", "n": ' + "9" * 5000 + "}\n")
     with pytest.raises(TaskError, match=r"line 2 has a number of more than 4,300 digits"):
         [*read_rows(str(path))]
+
+
+def test_half_a_character_and_a_key_twice_are_refused(tmp_path):
+    half, twice = tmp_path / "half.jsonl", tmp_path / "twice.jsonl"
+    half.write_text('{"text": "to be"}\n{"text": "to be \\ud800 or"}\n')
+    twice.write_text('{"text": "a"}\n{"text": "b", "n": {"x": 1, "x": 2}}\n')
+    with pytest.raises(TaskError, match=r"row 2 .* half of a character"):
+        [*read_texts(str(half))]
+    with pytest.raises(TaskError, match=r"line 2 has an object that names 'x' twice"):
+        [*read_rows(str(twice))]
+    with pytest.raises((TaskError, TypeError), match=r"got 5|violates type hint"):
+        read_rows(5)
+    assert [*read_rows(half)] == [*read_rows(str(half))]

@@ -14,7 +14,7 @@ import torch
 from transformers.models.gemma3.modeling_gemma3 import Gemma3DecoderLayer
 
 from mechpaint.files import write_text
-from mechpaint.models.gemma import gemma_folder
+from mechpaint.models.presets import PRESETS
 from tests.benchmarks.peers.measuring import Work, measure, our_peaks
 from tests.benchmarks.peers.peer import HOMES
 from tests.benchmarks.peers.routes import SINGLE, together
@@ -51,7 +51,7 @@ def main() -> None:
     torch.manual_seed(0)
     tokens = torch.randint(10, 200_000, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     turns = 3 if asked.quick else asked.turns
-    work = Work(gemma_folder(), Gemma3DecoderLayer, tokens, SINGLE, together(), turns)
+    work = Work(PRESETS["gemma-3-270m"].folder(), Gemma3DecoderLayer, tokens, SINGLE, together(), turns)
     found = {}
     for name in asked.peers:
         print(f"{name} …", file=sys.stderr)

@@ -297,7 +297,7 @@ def test_every_way_to_name_a_skipped_layer_is_refused(model):
 
 @pytest.mark.parametrize("wrong", [lambda x: x[:, :1], lambda x: 5, lambda x: x.numpy(), lambda x: (x, x)])
 def test_a_hook_that_returns_something_else_is_refused(model, wrong):
-    said = "expected None, or a tensor of the shape that it got"
+    said = "expected None, or a tensor like the one that it got"
     for where in ("blocks.1.hook_out", "blocks.3.hook_out"):
         hook_set = Average(1, 2) + Hooks([(where, lambda x, hook: wrong(x))])
         with torch.no_grad(), mp.attach(model, hook_set), pytest.raises(mp.HookSetError, match=said):

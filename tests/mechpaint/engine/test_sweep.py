@@ -223,6 +223,11 @@ def test_the_model_is_free_between_results(llama):
         ({"tokens": torch.full((2, 9), 50_000)}, ValueError, "from 0 to 96, got 50000"),
         ({"tokens": torch.full((2, 9), -1)}, ValueError, "got -1"),
         ({"return_type": "loss"}, ValueError, "always gives logits"),
+        ({"logits_to_keep": 1}, ValueError, "positions= says"),
+        ({"input_ids": tiny.tokens()}, ValueError, "they are its tokens"),
+        ({"prepend_bos": True}, ValueError, "would be ignored"),
+        ({"position_ids": torch.arange(3)[None]}, ValueError, "must have 9 positions"),
+        ({"max_batch_tokens": 0}, ValueError, "1 or more, got 0"),
         ({"inputs_embeds": torch.zeros((2, 9, 32))}, ValueError, "runs token ids"),
     ],
 )

@@ -425,7 +425,7 @@ def test_the_check_reaches_beyond_windows_that_it_can_afford():
         assert exporting._tokens(model, made).shape == (1, length)
 
 
-@pytest.mark.gemma
+@pytest.mark.models
 @pytest.mark.slow
 def test_gemma_reversed(tmp_path):
     """Layers 5, 11 and 17 look at everything, the others at 512 tokens; the text is longer."""

@@ -399,3 +399,20 @@ def test_what_is_wrapped_around_a_model_is_named_with_the_way_to_it():
         mp.load(torch.compile(_llama()))
     with pytest.raises(LoadError, match="merge_and_unload"):
         mp.load(peft.get_peft_model(_llama(), peft.LoraConfig(target_modules=["q_proj"])))
+
+
+@pytest.mark.parametrize("given", [5, None, b"x", "", hf.LlamaConfig()], ids=str)
+def test_what_is_no_model_is_refused(given):
+    with pytest.raises((LoadError, TypeError), match=r"expected a preset|violates type hint"):
+        mp.load(given)
+
+
+def test_precisions_devices_and_tokenizers_that_cannot_be_are_refused():
+    for settings in ({"dtype": torch.int8}, {"dtype": torch.complex64}, {"device": "meta"}):
+        for model in ("toy-induction", _llama()):
+            with pytest.raises(LoadError, match="there is no"):
+                mp.load(model, **settings)
+    mixed = _llama()
+    mixed.model.layers[1].mlp.to(torch.bfloat16)
+    with pytest.raises(LoadError, match=r"torch\.bfloat16 and torch\.float32"):
+        mp.load(mixed)

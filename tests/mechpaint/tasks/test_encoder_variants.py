@@ -37,7 +37,7 @@ GIVEN = {
 CHANCE = {"rxnfp": 0.241, "minilm": 0.0}
 
 pytestmark = [
-    pytest.mark.encoders,
+    pytest.mark.models,
     pytest.mark.slow,
     pytest.mark.skipif(
         not all((DATA / name).is_file() for name, _ in FILES.values()), reason="MECHPAINT_DATA names no such folder"

@@ -32,7 +32,7 @@ def test_a_checkpoint_has_an_induction_head(name):
 
 
 def test_together_they_are_under_two_megabytes():
-    files = [path for name in STEPS for path in PRESETS[name]().iterdir()]
+    files = [path for name in STEPS for path in PRESETS[name].folder().iterdir()]
     assert sum(path.stat().st_size for path in files) < 2_000_000
 
 
@@ -42,7 +42,7 @@ def test_the_command_that_made_them_makes_them_again(name, tmp_path):
     """As good ones: other processors round differently, and training makes that grow."""
     make(name, tmp_path)
     assert _accuracy(mp.load(tmp_path / name)) > 0.95
-    folders = (tmp_path / name, PRESETS[name]())
+    folders = (tmp_path / name, PRESETS[name].folder())
     made, shipped = (json.loads((folder / "config.json").read_text()) for folder in folders)
     assert made["config"] == shipped["config"]
     assert made["probes"]["accuracy_in_context"] == pytest.approx(shipped["probes"]["accuracy_in_context"], abs=0.03)

@@ -14,7 +14,7 @@ import pytest
 import transformers as hf
 
 import mechpaint as mp
-from mechpaint.models.gemma import gemma_folder
+from mechpaint.models.presets import PRESETS
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.score import score_items
@@ -27,7 +27,7 @@ NAMES = ("lambada_openai", "arc_easy", "arc_challenge", "hellaswag", "winogrande
 LIMIT = 100
 
 pytestmark = [
-    pytest.mark.gemma,
+    pytest.mark.models,
     pytest.mark.slow,
     pytest.mark.skipif(
         not all((DATA / f"{name}.jsonl").is_file() for name in NAMES), reason="MECHPAINT_DATA names no such folder"
@@ -46,7 +46,7 @@ def peer():
     with quiet():
         from lm_eval.models.huggingface import HFLM
 
-        folder = gemma_folder()
+        folder = PRESETS["gemma-3-270m"].folder()
         plain = hf.AutoModelForCausalLM.from_pretrained(folder).eval()
         return HFLM(pretrained=plain, tokenizer=hf.AutoTokenizer.from_pretrained(folder), batch_size=8)
 

@@ -12,7 +12,7 @@ import pytest
 
 import mechpaint as mp
 from mechpaint.hooks import Skip
-from mechpaint.models.gemma import gemma_folder
+from mechpaint.models.presets import PRESETS
 from mechpaint.routes.route import Route
 from mechpaint.tasks import LmEval
 from mechpaint.tasks.lm_eval.generation import generate
@@ -24,7 +24,7 @@ MOST = 32  # new tokens: 256 would take minutes
 ORDERS = {Route.identity(18): [*range(18)], Skip(8, 9).route(18): [*range(8), *range(10, 18)]}
 
 pytestmark = [
-    pytest.mark.gemma,
+    pytest.mark.models,
     pytest.mark.slow,
     pytest.mark.skipif(not (DATA / "gsm8k_train.jsonl").is_file(), reason="MECHPAINT_DATA names no such folder"),
 ]
@@ -38,7 +38,7 @@ def test_gsm8k_is_written_as_by_hugging_faces_model(route):
     task.loaded.set_config("generation_kwargs", {"max_gen_toks": MOST}, update=True)
     items = task.select(gemma, LIMIT).items
     texts = {prompt.number: answer.texts for prompt, answer in generate(gemma, items, route, LIMIT, lambda ticks: None)}
-    peer = hflm(gemma_folder(), ORDERS[route], batch_size=LIMIT)
+    peer = hflm(PRESETS["gemma-3-270m"].folder(), ORDERS[route], batch_size=LIMIT)
     peer.model.config.layer_types = [peer.model.config.layer_types[i] for i in ORDERS[route]]
     expected = peer.generate_until(_as_lm_eval_asks(task.loaded), disable_tqdm=True)
     assert texts == {i: (text,) for i, text in enumerate(expected)}
