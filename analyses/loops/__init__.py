@@ -29,7 +29,7 @@ class Loops(RouteAnalysis):
 
     name: ClassVar[str] = "loops"
     question: ClassVar[str] = "Looped parallel: how often should a group of layers run, given its size?"
-    tasks: ClassVar[tuple[str, ...]] = ("facts", "ioi", "induction", "arithmetic", "text")
+    tasks: ClassVar[tuple[str, ...]] = ("facts", "hops", "induction", "counting", "arithmetic", "text")
 
     iterations: int | None = field(
         default=None, metadata={"help": "The most iterations; by default the number of layers minus four."}

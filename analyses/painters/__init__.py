@@ -30,7 +30,15 @@ class Painters(RouteAnalysis):
 
     name: ClassVar[str] = "painters"
     question: ClassVar[str] = "Transformer Layers as Painters: what happens when the middle layers are rerouted?"
-    tasks: ClassVar[tuple[str, ...]] = ("facts", "ioi", "induction", "arithmetic", "text")
+    tasks: ClassVar[tuple[str, ...]] = (
+        "facts",
+        "hops",
+        "ioi",
+        "induction",
+        "counting",
+        "arithmetic",
+        "text",
+    )
 
     start_layers: tuple[int, ...] | None = field(
         default=None, metadata={"help": "Start layers N, such as 1,3,5; by default all."}

@@ -11,7 +11,7 @@ from mechpaint.analyses.painters.curves import Curves, Draws, count
 from mechpaint.statistics.bootstrap import combine, estimate, ranked, verdict
 
 REORDERING = ("reverse", "random order")
-_REASONING = ("arithmetic",)
+_REASONING = ("counting", "arithmetic")
 _AGAIN = {2: "middle twice", 3: "middle three times"}
 
 

@@ -38,7 +38,7 @@ class Pareto(SearchAnalysis):
 
     name: ClassVar[str] = "pareto"
     question: ClassVar[str] = "Which route loses least at 75 % of the cost? A search over skips, orders and groups."
-    tasks: ClassVar[tuple[str, ...]] = ("facts", "ioi", "induction", "arithmetic", "text")
+    tasks: ClassVar[tuple[str, ...]] = ("facts", "hops", "induction", "counting", "text")
 
     budget: float = field(default=0.75, metadata={"help": "The share of the full model's layer calls, such as 0.75."})
     strategies: tuple[str, ...] = field(

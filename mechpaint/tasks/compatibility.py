@@ -9,7 +9,7 @@ from mechpaint.errors import TaskError
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-_FOR_CAUSAL = "facts, ioi, induction, arithmetic, text, lm_eval and glue"
+_FOR_CAUSAL = "facts, hops, ioi, induction, counting, arithmetic, text, lm_eval and glue"
 _FOR_MASKED = "mlm, such as --task mlm:FILE, sts, such as --task sts:FILE, and glue"
 _FOR_OTHERS = "sts, such as --task sts:FILE, and glue"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,7 @@ class RoutePlan(Plan):
     @classmethod
     def of(cls, analysis: RouteAnalysis, routed_model: RoutedModel, settings: Settings) -> RoutePlan:
         """Make the items and routes."""
+        settings = replace(settings, tasks=fitted(settings.tasks, routed_model))
         names = [str(task) for task in settings.tasks]
         if not names or len(set(names)) != len(names):
             raise TaskError(f"expected one task or more, each once, got: {', '.join(names) or 'none'}")
@@ -213,6 +214,14 @@ def completed(
         if (item, route) not in records:
             raise ValueError(f"the task {task} gave no record of the item {item!r} under the route {route}")
     return list(map(records.__getitem__, asked))
+
+
+def fitted(tasks: Sequence[Task[Any]], routed_model: RoutedModel) -> tuple[Task[Any], ...]:
+    """The tasks at levels that the full model can do, where none is given."""
+    from mechpaint.display.terminal import status
+
+    with status("trying which levels of the tasks the full model can do"):
+        return tuple(task.fitted(routed_model.model) for task in tasks)
 
 
 def task_facts(task: Task[Any], selection: Selection[Any], routed_model: RoutedModel) -> TaskFacts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +19,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
 from mechpaint.runs.plans.plan import DependentCell, Plan, cell_name, settings_details
-from mechpaint.runs.plans.route_plan import completed, content_digest, task_facts
+from mechpaint.runs.plans.route_plan import completed, content_digest, fitted, task_facts
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE, HELD_OUT, LATENCY, SEARCH_SCHEMA, of_table
 from mechpaint.scoring.items import Rowed
@@ -80,6 +80,7 @@ class SearchPlan(Plan):
     @classmethod
     def of(cls, analysis: SearchAnalysis, routed_model: RoutedModel, settings: SearchSettings) -> SearchPlan:
         """Make the items, and set some aside."""
+        settings = replace(settings, tasks=fitted(settings.tasks, routed_model))
         _check(settings)
         rounds = dict(analysis.schedule(routed_model.n_layers))
         if {HELD_OUT, LATENCY} & rounds.keys():

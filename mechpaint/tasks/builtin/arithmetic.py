@@ -11,47 +11,45 @@ from typing import TYPE_CHECKING, ClassVar
 from mechpaint.errors import TaskError
 from mechpaint.scoring.encoding import encode
 from mechpaint.scoring.items import Item, Outcome
-from mechpaint.tasks.task import CausalTask
+from mechpaint.tasks.graded import Graded
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
 @dataclass(frozen=True)
-class Arithmetic(CausalTask):
+class Arithmetic(Graded):
     """Does the model write the sum of two numbers? Every token of the answer must be its first guess.
 
     Args:
+        level: The largest summand; None for the largest with which the model can do it.
         shots: The number of solved sums in the prompt.
-        largest: The largest summand.
         count: The number of items.
     """
 
     name: ClassVar[str] = "arithmetic"
     measure: ClassVar[str] = "exact match"
+    levels: ClassVar[tuple[int, ...]] = (4, 9, 20, 50, 99)
     shots: int = 4
-    largest: int = 9
     count: int = 500
 
     def __post_init__(self) -> None:
-        if self.shots < 0 or self.largest < 1 or self.count < 1:
-            raise TaskError(f"arithmetic needs shots >= 0, largest >= 1 and count >= 1, got {self}")
+        super().__post_init__()
+        if self.shots < 0 or self.count < 1:
+            raise TaskError(f"arithmetic needs shots >= 0 and count >= 1, got {self.shots} and {self.count}")
 
-    def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
+    def at(self, level: int, model: TransformerBridge, rng: random.Random) -> Iterator[Item]:
         """Random sums; the one asked for is not among the examples."""
         for i in range(self.count):
-            a, b = self._pair(rng)
+            a, b = _pair(level, rng)
             shots: list[tuple[int, int]] = []
             while len(shots) < self.shots:
-                pair = self._pair(rng)
-                if set(pair) != {a, b} or self.largest == 1:
+                pair = _pair(level, rng)
+                if set(pair) != {a, b} or level == 1:
                     shots.append(pair)
-            examples = "".join(f"{x}+{y}={x + y}\n" for x, y in shots)
-            prompt, choices = encode(model, "the task arithmetic", f"{examples}{a}+{b}=", [f"{a + b}\n"])
+            examples = "".join(f"{x} + {y} = {x + y}\n" for x, y in shots)
+            prompt, choices = encode(model, f"the task {self}", f"{examples}{a} + {b} =", [f" {a + b}\n"])
             yield Item(f"{i} {a}+{b}={a + b}", prompt, choices)
-
-    def _pair(self, rng: random.Random) -> tuple[int, int]:
-        return rng.randint(1, self.largest), rng.randint(1, self.largest)
 
     def score(self, item: Item, outcome: Outcome) -> float:
         """1 if every token of the sum, and the newline after it, was the model's first guess."""
@@ -61,3 +59,7 @@ class Arithmetic(CausalTask):
         """The score of always giving the most frequent answer."""
         answers = Counter(item.choices[item.answer] for item in items)
         return answers.most_common(1)[0][1] / len(items)
+
+
+def _pair(largest: int, rng: random.Random) -> tuple[int, int]:
+    return rng.randint(1, largest), rng.randint(1, largest)
