@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.errors import TaskError
-from mechpaint.models.meta_device import is_meta
+from mechpaint.models.loading import require_tokenizer
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.items import Item
@@ -43,7 +43,7 @@ class Graded(CausalTask):
             raise TaskError(f"{self.name} needs a level of 1 or more, such as {self._examples()}; got {self.level}")
 
     @classmethod
-    def from_argument(cls, argument: str | None) -> Self:
+    def from_argument(cls, argument: str | None) -> Graded:
         """`NAME` or `NAME:LEVEL`."""
         if argument is None:
             return cls()
@@ -70,11 +70,14 @@ class Graded(CausalTask):
         level = self.level or self.fitted(model).level
         return self.at(level or self.levels[0], model, rng)
 
-    def fitted(self, model: TransformerBridge) -> Self:
+    def fitted(self, model: TransformerBridge) -> Graded:
         """The task at a level that the model can do."""
         if self.level is not None:
             return self
+        from mechpaint.models.meta_device import is_meta
+
         self.check(model)
+        require_tokenizer(model, f"the task {self}")
         easiest, *harder = (replace(self, level=level) for level in self.levels)
         if is_meta(model):
             return easiest

@@ -111,7 +111,19 @@ def test_an_analysis_of_no_kind_is_refused():
 def test_list_names_everything(mechpaint):
     shown = json.loads(mechpaint("list", "--json").stdout)
     assert set(shown["analyses"]) == {"painters", "induction", "birth", "memories", "similarity", "loops", "pareto"}
-    assert set(shown["tasks"]) == {"facts", "induction", "ioi", "arithmetic", "text", "mlm", "sts", "glue", "lm_eval"}
+    assert set(shown["tasks"]) == {
+        "facts",
+        "hops",
+        "induction",
+        "ioi",
+        "counting",
+        "arithmetic",
+        "text",
+        "mlm",
+        "sts",
+        "glue",
+        "lm_eval",
+    }
     assert {"skip", "average", "read_attention"} <= set(shown["hook sets"])
     assert "gemma-3-270m" in shown["models"]
     plain = mechpaint("list").stdout

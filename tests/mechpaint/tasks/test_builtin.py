@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -8,7 +9,18 @@ import pytest
 import mechpaint as mp
 from mechpaint.errors import LoadError, TaskError
 from mechpaint.plugins import built_in
-from mechpaint.tasks import Arithmetic, CausalTask, Facts, IndirectObject, Induction, Item, Outcome, Text
+from mechpaint.tasks import (
+    Arithmetic,
+    CausalTask,
+    Counting,
+    Facts,
+    Hops,
+    IndirectObject,
+    Induction,
+    Item,
+    Outcome,
+    Text,
+)
 from mechpaint.tasks.builtin.relations import RELATIONS
 from tests import tiny
 
@@ -37,11 +49,13 @@ def test_chance_is_what_guessing_gives(speaking, name):
         "ioi": 0.5,
         "induction": 1 / 16,
         "text": -math.log(speaking.cfg.d_vocab),
+        "hops": 0.25,
+        "counting": 0.25,
     }
     if name in expected:
         assert chance == pytest.approx(expected[name])
-    else:  # arithmetic: sums of two of 1 to 9 are 10 in nine of 81 cases
-        assert 9 / 81 <= chance < 0.15
+    else:  # arithmetic: sums of two of 1 to 4 are 5 in four of 16 cases
+        assert 4 / 16 <= chance < 0.33
 
 
 def _decoded(model, item):
@@ -76,17 +90,75 @@ def test_indirect_objects_are_the_other_name(speaking):
         assert item.name.endswith(f"{wrong} to {right}")
 
 
-def test_arithmetic_is_right_and_the_question_is_not_among_the_examples(speaking):
-    for item in Arithmetic().items(speaking, limit=200):
+@pytest.mark.parametrize("level", [1, 4, 99])
+def test_arithmetic_is_right_and_the_question_is_not_among_the_examples(speaking, level):
+    for item in Arithmetic(level=level).items(speaking, limit=200):
         prompt, (answer,) = _decoded(speaking, item)
         *examples, question = prompt.split("\n")
         assert len(examples) == 4
         a, b = map(int, question.rstrip("=").split("+"))
-        assert answer == f"{a + b}\n"
+        assert answer == f" {a + b}\n"
+        assert 1 <= min(a, b) <= max(a, b) <= level
         for example in examples:
             total, c, d = (int(x) for x in (example.split("=")[1], *example.split("=")[0].split("+")))
             assert total == c + d
-            assert {c, d} != {a, b}
+            assert {c, d} != {a, b} or level == 1
+
+
+@pytest.mark.parametrize("step", [1, 2, 10])
+def test_counting_goes_on_by_equal_steps(speaking, step):
+    for item in Counting(level=step).items(speaking, limit=200):
+        prompt, choices = _decoded(speaking, item)
+        shown = [int(number) for number in prompt.rstrip(",").split(",")]
+        numbers = [int(choice) for choice in choices]
+        assert [b - a for a, b in itertools.pairwise([*shown, numbers[item.answer]])] == [step] * 4
+        assert len(set(numbers)) == 4
+        assert not set(numbers) & set(shown)
+
+
+def test_hops_go_from_a_capital_to_what_its_country_has(speaking):
+    country_of = {capital: country for country, capital in RELATIONS["capital"][1].items()}
+    for item in Hops(shots=2).items(speaking, limit=200):
+        prompt, choices = _decoded(speaking, item)
+        *examples, question = prompt.split("\n")
+        kind = "language" if question.endswith("speak") else "continent"
+        answers = RELATIONS[kind][1]
+        right = choices[item.answer][1:]
+        sentences = [*examples, f"{question} {right}."]
+        for sentence in sentences:
+            capital, rest = sentence.split(" is the capital of a country ")
+            assert rest.endswith(f" {answers[country_of[capital]]}.")
+        assert len({sentence.split(" is ")[0] for sentence in sentences}) == 3
+        assert [choice[1:] for choice in choices if choice[1:] in answers.values()] == [c[1:] for c in choices]
+
+
+class _Rehearsed(Counting):
+    """Counting, in which the model is as good as it is said to be."""
+
+    done = (1, 2, 10)
+
+    def is_done_by(self, model):
+        return self.level in self.done
+
+
+def test_a_model_gets_the_hardest_level_that_it_can_do(speaking, monkeypatch):
+    assert _Rehearsed().fitted(speaking).level == 2
+    assert _Rehearsed().items(speaking, limit=5) == _Rehearsed(level=2).items(speaking, limit=5)
+    assert _Rehearsed(level=7).fitted(speaking).level == 7
+    monkeypatch.setattr(_Rehearsed, "done", ())
+    assert _Rehearsed().fitted(speaking).level == 1
+
+
+@pytest.mark.parametrize(("share", "done"), [(1.0, True), (0.7, True), (0.55, False), (0.25, False)])
+def test_a_level_is_done_at_halfway_from_chance(speaking, monkeypatch, share, done):
+    """Chance is one in four, so halfway to 1 is 0.625."""
+
+    def records(self, model, items, tree, batch_size, advance):
+        assert [str(route) for route in tree.routes] == ["0-5"]
+        yield from ({"score": float(i < share * len(items))} for i in range(len(items)))
+
+    monkeypatch.setattr(Counting, "records", records)
+    assert Counting(level=2).is_done_by(speaking) is done
 
 
 def test_induction_needs_no_tokenizer_and_repeats(llama):
@@ -144,7 +216,11 @@ def test_the_default_text_comes_with_python(speaking):
         (lambda path: Text(window=5, scored=5), "1 <= scored < window"),
         (lambda path: Facts(choices=1), "2 choices or more"),
         (lambda path: Induction(length=4, scored=4), "scored < length"),
-        (lambda path: Arithmetic(largest=0), "largest >= 1"),
+        (lambda path: Arithmetic(level=0), "level of 1 or more, such as arithmetic:4"),
+        (lambda path: Arithmetic(shots=-1), "shots >= 0"),
+        (lambda path: Arithmetic.from_argument("hard"), "expected a level of arithmetic, .*; got 'hard'"),
+        (lambda path: Counting(choices=9), "choices from 2 to 6"),
+        (lambda path: Hops(choices=99), "choices from 2 to 5"),
         (lambda path: IndirectObject(count=0), "has no items"),
     ],
 )
@@ -163,7 +239,7 @@ def test_limits_must_be_positive(speaking):
         Facts().items(speaking, limit=0)
 
 
-@pytest.mark.parametrize("task", [Facts(), IndirectObject(), Arithmetic(), Text()])
+@pytest.mark.parametrize("task", [Facts(), Hops(), IndirectObject(), Arithmetic(), Counting(), Text()])
 def test_a_missing_tokenizer_is_said(llama, task):
     with pytest.raises(LoadError, match=f"the task {task} needs a tokenizer"):
         task.items(llama, limit=1)
@@ -172,6 +248,8 @@ def test_a_missing_tokenizer_is_said(llama, task):
 def test_arguments_only_where_they_mean_something():
     assert Text.from_argument("a.txt") == Text("a.txt")
     assert str(Text("a.txt")) == "text:a.txt"
+    assert Arithmetic.from_argument("9") == Arithmetic(level=9)
+    assert [str(Counting()), str(Counting(level=10))] == ["counting", "counting:10"]
     with pytest.raises(TaskError, match="takes no argument"):
         Facts.from_argument("x")
 
