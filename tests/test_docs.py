@@ -32,17 +32,21 @@ def _python(text):
 
 CIRCUITS = (ROOT / "docs" / "how-to" / "circuits.md").read_text()
 PAINTERS = (ROOT / "docs" / "explanation" / "painters.md").read_text()
-TABLES = re.findall(r"\| `([A-Z][^`]*\))` \| `([^`]*)`", README + PAINTERS)
+TABLES = [
+    (*row, n_layers)
+    for page, n_layers in ((README, 30), (PAINTERS, 18))
+    for row in re.findall(r"\| `([A-Z][^`]*\))` \| `([^`]*)`", page)
+]
 
 
-@pytest.mark.parametrize(("call", "notation"), TABLES)
-def test_tables_of_hook_sets(call, notation):
-    assert eval(call, dict(HOOKS)).route(18) == Route.parse(notation, 18)
+@pytest.mark.parametrize(("call", "notation", "n_layers"), TABLES)
+def test_tables_of_hook_sets(call, notation, n_layers):
+    assert eval(call, dict(HOOKS)).route(n_layers) == Route.parse(notation, n_layers)
 
 
 def test_the_readmes_counts():
     listed = re.search(r"routes = \[(.*?)\]", README)[1]
-    tree = PrefixTree(Route.parse(text, 18) for text in re.findall(r'"(.*?)"', listed))
+    tree = PrefixTree(Route.parse(text, 30) for text in re.findall(r'"(.*?)"', listed))
     assert f"# ({tree.layer_calls}, {tree.layer_calls_unshared})" in README
 
 

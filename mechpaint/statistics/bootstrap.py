@@ -51,7 +51,12 @@ class Estimate:
 
 
 def ranked(estimates: Mapping[Key, Estimate], *, highest_first: bool = False) -> list[Key]:
-    """What was measured, in the order of its values; what is no number has no rank."""
+    """Put what was measured in the order of its values, without what is no number.
+
+    Args:
+        estimates: The values, by what they are of.
+        highest_first: Whether the highest comes first; else the lowest.
+    """
     sign = -1 if highest_first else 1
     numbers = [key for key in estimates if not math.isnan(estimates[key].value)]
     return sorted(numbers, key=lambda key: sign * estimates[key].value)

@@ -23,14 +23,14 @@ def _marks(program):
     text = "".join(block.text for block in program)
     if "rxnfp" in text or "minilm" in text:
         return [pytest.mark.models]
-    if "gemma" in text:
+    if "gemma" in text or "smollm2" in text:
         return [pytest.mark.models, pytest.mark.slow]
     return [pytest.mark.release] if text.count("mp.analyze(") > 1 or "resume()" in text else []
 
 
 def readme_session(names):
-    assert str(names["session"].route) == "0-3 (4-13)x3 14-17"
-    assert [v.step for v in names["session"]["attention"]] == [4, 5, 6]
+    assert str(names["session"].route) == "0-7 (8-21)x3 22-29"
+    assert [v.step for v in names["session"]["attention"]] == [8, 9, 10]
     counts = names["sweep"].layer_calls, names["sweep"].layer_calls_unshared
     assert f"# {counts}" in (ROOT / "README.md").read_text()
 
