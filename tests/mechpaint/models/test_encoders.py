@@ -10,7 +10,7 @@ import transformers as hf
 
 import mechpaint as mp
 from mechpaint import models
-from mechpaint.models import encoders
+from mechpaint.models.presets import encoders
 from mechpaint.routes.route import Route
 from tests import plain
 

@@ -17,8 +17,8 @@ import mechpaint as mp
 from mechpaint import models
 from mechpaint.errors import LoadError
 from mechpaint.models.loading import digest
-from mechpaint.models.packaged import PackagedModel, Wheel
 from mechpaint.models.presets import PRESETS, Preset
+from mechpaint.models.presets.packaged import PackagedModel, Wheel
 from tests import plain
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mechpaint.models.encoders import MINILM, RXNFP
-from mechpaint.models.gemma import GEMMA
-from mechpaint.models.packaged import PackagedModel
-from mechpaint.models.smollm2 import SMOLLM2
+from mechpaint.models.presets.encoders import MINILM, RXNFP
+from mechpaint.models.presets.gemma import GEMMA
+from mechpaint.models.presets.packaged import PackagedModel
+from mechpaint.models.presets.smollm2 import SMOLLM2
 
-_TOYS = Path(__file__).parents[1] / "toy" / "checkpoint"
+_TOYS = Path(__file__).parents[2] / "toy" / "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)

