@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedModel
 
-from mechpaint.display.hugging_face import quietly
 from mechpaint.errors import TrainingError
 from mechpaint.finetuning.training_loop import own_randomness
 from mechpaint.models.bridges import stored_tokenizer
 from mechpaint.models.loading import load
+from mechpaint.models.quiet import quietly
 
 
 def classifier(model: TransformerBridge, labels: int, seed: int = 0) -> TransformerBridge:

@@ -25,9 +25,9 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformers import PreTrainedModel
 
-from mechpaint.display.hugging_face import without_bars
 from mechpaint.engine.compatibility import layer_path
 from mechpaint.errors import CannotExport
+from mechpaint.models.quiet import without_bars
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from mechpaint.display.hugging_face import without_bars
 from mechpaint.errors import LoadError, first_line
 from mechpaint.models.presets import PRESETS
+from mechpaint.models.quiet import without_bars
 from mechpaint.models.weights import check_report, with_adapter
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mechpaint.display.hugging_face import without_bars
 from mechpaint.models.presets.packaged import PackagedModel, Wheel
+from mechpaint.models.quiet import without_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

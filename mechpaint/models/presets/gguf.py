@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from mechpaint.display.hugging_face import without_bars
 from mechpaint.display.progress import waiting
+from mechpaint.models.quiet import without_bars
 
 
 def dequantised(file: Path, target: Path, name: str) -> None:
