@@ -9,6 +9,8 @@ from mechpaint.display.figures import axes, heatmap, legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics.bootstrap import estimate
 
+ANSWER = "figure-10"
+"""The figure that answers the question."""
 _BOX = "#D55E00"
 _OFTEN = 0.05
 
@@ -39,7 +41,7 @@ def grid_figure(grid: Grid, value: str) -> Figure:
         "Heatmap of scores, layers in parallel by iterations, with the best of each row boxed and near-best cells "
         "boxed with dashes."
     )
-    return Figure("figure-10", "Figure 10: how often to loop", caption, alt, drawing)
+    return Figure(ANSWER, "How often to loop", caption, alt, drawing)
 
 
 def fit_figure(grid: Grid) -> Figure:
@@ -58,7 +60,7 @@ def fit_figure(grid: Grid) -> Figure:
         ax.plot(fitted, [e.value for e in line], color="#555555", linestyle="--", label="linear fit")
         low, high = [e.low for e in line], [e.high for e in line]
         ax.fill_between(fitted, low, high, color="#555555", alpha=0.12, linewidth=0)
-        result = f"Fit: {estimate(fit[1]):.2f} + {estimate(fit[0]):.2f} × number of layers."
+        result = f"Fit: {estimate(fit[1])} + {estimate(fit[0])} × number of layers."
     ax.set_xlabel("layers in parallel")
     ax.set_ylabel("best number of iterations")
     ax.set_ylim(0, None)

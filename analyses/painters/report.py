@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mechpaint.analyses.claims import Claim, claims_table, tally, tally_highlights
+from mechpaint.analyses.claims import Claim, claims_table
 from mechpaint.analyses.painters.claims import claims
-from mechpaint.analyses.painters.curves import Curves
-from mechpaint.analyses.painters.figures import figures, variants_figure
+from mechpaint.analyses.painters.curves import CURVES, Curves
+from mechpaint.analyses.painters.figures import ANSWER, figures, variants_figure
 from mechpaint.analyses.painters.tables import intervals, tables, tasks_table
-from mechpaint.report import Report
+from mechpaint.report import Report, Table
+from mechpaint.statistics.bootstrap import estimate, ranked
 from mechpaint.statistics.results import Results
 
 if TYPE_CHECKING:
@@ -22,37 +23,60 @@ def report(analysis: Painters, results: Results) -> Report:
     """Draw the report: claims, then figures and tables."""
     curves = Curves(analysis.variants(results.n_layers), results)
     tested = claims(curves)
+    drawn = figures(curves)
     return Report(
         title=f"Layers as painters: {results.model}",
-        summary=_summary(results, tested),
+        question="What is left of a model when its middle layers are skipped, reordered, repeated or run in parallel?",
+        summary=[_found(curves), _measured(results)],
+        answer=next((figure.name for figure in drawn if figure.name == ANSWER), None),
         sections=[
-            claims_table(
-                tested,
-                f"Scores are {_which(curves)}, normalised (chance 0, full model 1). "
-                f"{intervals(curves)} Differences are paired. A comparison held if its interval lies above 0.",
-            ),
+            *([_claims_table(curves, tested)] if tested else []),
             *([variants_figure(curves)] if curves.routes() else []),
             tasks_table(curves),
-            *figures(curves),
+            *drawn,
             *tables(curves),
         ],
         warnings=warnings(curves),
-        highlights=tally_highlights(tested),
     )
 
 
-def _which(curves: Curves) -> str:
+def _claims_table(curves: Curves, tested: list[Claim]) -> Table:
     tasks = curves.scores.tasks
-    return f"those of {tasks[0].name}" if len(tasks) == 1 else "medians over tasks"
+    which = f"those of {tasks[0].name}" if len(tasks) == 1 else "medians over tasks"
+    return claims_table(
+        tested,
+        f"Claims of “Transformer Layers as Painters” (arXiv 2407.09298). Scores are {which}, normalised (chance 0, "
+        f"full model 1). {intervals(curves)} Differences are paired. A comparison held if its interval lies above 0, "
+        "and is undecided if it contains 0.",
+    )
 
 
-def _summary(results: Results, tested: list[Claim]) -> list[str]:
+def _found(curves: Curves) -> str:
+    """What was found, in a sentence."""
+    if not curves.scores.tasks:
+        return (
+            "The full model is not better than chance on any task, so there is nothing to lose by rerouting it, and "
+            "the paper's claims cannot be tested. That is expected of an untrained model."
+        )
+    ran = [curve for curve in CURVES if curves.starts(curve)]
+    shared = (curves.shared_starts(ran, 3) or curves.shared_starts(ran, 1)) if ran else []
+    areas = {curve: estimate(curves.area(curve, shared)) for curve in ran} if shared else {}
+    order = ranked(areas, highest_first=True)
+    if len(order) < 2:
+        return "The variants have no start layer in common at which all have a score."
+    best, worst = order[0], order[-1]
+    return (
+        f"Of {len(order)} ways to reroute the middle, {best} keeps most of the full model's score, on average "
+        f"{areas[best]} of 1; {worst} keeps least, {areas[worst]} (chance is 0)."
+    )
+
+
+def _measured(results: Results) -> str:
     items = ", ".join(f"{task.name} ({task.items} items)" for task in results.tasks)
-    return [
-        f"The {results.n_layers} layers of {results.model} were skipped, reversed, shuffled, repeated, averaged and "
-        f"looped, in {len(set(results.routes.values()))} distinct routes, and scored on {items}.",
-        tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items"),
-    ]
+    return (
+        f"The {results.n_layers} layers of {results.model} ran in {len(set(results.routes.values()))} distinct routes, "
+        f"scored on {items}."
+    )
 
 
 def warnings(curves: Curves) -> list[str]:

@@ -64,7 +64,9 @@ def number(value: float, spec: str = ".3f") -> str:
         spec: How, as for `format`.
     """
     text = format(value, spec)
-    return text.removeprefix("-") if text.startswith("-") and not re.search("[1-9a-z]", text.partition("e")[0]) else text
+    return (
+        text.removeprefix("-") if text.startswith("-") and not re.search("[1-9a-z]", text.partition("e")[0]) else text
+    )
 
 
 _DECIMALS = 3
