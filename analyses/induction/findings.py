@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT, measured
+from mechpaint.analyses.induction.labels import FULL, WITHOUT, measured
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits.heads import HeadScore, head_name
 from mechpaint.routes.steps import Visit
@@ -113,12 +113,10 @@ class Findings:
     def needing(self) -> str:
         """Describe in a sentence what the full model can copy, and which layer that depends on most."""
         name = self.measures[-1]
-        skips, twice = self.by_layer(WITHOUT, name), self.by_layer(TWICE, name)
-        text = f"The accuracy on {measured(name)} is {self.accuracy(FULL, name)}"
+        skips = self.by_layer(WITHOUT, name)
+        text = f"Accuracy is {self.accuracy(FULL, name)} on {measured(name)}"
         if order := ranked(skips):
-            text += f"; it falls most without layer {order[0]}, to {skips[order[0]]}"
-        if order := ranked(twice):
-            text += f"; running a layer twice costs most at layer {order[0]}, where {twice[order[0]]} is left"
+            text += f"; it drops most without layer {order[0]}, to {skips[order[0]]}"
         return text + "."
 
     def by_layer(self, kind: str, name: str) -> dict[int, Estimate]:

@@ -45,7 +45,7 @@ def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Repor
             patterns_view(findings),
         ],
         highlights=[
-            ("strongest induction head", findings.best("prefix_matching")),
+            ("strongest induction head (prefix matching)", findings.best("prefix_matching")),
             ("strongest previous-token head", findings.best("previous_token")),
         ],
     )

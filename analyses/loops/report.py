@@ -77,7 +77,9 @@ def _summary(results: Results, grid: Grid, value: str) -> list[str]:
 def _found(grid: Grid, value: str) -> str:
     """What was found, in a sentence."""
     if np.isnan(grid.draws[0]).all():
-        return "The full model is not better than chance on any task: no number of iterations can be called best."
+        return (
+            "The full model is not clearly better than chance on any task: no number of iterations can be called best."
+        )
     fit = grid.fit()
     if fit is None:
         return "The paper's claim was not tested: a line needs three sizes or more whose best score is above chance."

@@ -79,7 +79,7 @@ def _accuracy(findings: Findings) -> Figure:
     )
     caption = (
         "Heads constructed without training: dashed as in the paper, solid with the first position mended. Range over "
-        f"lengths, as in the paper → mended: {listed}. Means over seeds; the table above shows how they vary. "
+        f"lengths, as in the paper → mended: {listed}. Means over seeds; the table below shows how they vary. "
         "Paper: §4.2."
     )
     alt = "Two line charts of in-context accuracy against the dimension, one line per length, before and after mending."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mechpaint.analyses.claims import Claim, claims_table
@@ -11,7 +12,7 @@ from mechpaint.analyses.painters.figures import ANSWER, figures, variants_figure
 from mechpaint.analyses.painters.tables import intervals, tables, tasks_table
 from mechpaint.report import Report, Table
 from mechpaint.statistics.bootstrap import estimate, ranked
-from mechpaint.statistics.results import Results
+from mechpaint.statistics.results import Results, TaskFacts
 
 if TYPE_CHECKING:
     from mechpaint.analyses.painters import Painters
@@ -55,8 +56,8 @@ def _found(curves: Curves) -> str:
     """What was found, in a sentence."""
     if not curves.scores.tasks:
         return (
-            "The full model is not better than chance on any task, so there is nothing to lose by rerouting it, and "
-            "the paper's claims cannot be tested. That is expected of an untrained model."
+            f"The full model is not clearly better than chance on {_names(curves.scores.unusable)}: rerouting it has "
+            "nothing to lose, and the paper's claims cannot be tested. That is as expected of an untrained model."
         )
     ran = [curve for curve in CURVES if curves.starts(curve)]
     shared = (curves.shared_starts(ran, 3) or curves.shared_starts(ran, 1)) if ran else []
@@ -79,11 +80,15 @@ def _measured(results: Results) -> str:
     )
 
 
+def _names(tasks: Sequence[TaskFacts]) -> str:
+    return ", ".join(task.name for task in tasks)
+
+
 def warnings(curves: Curves) -> list[str]:
     """Warn of unusable tasks, overflows, items left out, and few items."""
     notes: list[str] = []
-    if curves.scores.unusable:
-        names = ", ".join(task.name for task in curves.scores.unusable)
+    if curves.scores.unusable and curves.scores.tasks:
+        names = _names(curves.scores.unusable)
         notes.append(
             f"The full model is not clearly better than chance on {names}: normalised scores are meaningless there, "
             "and medians exclude them. Try more items or a stronger model."

@@ -116,7 +116,8 @@ def clip_below(ax: Axes, floor: float) -> None:
     for line, points in drawn:
         below = points[points[:, 1] < floor, 0]
         look: dict[str, Any] = {"marker": 7, "markersize": 9, "linestyle": "", "clip_on": False, "zorder": 5}
-        ax.plot(below, [floor] * len(below), color=line.get_color(), **look)
+        if len(below):  # unclipped and empty, it would count as drawn at the corner of the page
+            ax.plot(below, [floor] * len(below), color=line.get_color(), **look)
     ax.plot([], [], color="#555555", marker=7, linestyle="", label=f"cut off, to {lowest:.2g}")
 
 
