@@ -30,10 +30,9 @@ def grid_figure(grid: Grid, value: str) -> Figure:
                 ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor=_BOX, **look))
     ax.set_xlabel("iterations")
     ax.set_ylabel("layers in parallel")
-    best = ", ".join(f"{size}: {grid.best[0, i]}" for i, size in enumerate(grid.sizes))
     caption = (
         f"Normalised scores ({value}) of the middle layers in parallel, averaged, by group size and number of "
-        f"iterations; 0 is chance, 1 the full model. Solid boxes: the best number of iterations per size ({best}). "
+        "iterations; 0 is chance, 1 the full model. Solid boxes: the best number of iterations per size. "
         f"Dashed boxes: best in at least {_OFTEN:.0%} of the bootstrap resamples of items. For intervals see the table "
         "of all scores. Paper: §3.7, figure 10."
     )

@@ -11,7 +11,7 @@ from mechpaint.analyses.painters.curves import MIDDLE, Curves, count
 from mechpaint.display.figures import NARROW, axes, banded, clip_below, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.routes.diagram import routes_diagram
-from mechpaint.statistics.bootstrap import Estimate, combine, estimate, number, ranked
+from mechpaint.statistics.bootstrap import Estimate, combine, estimate, ranked
 from mechpaint.statistics.results import TaskFacts
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def figures(curves: Curves) -> list[Figure]:
     drawn += [_by_task(curves, curve) for curve in _FIGURES if curves.starts(curve)]
     together = [c for c in (*_FIGURES, "summed pairs") if curves.starts(c)]
     if together:
-        drawn.append(_medians(curves, ANSWER, "All variants of the middle", together, _all_caption(curves, together)))
+        drawn.append(_medians(curves, ANSWER, "All variants of the middle", together, _all_caption(curves)))
     again = [c for c in ("middle twice", "middle three times") if curves.starts(c)]
     if again:
         drawn.append(
@@ -248,15 +248,10 @@ def _ends(value: str, affected: list[int], medians: list[Any]) -> str:
     return text + (f", {medians[many]} with {affected[many]}." if many != few else ".")
 
 
-def _all_caption(curves: Curves, which: list[str]) -> str:
-    shared = curves.shared_starts(which, 3) or curves.shared_starts(which, 1)
-    if not shared:
-        return f"{_heading(curves)}; {MIDDLE}"
-    areas = {c: float(curves.area(c, shared)[0]) for c in which}
-    order = ", ".join(f"{c} {number(areas[c])}" for c in sorted(areas, key=lambda c: -areas[c]))
+def _all_caption(curves: Curves) -> str:
     return (
-        f"{_heading(curves)}; {MIDDLE} Bands: 95 % bootstrap intervals. Means over start layers with M ≥ "
-        f"{min(map(curves.affected, shared))}: {order}. Paper: §3.8, figure 11; summed pairs: arXiv 2502.02790."
+        f"{_heading(curves)}; {MIDDLE} Bands: 95 % bootstrap intervals. Paper: §3.8, figure 11; summed pairs: arXiv "
+        "2502.02790."
     )
 
 
