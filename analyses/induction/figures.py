@@ -73,8 +73,8 @@ def patterns_figure(findings: Findings) -> Figure:
         else ""
     )
     caption = (
-        f"Rows attend to columns; darker is stronger. {findings.looking()}{first} Paper: figure 2 of “Birth of a "
-        "Transformer” (arXiv 2306.00802)."
+        f"Rows attend to columns; the deeper the blue, the stronger. {findings.looking()}{first} Paper: figure 2 of "
+        "“Birth of a Transformer” (arXiv 2306.00802)."
     )
     alt = f"Attention heatmaps of {', '.join(patterns)} on one sequence of {len(findings.tokens)} tokens."
     return Figure("figure-2", "Attention on one sequence", caption, alt, drawing)

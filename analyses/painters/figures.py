@@ -56,8 +56,9 @@ def variants_figure(curves: Curves) -> Figure:
     """Draw one route of each experiment."""
     diagram = routes_diagram(curves.routes())
     caption = (
-        "One route of each experiment. Boxes are layers, darker towards the end of the model; arrows are the residual "
-        "stream. Stacked layers read the same stream, and their outputs are averaged (x̄) or their updates added (Σ)."
+        "One route of each experiment. Boxes are layers, from yellow to blue towards the end of the model; arrows "
+        "are the residual stream. Stacked layers read the same stream, and their outputs are averaged (x̄) or their "
+        "updates added (Σ)."
     )
     return Figure("variants", "Routes of the experiments", caption, diagram.alt, diagram)
 
