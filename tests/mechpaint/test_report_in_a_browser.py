@@ -170,6 +170,15 @@ def test_the_command_is_selected_at_a_click(chromium, page):
         assert opened.page.evaluate("() => getSelection().toString()").strip() == "mechpaint analyze toys --seeds 3"
 
 
+def test_a_view_opens_on_its_first_head_and_is_no_taller_than_the_screen(chromium, page):
+    with chromium.open(page) as opened:
+        drawn = opened.page.locator("#view-heads")
+        drawn.scroll_into_view_if_needed()
+        drawn.locator("canvas").nth(2).wait_for()
+        assert drawn.get_by_text("0.0 Zoomed").is_visible()
+        assert drawn.bounding_box()["height"] <= DESK[1]
+
+
 def test_a_head_is_chosen_by_pointing_and_by_clicking(chromium, page):
     with chromium.open(page) as opened:
         drawn = opened.page.locator("#view-heads")
