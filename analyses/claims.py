@@ -35,30 +35,10 @@ def over_seeds(held: Sequence[bool] | Bool[np.ndarray, " model"], *compared: Flo
 
 
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:
-    """Tabulate claims; `caption` explains the figures and when a claim held."""
+    """Tabulate claims; `caption` explains the evidence and when a claim held."""
     rows = [(claim.text, claim.verdict, claim.where, claim.evidence) for claim in claims]
-    columns = ("claim", "verdict", "paper", "figures")
+    columns = ("claim", "verdict", "paper", "evidence")
     return Table("claims", "The paper's claims, tested", caption, columns, rows, SIGNS)
-
-
-def tally(claims: Sequence[Claim], paper: str, few: str) -> str:
-    """Count the claims that held, in a sentence."""
-    held, failed, open_ = _counts(claims)
-    return (
-        f"Of the {len(claims)} claims of {paper} that these runs can test, {held} held, {failed} did not, and "
-        f"{open_} {'remains' if open_ == 1 else 'remain'} undecided with {few}."
-    )
-
-
-def tally_highlights(claims: Sequence[Claim]) -> list[tuple[str, str]]:
-    """Count the claims that held, did not, and remain undecided, as highlights."""
-    names = ("claims that held", "that did not", "undecided")
-    signed = zip(names, SIGNS.values(), _counts(claims), strict=True)
-    return [(name, f"{sign} {count} of {len(claims)}") for name, sign, count in signed]
-
-
-def _counts(claims: Sequence[Claim]) -> list[int]:
-    return [sum(claim.verdict == verdict for claim in claims) for verdict in VERDICTS]
 
 
 def disambiguate(names: Sequence[str]) -> list[str]:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train, held_out = rows[: given.updates * given.batch], rows[-given.items :]
     settings = FineTuning(learns="layers", epochs=1, batch=given.batch, lr=given.lr)
     print(f"{len(train)} windows of {given.window} tokens to train on, {len(held_out)} to score\n")
-    print("| layers skipped | measure | before | after | after less before |")
+    print("| layers skipped | measure | before | after | after minus before |")
     print("| --- | --- | --- | --- | --- |", flush=True)
     for skipped in given.skipped:
         along = _middle(model.cfg.n_layers, skipped)

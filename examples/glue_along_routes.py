@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = mp.load(given.model, dtype="float32")
     data = labelled(given.benchmark, given.train, given.validation)
     routes = [HookSet(), *(parse_hook_set(text, built_in().hook_sets) for text in given.routes)]
-    print(f"{data.source}; {data.benchmark.metrics[0]}\n\n| learns | route | score | less the model's own order |")
+    print(f"{data.source}; {data.benchmark.metrics[0]}\n\n| learns | route | score | minus the model's own order |")
     print("| --- | --- | --- | --- |", flush=True)
     for learns in given.learns:
         settings = FineTuning(learns=learns, epochs=given.epochs if learns != "head" else None)

@@ -70,6 +70,21 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """The sign of a table's row: what it stands for, and the row's anchor and first cell."""
+
+    anchor: str
+    sign: str
+    verdict: str
+    text: str
+
+    @property
+    def label(self) -> str:
+        """What the sign says, in words."""
+        return f"{self.verdict}: {self.text}"
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of text.
 
@@ -79,7 +94,8 @@ class Table:
         caption: Description of the contents.
         columns: Column names.
         rows: Rows, each with one cell per column.
-        signs: Decorative signs that the page puts before cells with exactly this text.
+        signs: Decorative signs that the page puts before cells with exactly this text, such as verdicts. The first
+            screen shows the sign of each row, as a link to it.
     """
 
     name: str
@@ -93,6 +109,26 @@ class Table:
     def long(self) -> bool:
         """True if the page folds the table."""
         return len(self.rows) > _MOST_ROWS
+
+    @property
+    def marks(self) -> list[Mark]:
+        """The sign of each row that has one."""
+        found = (next((cell for cell in row[1:] if cell in self.signs), None) for row in self.rows)
+        return [
+            Mark(self.anchor(i), self.signs[cell], cell, self.rows[i][0])
+            for i, cell in enumerate(found)
+            if cell is not None
+        ]
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """The number of rows with each sign, in the order of the signs."""
+        marked = [mark.verdict for mark in self.marks]
+        return [(verdict, marked.count(verdict)) for verdict in self.signs if verdict in marked]
+
+    def anchor(self, row: int) -> str:
+        """The anchor of a row in the page: no section's name has an underscore."""
+        return f"{self.name}_{row}"
 
     @property
     def prose(self) -> bool:
@@ -110,13 +146,15 @@ class Report:
 
     Args:
         title: Title of the page.
-        summary: Opening paragraphs.
+        summary: What was found, in a sentence; then paragraphs for after the first screen, such as how.
         sections: Figures, tables and views, in order, with unique names.
         warnings: Caveats that readers must know first.
         highlights: Key findings, as pairs of a name and a value.
+        question: What was asked, in a line.
+        answer: The name of the figure that answers it: it stands on the first screen.
 
     Raises:
-        ValueError: A section name with other characters, or used twice.
+        ValueError: A section name with other characters, or used twice; an `answer` that is no figure's name.
     """
 
     title: str
@@ -124,6 +162,8 @@ class Report:
     sections: Sequence[Section]
     warnings: Sequence[str] = field(default_factory=tuple[str, ...])
     highlights: Sequence[tuple[str, str]] = field(default_factory=tuple[tuple[str, str], ...])
+    question: str = ""
+    answer: str | None = None
 
     def __post_init__(self) -> None:
         names = [section.name for section in self.sections]
@@ -134,6 +174,24 @@ class Report:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:  # they would share a file or an anchor
             raise ValueError(f"expected sections with names of their own, got more than one called {twice[0]!r}")
+        if self.answer is not None and self.first is None:
+            raise ValueError(f"expected the name of a figure as answer, got {self.answer!r}")
+
+    @property
+    def first(self) -> Figure | None:
+        """The figure of the first screen."""
+        figures = (section for section in self.sections if isinstance(section, Figure))
+        return next((figure for figure in figures if figure.name == self.answer), None)
+
+    @property
+    def rest(self) -> list[Section]:
+        """The other sections."""
+        return [section for section in self.sections if section is not self.first]
+
+    @property
+    def marked(self) -> list[Table]:
+        """The tables whose rows have signs."""
+        return [section for section in self.sections if isinstance(section, Table) and section.marks]
 
 
 @dataclass(frozen=True)
@@ -143,6 +201,11 @@ class _Image:
     source: str
     width: int
     height: int
+
+    @property
+    def aspect(self) -> float:
+        """Width over height."""
+        return round(self.width / self.height, 3)
 
 
 def write_report(report: Report, folder: Path, details: Sequence[tuple[str, str]], command: str) -> Path:
@@ -235,12 +298,15 @@ def _markdown(report: Report, command: str) -> str:
     lines = [
         f"# {_text(report.title)}",
         "",
-        *(f"{_text(p)}\n" for p in report.summary),
+        *([f"{_text(report.question)}\n"] if report.question else []),
+        *(f"{_text(p)}\n" for p in report.summary[:1]),
         *(f"- {_text(name)}: {_text(value)}" for name, value in report.highlights),
         *([""] if report.highlights else []),
         *(f"> **Note.** {_text(w)}\n" for w in report.warnings),
+        *(f"{_text(p)}\n" for p in report.summary[1:]),
     ]
-    for section in report.sections:
+    first = [] if report.first is None else [report.first]
+    for section in [*first, *report.rest]:
         lines += [f"## {_text(section.title)}", "", _text(section.caption), ""]
         if isinstance(section, Figure):
             lines += [f"![{_alt(section.alt)}](figures/{section.name}.svg)", ""]

@@ -17,15 +17,15 @@ from mechpaint.runs.plans.routed_model import RoutedModel
 from tests.browser import DESK, PHONE, Chromium, Opened, started
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
-SHOTS = {"report-390": ((390, 844), 1680, "light"), "report-1400": ((1400, 900), 1680, "dark")}
-"""The window, how much of the page is shown in CSS pixels, and the colours, by the file's name."""
+SHOTS = {"report-390": (PHONE, "light"), "report-1400": (DESK, "dark")}
+"""The window and the colours, by the file's name."""
 
 
 NOTEBOOK, HEADING = "2_reading_an_induction_head", "What do the heads look at?"
 
 
 def main() -> None:
-    """The report of `mechpaint analyze induction`, and a part of a notebook, on a phone and on a desk."""
+    """The first screen of `mechpaint analyze induction`, and a part of a notebook, on a phone and on a desk."""
     with tempfile.TemporaryDirectory() as folder, started() as chromium:
         _report(chromium, Path(folder))
     with tempfile.TemporaryDirectory() as folder:
@@ -37,9 +37,9 @@ def main() -> None:
 def _report(chromium: Chromium, folder: Path) -> None:
     plan = ModelPlan.of(Induction(), RoutedModel(mp.load("toy-induction"), "toy-induction"))
     page = run(plan, folder, "mechpaint analyze induction").page
-    for name, (size, height, scheme) in SHOTS.items():
+    for name, (size, scheme) in SHOTS.items():
         with chromium.open(page, size, color_scheme=scheme) as opened:
-            _shoot(opened, size[0], height).save(FIGURES / f"{name}.png", optimize=True)
+            _shoot(opened).save(FIGURES / f"{name}.png", optimize=True)
 
 
 def _notebook(chromium: Chromium, path: Path) -> None:
@@ -51,13 +51,9 @@ def _notebook(chromium: Chromium, path: Path) -> None:
             shot.convert("RGB").save(FIGURES / f"notebook-{size[0]}.png", optimize=True)
 
 
-def _shoot(opened: Opened, width: int, height: int) -> Image.Image:
-    """The upper part of the page."""
-    opened.page.locator(".view").first.scroll_into_view_if_needed()
-    opened.page.locator(".view canvas").first.wait_for()
-    clip = {"x": 0, "y": 0, "width": width, "height": height}
-    shot = Image.open(io.BytesIO(opened.page.screenshot(full_page=True, clip=clip)))
-    return shot.convert("RGB")
+def _shoot(opened: Opened) -> Image.Image:
+    """What is seen first."""
+    return Image.open(io.BytesIO(opened.page.screenshot())).convert("RGB")
 
 
 if __name__ == "__main__":

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, LENGTH, UNIFORM
 from mechpaint.analyses.birth.curves import Curve, Curves, shown, spread
 from mechpaint.analyses.seeds import BAND, draw_line
-from mechpaint.display.figures import axes, legend, shared_legend, style
+from mechpaint.display.figures import NARROW, axes, legend, shared_legend, style
 from mechpaint.report import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+ANSWER = "figure-3"
+"""The figure that answers the question."""
+
+
 def figures(curves: Curves, until: int) -> list[Figure]:
     """Draw figure 3, figure 4 (left, right, middle), positions, and one layer against two."""
     return [
-        _freezing(curves, until),
+        *_freezing(curves, until),
         _global_against_context(curves),
         _slower(curves),
         _outputs(curves),
@@ -41,14 +45,32 @@ def _finish(panels: Sequence[Axes], names: Sequence[str]) -> None:
         ax.set_xlim(0, None)
 
 
-def _freezing(curves: Curves, until: int) -> Figure:
-    drawing, panels = axes(10.0, columns=2, rows=2, height=3.4)
-    probes = {
-        "accuracy_in_context": "in-context accuracy",
+def _freezing(curves: Curves, until: int) -> list[Figure]:
+    """Draw the accuracy with matrices frozen, then the recall of each matrix."""
+    accuracy = {"accuracy_in_context": "in-context accuracy"}
+    recalls = {
         "recall_output": "recall of W_O²",
         "recall_triggers": "recall of W_K²",
         "recall_positions": "recall of W_K¹",
     }
+    frozen = f"Simplified models with matrices frozen until step {until} (dotted line). {BAND} Paper: figure 3."
+    return [
+        Figure(
+            ANSWER, "Learning while matrices are frozen", frozen,
+            "Line chart of in-context accuracy over training, one line per frozen matrix.",
+            _frozen(curves, until, accuracy, NARROW),
+        ),
+        Figure(
+            "figure-3-recall", "The matrices while others are frozen", f"The same models, recall of each. {BAND}",
+            "Three line charts over training: the recall of three matrices, one line per frozen matrix.",
+            _frozen(curves, until, recalls, 11.0),
+        ),
+    ]  # fmt: skip
+
+
+def _frozen(curves: Curves, until: int, probes: Mapping[str, str], width: float) -> Any:
+    """Draw some probes, one line per frozen matrix."""
+    drawing, panels = axes(width, columns=len(probes), height=3.8)
     for ax, probe in zip(panels, probes, strict=True):
         for i, condition in enumerate(curves.conditions(FREEZING)):
             label = "nothing frozen" if condition == "nothing" else f"{shown(condition)} frozen"
@@ -56,15 +78,8 @@ def _freezing(curves: Curves, until: int) -> Figure:
         ax.axvline(until, color="#555555", linewidth=0.9, linestyle=":")
         ax.set_ylim(-0.02, 1.02)
     _finish(panels, list(probes.values()))
-    shared_legend(drawing, panels[0], 5)
-    reached = {c: curves.curve(FREEZING, c, "accuracy_in_context") for c in curves.conditions(FREEZING)}
-    ends = ", ".join(f"{shown(c)} {spread(curve.at(until))}" for c, curve in reached.items())
-    caption = (
-        f"Simplified models with matrices frozen until step {until} (dotted line). In-context accuracy at that step, "
-        f"by frozen matrix: {ends}. {BAND} Paper: figure 3."
-    )
-    alt = "Four line charts over training: accuracy and the recall of three matrices, one line per frozen matrix."
-    return Figure("figure-3", "Figure 3: the order in which matrices must be learned", caption, alt, drawing)
+    shared_legend(drawing, panels[0], 5) if len(panels) > 1 else legend(panels[0], 3)
+    return drawing
 
 
 def _global_against_context(curves: Curves) -> Figure:
@@ -86,7 +101,7 @@ def _global_against_context(curves: Curves) -> Figure:
         f"seeds). {BAND} Paper: figure 4, left."
     )
     alt = "Two line charts over training: divergences from global and in-context bigrams, and the two losses."
-    return Figure("figure-4-left", "Figure 4, left: global against in-context learning", caption, alt, drawing)
+    return Figure("figure-4-left", "Global against in-context learning", caption, alt, drawing)
 
 
 def _slower(curves: Curves) -> Figure:
@@ -99,7 +114,7 @@ def _slower(curves: Curves) -> Figure:
     ends = ", ".join(f"{c} {spread(curves.curve(DATA, c, 'accuracy_in_context').last)}" for c in shown)
     caption = f"In-context accuracy by kind of trigger. Final values: {ends}. {BAND} Paper: figure 4, left and right."
     alt = "Line chart of in-context accuracy over training, one line per kind of trigger."
-    return Figure("figure-4-right", "Figure 4: what slows in-context learning", caption, alt, drawing)
+    return Figure("figure-4-right", "What slows in-context learning", caption, alt, drawing)
 
 
 def _outputs(curves: Curves) -> Figure:
@@ -118,7 +133,7 @@ def _outputs(curves: Curves) -> Figure:
         "figure 4, middle."
     )
     alt = "Line chart of in-context accuracy over training, for two kinds of training outputs and three tests."
-    return Figure("figure-4-middle", "Figure 4, middle: unseen outputs", caption, alt, drawing)
+    return Figure("figure-4-middle", "Training on other outputs", caption, alt, drawing)
 
 
 def _positions(curves: Curves) -> Figure:
@@ -135,7 +150,7 @@ def _positions(curves: Curves) -> Figure:
         f"{spread(everywhere)} of all. {BAND} Paper: figure 3, right."
     )
     alt = "Line chart over training: the share of positions that W_K¹ recalls, early ones and all."
-    return Figure("figure-3-positions", "Figure 3: early and late positions", caption, alt, drawing)
+    return Figure("figure-3-positions", "Early and late positions", caption, alt, drawing)
 
 
 def _depth(curves: Curves) -> Figure:

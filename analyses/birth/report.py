@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mechpaint.analyses.birth.claims import claims
 from mechpaint.analyses.birth.conditions import DATA, DEPTH, FREEZING, HELD_OUT, UNIFORM
 from mechpaint.analyses.birth.curves import Curves, passage, shown, spread
-from mechpaint.analyses.birth.figures import figures
-from mechpaint.analyses.claims import claims_table, tally, tally_highlights
+from mechpaint.analyses.birth.figures import ANSWER, figures
+from mechpaint.analyses.claims import claims_table
 from mechpaint.report import Report, Table
 
 if TYPE_CHECKING:
@@ -24,24 +24,37 @@ def report(analysis: Birth, table: pd.DataFrame) -> Report:
     models = len({(g, c) for g, c in zip(table["group"], table["condition"], strict=True)}) * analysis.seeds
     return Report(
         title="Birth of a transformer",
+        question="In which order must a transformer learn the matrices of an induction head, and what slows it?",
         summary=[
+            _found(curves, analysis.freeze_until),
             f"{models} small transformers were trained on the in-context bigram task and probed throughout: with "
             "matrices frozen at first, on other data, and with one layer or two.",
-            tally(tested, "“Birth of a Transformer” (arXiv 2306.00802)", f"{analysis.seeds} seeds that disagree"),
         ],
+        answer=ANSWER,
         sections=[
             claims_table(
                 tested,
-                f"Means over {analysis.seeds} seeds ± standard deviations, on held-out sequences. A claim held if it "
-                "held for every seed.",
+                f"Claims of “Birth of a Transformer” (arXiv 2306.00802). Means over {analysis.seeds} seeds ± standard "
+                "deviations, on held-out sequences. A claim held if it held for every seed, and is undecided if seeds "
+                "disagree.",
             ),
             _causal_table(curves, analysis.freeze_until),
             *figures(curves, analysis.freeze_until),
             _data_table(curves),
             _depth_table(curves),
         ],
-        highlights=tally_highlights(tested),
     )
+
+
+def _found(curves: Curves, until: int) -> str:
+    """What was found, in a sentence."""
+
+    def accuracy(condition: str) -> str:
+        return spread(curves.curve(FREEZING, condition, "accuracy_in_context").at(until))
+
+    frozen = [condition for condition in curves.conditions(FREEZING) if condition != "nothing"]
+    listed = ", ".join(f"{accuracy(condition)} with {shown(condition)} frozen" for condition in frozen)
+    return f"At step {until} the in-context accuracy is {accuracy('nothing')} with nothing frozen, {listed}."
 
 
 def _causal_table(curves: Curves, until: int) -> Table:
@@ -84,8 +97,9 @@ def _data_table(curves: Curves) -> Table:
     return Table(
         "data",
         "The effect of the data",
-        "Trained on all tokens: the step at which each seed reached an in-context accuracy of 0.75, and final values. "
-        "The last two columns are in-context accuracies on outputs not trained on.",
+        "Trained on all tokens: the step at which each seed reached an in-context accuracy of 0.75, and final "
+        "values. “Where y ≠ x”: the accuracy where the answer y is not the trigger x itself, which a model could "
+        "repeat without any induction. The last two columns are in-context accuracies on outputs not trained on.",
         ("data", "0.75 at", "accuracy", "where y ≠ x", "KL global", "KL in context", "uniform", "held out"),
         rows,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from mechpaint.analyses.induction.labels import FULL, TWICE, WITHOUT
+from mechpaint.analyses.induction.labels import FULL, WITHOUT, measured
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits.heads import HeadScore, head_name
 from mechpaint.routes.steps import Visit
@@ -85,12 +85,13 @@ class Findings:
         return f"{head_name(layer, head)} ({self.head(name, layer, head):.2f})"
 
     def patterns(self) -> dict[str, Float[np.ndarray, "query key"]]:
-        """The attention patterns of the heads shown, by name."""
+        """The attention patterns of the heads shown, by name; views open on the first, the best."""
         n = len(self.tokens)
         patterns: dict[str, Any] = {}
         for layer, head, query, key, value in _rows(self._attention, "layer", "head", "query", "key", "value"):
-            patterns.setdefault(head_name(layer, head), np.zeros((n, n)))[query, key] = value
-        return patterns
+            patterns.setdefault((layer, head), np.zeros((n, n)))[query, key] = value
+        order = sorted(patterns, key=self.heads().index)
+        return {head_name(*place): patterns[place] for place in order}
 
     def looking(self) -> str:
         """Describe how strongly each head shown attends to the previous token and to earlier continuations."""
@@ -110,23 +111,13 @@ class Findings:
         return "On this sequence " + "; ".join(parts) + "."
 
     def needing(self) -> str:
-        """Describe which layers the accuracy depends on."""
+        """Describe in a sentence what the full model can copy, and which layer that depends on most."""
         name = self.measures[-1]
-        text = f"The full model's accuracy on {name} is {self.accuracy(FULL, name)}."
-        skips, twice = self.by_layer(WITHOUT, name), self.by_layer(TWICE, name)
+        skips = self.by_layer(WITHOUT, name)
+        text = f"Accuracy is {self.accuracy(FULL, name)} on {measured(name)}"
         if order := ranked(skips):
-            left = "; ".join(f"{skips[x]} without layer {x}" for x in order[:2])
-            text += f" It drops most without layer {order[0]}: {left}."
-        if order := ranked(twice, highest_first=True):
-            ends = dict.fromkeys((order[0], order[-1]))
-            text += " With one layer run twice: " + ", ".join(f"{twice[x]} for layer {x}" for x in ends) + "."
-        return text
-
-    def most_needed(self) -> str | None:
-        """The layer without which accuracy is lowest, with that accuracy; None if there is no accuracy without one."""
-        skips = self.by_layer(WITHOUT, self.measures[-1])
-        order = ranked(skips)
-        return f"layer {order[0]} ({skips[order[0]].value:.2f} without it)" if order else None
+            text += f"; it drops most without layer {order[0]}, to {skips[order[0]]}"
+        return text + "."
 
     def by_layer(self, kind: str, name: str) -> dict[int, Estimate]:
         """The accuracy with each layer skipped (`kind` is `WITHOUT`) or run twice (`TWICE`)."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mechpaint.analyses.induction.figures import (
+    ANSWER,
     circuit_figure,
     heads_figure,
-    layers_figure,
+    layers_figures,
     patterns_figure,
     patterns_view,
 )
 from mechpaint.analyses.induction.findings import Findings
-from mechpaint.analyses.induction.labels import FULL
+from mechpaint.analyses.induction.labels import measured
 from mechpaint.analyses.induction.measures import SCORES
 from mechpaint.circuits.heads import head_name
 from mechpaint.report import Report, Table
@@ -29,35 +30,25 @@ _MOST_HEADS_LISTED = 12
 def report(analysis: Induction, table: pd.DataFrame, facts: ModelFacts) -> Report:
     """Draw the report."""
     findings = Findings(table, facts)
-    scores = ", ".join(f"{findings.accuracy(FULL, name)} on {name}" for name in findings.measures)
     return Report(
         title=f"Induction heads: {facts.name}",
-        summary=[
-            f"{facts.name} has {len(findings.heads())} heads in {facts.n_layers} layers. The strongest induction head "
-            f"is {findings.best('prefix_matching')}, the strongest previous-token head "
-            f"{findings.best('previous_token')}. Where context determines the next token, accuracy is {scores}.",
-        ],
+        question="Which heads copy from context, and which layers does copying need?",
+        summary=[findings.needing(), f"{facts.name} has {len(findings.heads())} heads in {facts.n_layers} layers."],
+        answer=ANSWER,
         sections=[
+            *layers_figures(findings),
             _routes_table(findings),
-            layers_figure(findings),
             *([circuit_figure(findings)] if findings.one_after_another() else []),
             heads_figure(findings),
             _heads_table(findings),
             patterns_figure(findings),
             patterns_view(findings),
         ],
-        highlights=_highlights(findings),
+        highlights=[
+            ("strongest induction head (prefix matching)", findings.best("prefix_matching")),
+            ("strongest previous-token head", findings.best("previous_token")),
+        ],
     )
-
-
-def _highlights(findings: Findings) -> list[tuple[str, str]]:
-    needed = findings.most_needed()
-    return [
-        ("strongest induction head", findings.best("prefix_matching")),
-        ("strongest previous-token head", findings.best("previous_token")),
-        *((f"accuracy on {name}", f"{findings.accuracy(FULL, name)}") for name in findings.measures[-1:]),
-        *([("layer it needs most", needed)] if needed else []),
-    ]
 
 
 def _routes_table(findings: Findings) -> Table:
@@ -68,7 +59,7 @@ def _routes_table(findings: Findings) -> Table:
             *(
                 cell
                 for n in findings.measures
-                for cell in (str(findings.accuracy(label, n)), f"{findings.loss(label, n):.2f}")
+                for cell in (str(findings.accuracy(label, n)), str(findings.loss(label, n)))
             ),
         )
         for label in findings.labels
@@ -76,13 +67,17 @@ def _routes_table(findings: Findings) -> Table:
     columns = (
         "run",
         "route",
-        *(column for name in findings.measures for column in (f"accuracy, {name}", f"loss, {name}")),
+        *(
+            column
+            for name in findings.measures
+            for column in (f"accuracy, {measured(name)}", f"loss, {measured(name)}")
+        ),
     )
     caption = (
-        "Accuracy and loss (nats) on every route, where context determines the next token, with 95 % bootstrap "
-        "intervals over sequences."
+        "Accuracy and loss (nats) with each layer ablated (without it) or run twice, where context determines the next "
+        "token, with 95 % bootstrap intervals over sequences."
     )
-    return Table("routes", "With layers skipped and repeated", caption, columns, rows)
+    return Table("routes", "Every layer ablated and repeated", caption, columns, rows)
 
 
 def _heads_table(findings: Findings) -> Table:

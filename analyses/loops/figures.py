@@ -9,6 +9,8 @@ from mechpaint.display.figures import axes, heatmap, legend, style
 from mechpaint.report import Figure
 from mechpaint.statistics.bootstrap import estimate
 
+ANSWER = "figure-10"
+"""The figure that answers the question."""
 _BOX = "#D55E00"
 _OFTEN = 0.05
 
@@ -28,10 +30,9 @@ def grid_figure(grid: Grid, value: str) -> Figure:
                 ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, edgecolor=_BOX, **look))
     ax.set_xlabel("iterations")
     ax.set_ylabel("layers in parallel")
-    best = ", ".join(f"{size}: {grid.best[0, i]}" for i, size in enumerate(grid.sizes))
     caption = (
         f"Normalised scores ({value}) of the middle layers in parallel, averaged, by group size and number of "
-        f"iterations; 0 is chance, 1 the full model. Solid boxes: the best number of iterations per size ({best}). "
+        "iterations; 0 is chance, 1 the full model. Solid boxes: the best number of iterations per size. "
         f"Dashed boxes: best in at least {_OFTEN:.0%} of the bootstrap resamples of items. For intervals see the table "
         "of all scores. Paper: §3.7, figure 10."
     )
@@ -39,7 +40,7 @@ def grid_figure(grid: Grid, value: str) -> Figure:
         "Heatmap of scores, layers in parallel by iterations, with the best of each row boxed and near-best cells "
         "boxed with dashes."
     )
-    return Figure("figure-10", "Figure 10: how often to loop", caption, alt, drawing)
+    return Figure(ANSWER, "How often to loop", caption, alt, drawing)
 
 
 def fit_figure(grid: Grid) -> Figure:
@@ -58,7 +59,7 @@ def fit_figure(grid: Grid) -> Figure:
         ax.plot(fitted, [e.value for e in line], color="#555555", linestyle="--", label="linear fit")
         low, high = [e.low for e in line], [e.high for e in line]
         ax.fill_between(fitted, low, high, color="#555555", alpha=0.12, linewidth=0)
-        result = f"Fit: {estimate(fit[1]):.2f} + {estimate(fit[0]):.2f} × number of layers."
+        result = f"Fit: {estimate(fit[1])} + {estimate(fit[0])} × number of layers."
     ax.set_xlabel("layers in parallel")
     ax.set_ylabel("best number of iterations")
     ax.set_ylim(0, None)

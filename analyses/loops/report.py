@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mechpaint.analyses.claims import Claim, claims_table, tally, tally_highlights
-from mechpaint.analyses.loops.figures import fit_figure, grid_figure
+import numpy as np
+
+from mechpaint.analyses.claims import Claim, claims_table
+from mechpaint.analyses.loops.figures import ANSWER, fit_figure, grid_figure
 from mechpaint.analyses.loops.grid import Grid
 from mechpaint.analyses.painters.curves import Curves
 from mechpaint.analyses.painters.report import warnings
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from mechpaint.analyses.loops import Loops
 
 
+_CAPTION = (
+    "A claim of “Transformer Layers as Painters” (arXiv 2407.09298). Intervals are 95 % paired bootstrap intervals "
+    "over items."
+)
+
+
 def report(analysis: Loops, results: Results) -> Report:
     """Draw the report; without a task that the full model can do there is no grid."""
     curves = Curves((), results)
@@ -25,14 +33,15 @@ def report(analysis: Loops, results: Results) -> Report:
     tested = claims(grid) if curves.scores.tasks else []
     return Report(
         title=f"Looped parallel layers: {results.model}",
-        summary=_summary(results, grid, tested),
+        question="How often should layers in parallel be looped, given how many they are?",
+        summary=_summary(results, grid, curves.value),
+        answer=ANSWER if curves.scores.tasks else None,
         sections=[
-            *([claims_table(tested, "Intervals are 95 % paired bootstrap intervals over items.")] if tested else []),
+            *([claims_table(tested, _CAPTION)] if tested else []),
             *(_of_the_grid(grid, curves.value) if curves.scores.tasks else []),
             tasks_table(curves),
         ],
         warnings=warnings(curves),
-        highlights=tally_highlights(tested) if tested else [],
     )
 
 
@@ -56,15 +65,28 @@ def claims(grid: Grid) -> list[Claim]:
     return [Claim("§3.7, figure 10", text, verdict(slope), evidence)]
 
 
-def _summary(results: Results, grid: Grid, tested: list[Claim]) -> list[str]:
+def _summary(results: Results, grid: Grid, value: str) -> list[str]:
     items = ", ".join(f"{task.name} ({task.items} items)" for task in results.tasks)
-    first = (
+    how = (
         f"The middle layers of {results.model}, {grid.sizes[0]} to {grid.sizes[-1]} of them, ran in parallel 1 to "
         f"{grid.iterations[-1]} times and were scored on {items}."
     )
-    if not tested:
-        return [first, "The paper's claim was not tested: fewer than three sizes can be fitted."]
-    return [first, tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of items")]
+    return [_found(grid, value), how]
+
+
+def _found(grid: Grid, value: str) -> str:
+    """What was found, in a sentence."""
+    if np.isnan(grid.draws[0]).all():
+        return (
+            "The full model is not clearly better than chance on any task: no number of iterations can be called best."
+        )
+    fit = grid.fit()
+    if fit is None:
+        return "The paper's claim was not tested: a line needs three sizes or more whose best score is above chance."
+    return (
+        f"By a linear fit, the number of iterations with the best {value} changes by {estimate(fit[0])} with each "
+        "additional layer in parallel."
+    )
 
 
 def _best_table(grid: Grid) -> Table:

@@ -30,6 +30,8 @@ from mechpaint.toy.gradients import TOP_DOWN
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ANSWER = "construction"
+"""The figure that answers the question."""
 _DASHES = {CONSTRUCTED: "--", MENDED: "-"}
 _SHOWN = {CONSTRUCTED: "as in the paper", MENDED: "mended"}
 
@@ -77,11 +79,11 @@ def _accuracy(findings: Findings) -> Figure:
     )
     caption = (
         "Heads constructed without training: dashed as in the paper, solid with the first position mended. Range over "
-        f"lengths, as in the paper → mended: {listed}. Means over seeds; the table above shows how they vary. "
+        f"lengths, as in the paper → mended: {listed}. Means over seeds; the table below shows how they vary. "
         "Paper: §4.2."
     )
     alt = "Two line charts of in-context accuracy against the dimension, one line per length, before and after mending."
-    return Figure("construction", "The constructed induction head", caption, alt, drawing)
+    return Figure(ANSWER, "The constructed induction head", caption, alt, drawing)
 
 
 def _over(findings: Findings, source: Source, dim: int) -> str:

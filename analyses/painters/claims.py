@@ -8,7 +8,7 @@ import numpy as np
 
 from mechpaint.analyses.claims import Claim
 from mechpaint.analyses.painters.curves import Curves, Draws, count
-from mechpaint.statistics.bootstrap import combine, estimate, ranked, verdict
+from mechpaint.statistics.bootstrap import combine, estimate, number, ranked, verdict
 
 REORDERING = ("reverse", "random order")
 _REASONING = ("counting", "arithmetic")
@@ -17,10 +17,9 @@ _AGAIN = {2: "middle twice", 3: "middle three times"}
 
 def claims(curves: Curves) -> list[Claim]:
     """Test every claim that the measured variants allow."""
-    tests = _TESTS
-    if not curves.scores.tasks:  # without a task on which the full model beats chance there are no normalised scores
-        tests = (_single_layers,) if curves.with_perplexity() else ()
-    return [claim for test in tests if (claim := test(curves)) is not None]
+    if not curves.scores.tasks:  # nothing is lost by rerouting a model that is at chance, such as an untrained one
+        return []
+    return [claim for test in _TESTS if (claim := test(curves)) is not None]
 
 
 def _better(curves: Curves, where: str, text: str, better: str, worse: str) -> Claim | None:
@@ -33,10 +32,15 @@ def _better(curves: Curves, where: str, text: str, better: str, worse: str) -> C
         return None
     difference = estimate(curves.area(better, shared) - curves.area(worse, shared))
     evidence = (
-        f"{better} {curves.area(better, shared)[0]:.3f}, "
-        f"{worse} {curves.area(worse, shared)[0]:.3f}; difference {difference}"
+        f"{curves.mean_values} with 3 layers affected or more: {_listed(curves, (better, worse), shared)}; "
+        f"{better} minus {worse} {difference}"
     )
     return Claim(where, text, verdict(difference), evidence)
+
+
+def _listed(curves: Curves, which: Sequence[str], starts: Sequence[int]) -> str:
+    """The mean of each of some curves, in words."""
+    return ", ".join(f"{curve} {number(curves.area(curve, starts)[0])}" for curve in which)
 
 
 def _single_layers(curves: Curves) -> Claim | None:
@@ -60,9 +64,9 @@ def _single_layers_by_perplexity(curves: Curves, middle: range) -> tuple[str, st
         least = estimate(combine([first - 3 * typical, last - 3 * typical], np.min))
     return (
         verdict(least),
-        f"perplexity times {estimate(first):.3g} at the worse of the first two layers, times {estimate(last):.3g} at "
-        f"the worse of the last two, times {estimate(typical):.3g} at the median of layers {middle[0]} to {middle[-1]} "
-        "(held if both exceed three times that)",
+        f"skipping multiplies the perplexity by {estimate(first)} at the worse of the first two layers, by "
+        f"{estimate(last)} at the worse of the last two, and by {estimate(typical)} at the median of layers "
+        f"{middle[0]} to {middle[-1]} (held if both exceed three times that)",
     )
 
 
@@ -91,7 +95,8 @@ def _graceful(method: str, where: str, name: str) -> Callable[[Curves], Claim | 
         scores = {curves.affected(s): estimate(curves.median(method, s)) for s in starts}
         worst = min(scores.values(), key=lambda e: e.value)
         decided = "held" if worst.low > 0.5 else "not held" if worst.high < 0.5 else "undecided"
-        evidence = "; ".join(f"{count(m)}: {e}" for m, e in sorted(scores.items()))
+        listed = ", ".join(f"{e} with {count(m)} affected" for m, e in sorted(scores.items()))
+        evidence = f"the {curves.value} is {listed} (held if above 0.5)"
         return Claim(where, f"{name} degrades gracefully: a few middle layers cost less than half.", decided, evidence)
 
     return test
@@ -102,14 +107,15 @@ def _worst_of_all(curves: Curves) -> Claim | None:
     shared = curves.shared_starts(("middle repeat", *others), 3)
     if not shared or not others:
         return None
-    nearest = combine([curves.area(m, shared) for m in others], np.min)
-    difference = estimate(nearest - curves.area("middle repeat", shared))
-    areas = ", ".join(f"{m} {curves.area(m, shared)[0]:.3f}" for m in ("middle repeat", *others))
+    areas = {m: curves.area(m, shared) for m in others}
+    nearest = min(others, key=lambda m: areas[m][0])
+    difference = estimate(combine([*areas.values()], np.min) - curves.area("middle repeat", shared))
     return Claim(
         "§3.3, §3.8, figures 5 and 11",
         "Repeating the centre layer is the worst of all variants.",
         verdict(difference),
-        f"{curves.mean_values} with 3 layers affected or more: {areas}; second-worst minus middle repeat {difference}",
+        f"{curves.mean_values} with 3 layers affected or more: {_listed(curves, ('middle repeat', *others), shared)}; "
+        f"the worst of the others, {nearest}, minus middle repeat {difference}",
     )
 
 
@@ -122,13 +128,12 @@ def _least_harmful(curves: Curves) -> Claim | None:
     worst_top = combine([curves.area(m, shared) for m in top], np.min)
     best_rest = combine([curves.area(m, shared) for m in rest], np.max)
     difference = estimate(worst_top - best_rest)
-    areas = ", ".join(f"{m} {curves.area(m, shared)[0]:.3f}" for m in (*top, *rest))
     return Claim(
         "§3.8, figure 11",
         "Looped parallel and random order are the two least harmful variants.",
         verdict(difference),
-        f"{curves.mean_values} with 3 layers affected or more: {areas}; worse of the two minus best of the others "
-        f"{difference}",
+        f"{curves.mean_values} with 3 layers affected or more: {_listed(curves, (*top, *rest), shared)}; the worse "
+        f"of the two minus the best of the others {difference}",
     )
 
 
@@ -151,14 +156,14 @@ def _order_matters_to_reasoning(curves: Curves) -> Claim | None:
     mathematics = combine([score(t) for t in reasoning], np.mean)
     others = {t: score(t) for t in semantic}
     difference = estimate(combine(list(others.values()), np.mean) - mathematics)
-    listed = ", ".join(f"{t} {draws[0]:.3f}" for t, draws in others.items())
+    listed = ", ".join(f"{t} {number(draws[0])}" for t, draws in others.items())
     return Claim(
         "§3.6",
         "Mathematics depends on the order of layers more than other tasks do.",
         verdict(difference),
         f"under reverse and random order, {min(map(curves.affected, few))} to {count(max(map(curves.affected, few)))} "
-        f"affected, scores below chance counted as chance: {', '.join(reasoning)} {mathematics[0]:.3f}; {listed}; "
-        f"mean of the others minus mathematics {difference}",
+        f"affected, scores below chance counted as chance: {', '.join(reasoning)} {number(mathematics[0])}, {listed}; "
+        f"the mean of the others minus mathematics {difference}",
     )
 
 
@@ -178,7 +183,7 @@ def _never_better_than_full(curves: Curves) -> Claim | None:
         "A.6, figure 17",
         "Running the middle layers two or three times never beats the full model.",
         decided,
-        f"best: {count(curves.affected(start))} run {times} times, {best} (full model: 1)",
+        f"the {curves.value} is at best {best}, with {count(curves.affected(start))} run {times} times (full model: 1)",
     )
 
 

@@ -12,7 +12,7 @@ from mechpaint.analyses.claims import Claim, claims_table, disambiguate
 from mechpaint.analyses.painters.curves import CURVES, Curves, Draws
 from mechpaint.analyses.painters.figures import FLOOR, scale_lines
 from mechpaint.analyses.painters.variants import Variant
-from mechpaint.display.figures import banded, legend, panels, shared_legend, style
+from mechpaint.display.figures import banded, clip_below, legend, panels, shared_legend, style
 from mechpaint.report import Figure, Section, Table
 from mechpaint.statistics.bootstrap import combine, estimate
 from mechpaint.statistics.results import Results
@@ -63,8 +63,16 @@ def beside(results: Sequence[Results]) -> list[Section]:
     sizes = {model.curves.n_layers for model in models}
     return [
         *([_claims(_one_curve(models, *shared[_SKIP]))] if _SKIP in shared and len(sizes) > 1 else []),
-        *([_figure(models, "figure-12", "Figure 12: skip, by percentage", [_SKIP])] if _SKIP in shared else []),
-        *([_figure(models, "figure-12-others", "The other variants, by percentage", others)] if others else []),
+        *(
+            [_figure(models, "figure-12", "Skipping the middle, by percentage of layers", [_SKIP])]
+            if _SKIP in shared
+            else []
+        ),
+        *(
+            [_figure(models, "figure-12-others", "The other variants, by percentage of layers", others)]
+            if others
+            else []
+        ),
         _means_table(models, shared),
     ]
 
@@ -147,7 +155,8 @@ def _figure(models: Sequence[Model], name: str, title: str, curves: Sequence[str
         if at + columns >= len(curves):
             ax.set_xlabel("layers affected, %")
     drawn[0].autoscale(axis="y")
-    drawn[0].set_ylim(max(FLOOR, drawn[0].get_ylim()[0]), None)
+    for ax in drawn:
+        clip_below(ax, FLOOR)
     shared_legend(drawing, drawn[0], 4) if columns > 1 else legend(drawn[0])
     tasks = ", ".join(task.name for task in models[0].curves.scores.tasks)
     caption = (

@@ -27,6 +27,12 @@ CURVES = (
     *("summed pairs", "middle twice", "middle three times"),
 )
 
+MIDDLE = (
+    "layers 0 to N and the last N stay in place, N being the start layer, and the M in between are affected. 0 is "
+    "chance, 1 the full model."
+)
+"""What N, M and a normalised score are: said where they first occur."""
+
 
 class Curves:
     """The curves of some variants.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechpaint.analyses.painters.curves import Curves, count
-from mechpaint.display.figures import axes, banded, legend, log_scale, shared_legend, style
+from mechpaint.analyses.painters.curves import MIDDLE, Curves, count
+from mechpaint.display.figures import NARROW, axes, banded, clip_below, legend, log_scale, shared_legend, style
 from mechpaint.report import Figure
 from mechpaint.routes.diagram import routes_diagram
 from mechpaint.statistics.bootstrap import Estimate, combine, estimate, ranked
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FLOOR = -0.6
+ANSWER = "figure-11"
+"""The figure that answers the question."""
 _RING: Mapping[str, Any] = {
     "linestyle": "", "marker": "o", "markersize": 3.5, "markerfacecolor": "none", "color": "#555555", "alpha": 0.8,
 }  # fmt: skip
 
 _FIGURES: Mapping[str, tuple[str, str, str]] = {
-    # curve: (figure, name, section)
-    "skip": ("4", "Skip the middle", "§3.2"),
-    "middle repeat": ("5", "Middle repeat: the centre layer in place of every middle layer", "§3.3"),
-    "reverse": ("6", "Reverse the middle", "§3.4"),
-    "random order": ("7", "Random order of the middle", "§3.4"),
-    "parallel": ("8", "Middle in parallel, averaged", "§3.5"),
-    "looped parallel": ("9", "Middle in parallel, looped", "§3.7"),
+    # curve: (figure, title, section)
+    "skip": ("4", "Skipping the middle", "§3.2"),
+    "middle repeat": ("5", "Repeating the centre layer in place of every middle layer", "§3.3"),
+    "reverse": ("6", "Reversing the middle", "§3.4"),
+    "random order": ("7", "Running the middle in random order", "§3.4"),
+    "parallel": ("8", "Running the middle in parallel, averaged", "§3.5"),
+    "looped parallel": ("9", "Running the middle in parallel, looped", "§3.7"),
 }
 
 
@@ -41,11 +43,11 @@ def figures(curves: Curves) -> list[Figure]:
     drawn += [_by_task(curves, curve) for curve in _FIGURES if curves.starts(curve)]
     together = [c for c in (*_FIGURES, "summed pairs") if curves.starts(c)]
     if together:
-        drawn.append(_medians(curves, "figure-11", "Figure 11: all variants", together, _all_caption(curves, together)))
+        drawn.append(_medians(curves, ANSWER, "All variants of the middle", together, _all_caption(curves)))
     again = [c for c in ("middle twice", "middle three times") if curves.starts(c)]
     if again:
         drawn.append(
-            _medians(curves, "figure-17", "Figure 17: the middle run again", again, _again_caption(curves, again))
+            _medians(curves, "figure-17", "Running the middle two or three times", again, _again_caption(curves, again))
         )
     return drawn
 
@@ -54,8 +56,9 @@ def variants_figure(curves: Curves) -> Figure:
     """Draw one route of each experiment."""
     diagram = routes_diagram(curves.routes())
     caption = (
-        "One route of each experiment. Boxes are layers, darker towards the end of the model; arrows are the residual "
-        "stream. Stacked layers read the same stream, and their outputs are averaged (x̄) or their updates added (Σ)."
+        "One route of each experiment. Boxes are layers, from yellow to blue towards the end of the model; arrows "
+        "are the residual stream. Stacked layers read the same stream, and their outputs are averaged (x̄) or their "
+        "updates added (Σ)."
     )
     return Figure("variants", "Routes of the experiments", caption, diagram.alt, diagram)
 
@@ -85,19 +88,19 @@ def _by_perplexity(curves: Curves, tasks: Sequence[TaskFacts]) -> Figure:
     worst = ranked(ratios, highest_first=True)[:3]
     over = ", geometric mean over tasks" if len(tasks) > 1 else ""
     caption = (
-        "Perplexity when a single layer is skipped (left) or two neighbours are switched (right). Dotted lines: full "
-        "model; bands: 95 % intervals. "
+        "Perplexity when a single layer is ablated, that is skipped (left), or two neighbours are switched (right). "
+        "Dotted lines: full model; bands: 95 % intervals. "
         + (
             f"Skipping costs most at layers {_listing(worst)} (perplexity times "
-            f"{_listing([f'{ratios[x]:.3g}' for x in worst])}{over}), and least at layer {order[0]} "
-            f"(times {ratios[order[0]]:.3g}). "
+            f"{_listing([f'{ratios[x]}' for x in worst])}{over}), and least at layer {order[0]} "
+            f"(times {ratios[order[0]]}). "
             if order
             else "Without any layer the perplexity is no number. "
         )
         + "Paper: §3.1, figure 2, on LAMBADA."
     )
     alt = "Two line charts of perplexity against the layer that is skipped or switched, one line per task."
-    return Figure("figure-2", "Figure 2: single layers", caption, alt, drawing)
+    return Figure("figure-2", "Ablating single layers", caption, alt, drawing)
 
 
 def _by_score(curves: Curves, tasks: Sequence[TaskFacts], name: str) -> Figure:
@@ -117,8 +120,8 @@ def _by_score(curves: Curves, tasks: Sequence[TaskFacts], name: str) -> Figure:
     worst = order[:3]
     over = ", mean over tasks" if len(tasks) > 1 else ""
     caption = (
-        "Score when a single layer is skipped (left) or two neighbours are switched (right), for tasks without "
-        "log-probabilities. Dotted lines: full model; bands: 95 % intervals. "
+        "Score when a single layer is ablated, that is skipped (left), or two neighbours are switched (right), for "
+        "tasks without log-probabilities. Dotted lines: full model; bands: 95 % intervals. "
         + (
             f"Skipping costs most at layers {_listing(worst)} ({_listing([str(left[x]) for x in worst])} remains"
             f"{over}), and least at layer {mild[0]} ({left[mild[0]]}). "
@@ -128,7 +131,7 @@ def _by_score(curves: Curves, tasks: Sequence[TaskFacts], name: str) -> Figure:
         + "Paper: §3.1, figure 2, by the perplexity of LAMBADA."
     )
     alt = "Two line charts of normalised score against the layer that is skipped or switched, one line per task."
-    return Figure(name, "Figure 2: single layers, by score", caption, alt, drawing)
+    return Figure(name, "Ablating single layers, by score", caption, alt, drawing)
 
 
 def _lines_by_layer(
@@ -143,7 +146,7 @@ def _lines_by_layer(
     """Draw two panels, skipped and switched: a line with its band per task, dotted for the full model."""
     drawing, both = axes(10.0, columns=2)
     layers = {"skip_idx_layer": range(curves.n_layers), "switch_idx_layer": range(curves.n_layers - 1)}
-    names = {"skip_idx_layer": "layer N, skipped", "switch_idx_layer": "layer N, switched with N+1"}
+    names = {"skip_idx_layer": "layer skipped", "switch_idx_layer": "layer switched with the next"}
     for ax, (method, xs) in zip(both, layers.items(), strict=True):
         for i, task in enumerate(tasks):
             estimates = [value(task.name, method, x) for x in xs]
@@ -163,7 +166,7 @@ def _lines_by_layer(
 
 def _by_task(curves: Curves, curve: str) -> Figure:
     """Draw one of figures 4 to 9: thin lines for tasks, a thick one with its interval for the median."""
-    number, name, section = _FIGURES[curve]
+    figure, title, section = _FIGURES[curve]
     starts = curves.starts(curve)
     affected = [curves.affected(s) for s in starts]
     drawing, (ax,) = axes()
@@ -183,13 +186,13 @@ def _by_task(curves: Curves, curve: str) -> Figure:
     over = "items and orders" if orders > 1 else "items"
     dots = f" Rings: the {'medians' if len(tasks) > 1 else 'scores'} of single orders." if orders > 1 else ""
     caption = (
-        f"{name}{extra}. {_ends(curves.value, affected, medians)} Bands and bars: 95 % bootstrap intervals over "
-        f"{over}.{dots} Paper: {section}."
+        f"{title}{extra}. {_ends(curves.value, affected, medians)} Bands and bars: 95 % bootstrap intervals over "
+        f"{over}.{dots} Paper: {section}, figure {figure}."
     )
     alt = f"Line chart of normalised score against the number of affected layers under {curve}; " + (
         "one line per task, and their median." if len(tasks) > 1 else "one line."
     )
-    return Figure(f"figure-{number}", f"Figure {number}: {curve}", caption, alt, drawing)
+    return Figure(f"figure-{figure}", title, caption, alt, drawing)
 
 
 def _orders(orders: int) -> str:
@@ -197,8 +200,8 @@ def _orders(orders: int) -> str:
 
 
 def _medians(curves: Curves, name: str, title: str, which: list[str], caption: str) -> Figure:
-    """Draw figure 11 or 17: medians over tasks, one line per variant."""
-    drawing, (ax,) = axes()
+    """Draw figure 11 or 17: medians over tasks, one line per variant; narrow, to be read on a phone."""
+    drawing, (ax,) = axes(NARROW, height=3.9)
     everything: list[int] = []
     for i, curve in enumerate(which):
         affected = [curves.affected(s) for s in curves.starts(curve)]
@@ -234,19 +237,8 @@ def scale_lines(ax: Axes) -> None:
 def _finish(ax: Axes, affected: list[int]) -> None:
     scale_lines(ax)
     ax.set_xticks(sorted(set(affected)))
-    shown = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()])
-    lowest = float(np.nanmin(shown))  # never empty: chance and the full model have lines
-    if lowest < FLOOR:
-        ax.set_ylim(FLOOR, None)
-        ax.text(
-            0.995,
-            0.01,
-            f"cut at {FLOOR}; lowest {lowest:.2f}",
-            transform=ax.transAxes,
-            fontsize=7,
-            ha="right",
-        )
-    ax.set_xlabel("number of affected layers, M")
+    clip_below(ax, FLOOR)
+    ax.set_xlabel("layers affected, M")
     ax.set_ylabel("normalised score (chance 0, full model 1)")
     legend(ax)
 
@@ -257,17 +249,10 @@ def _ends(value: str, affected: list[int], medians: list[Any]) -> str:
     return text + (f", {medians[many]} with {affected[many]}." if many != few else ".")
 
 
-def _all_caption(curves: Curves, which: list[str]) -> str:
-    shared = curves.shared_starts(which, 3) or curves.shared_starts(which, 1)
-    if not shared:
-        return f"{_heading(curves)}."
-    areas = {c: float(curves.area(c, shared)[0]) for c in which}
-    order = ", ".join(f"{c} {areas[c]:.3f}" for c in sorted(areas, key=lambda c: -areas[c]))
+def _all_caption(curves: Curves) -> str:
     return (
-        f"{_heading(curves)}, with 95 % bootstrap intervals over items, for random order over items and orders. From "
-        f"best to worst, averaged over start layers with at least {min(map(curves.affected, shared))} layers affected: "
-        f"{order}. Summed pairs (arXiv 2502.02790) add the updates of two neighbours instead of averaging. "
-        "Paper: §3.8."
+        f"{_heading(curves)}; {MIDDLE} Bands: 95 % bootstrap intervals. Paper: §3.8, figure 11; summed pairs: arXiv "
+        "2502.02790."
     )
 
 
@@ -281,7 +266,7 @@ def _again_caption(curves: Curves, which: list[str]) -> str:
             continue
         best = order[0]
         parts.append(f"{curve} is at best {values[best]} ({count(best)})")
-    return f"The middle sequence run again, {curves.value}: {'; '.join(parts)}. Paper: appendix A.6."
+    return f"The middle sequence run again, {curves.value}: {'; '.join(parts)}. Paper: A.6, figure 17."
 
 
 def _heading(curves: Curves) -> str:

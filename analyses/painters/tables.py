@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mechpaint.analyses.painters.curves import CURVES, Curves, count
+from mechpaint.analyses.painters.curves import CURVES, MIDDLE, Curves, count
 from mechpaint.report import Table
 from mechpaint.statistics.bootstrap import RESAMPLES, Scores, estimate
 from mechpaint.statistics.metrics import Mean
@@ -57,7 +57,7 @@ def tasks_table(curves: Curves) -> Table:
 
 def perplexity(scores: Scores, task: str, label: str = "baseline") -> str:
     """The perplexity of right answers; a dash for a task without log-probabilities."""
-    return f"{estimate(scores.perplexity(task, label)):.3g}" if scores.has_perplexity(task) else "–"
+    return f"{estimate(scores.perplexity(task, label))}" if scores.has_perplexity(task) else "–"
 
 
 def _names(curves: Curves) -> tuple[list[str], str]:
@@ -75,8 +75,8 @@ def _means_table(curves: Curves, ran: list[str], shared: list[int]) -> Table:
         for curve in sorted(ran, key=lambda c: -areas[c][0])
     ]
     caption = (
-        f"Normalised scores, averaged over the start layers N = {_listed(shared)} that all variants share, "
-        f"with at least {_LEAST_AFFECTED} layers affected. {intervals(curves)}"
+        f"Normalised scores (chance 0, full model 1), averaged over the start layers N = {_listed(shared)} that all "
+        f"variants share, with at least {_LEAST_AFFECTED} layers affected. {intervals(curves)}"
     )
     return Table("means", "Means over start layers", caption, ("variant", first, *names), rows)
 
@@ -138,8 +138,9 @@ def _scores_table(curves: Curves, ran: list[str]) -> Table:
         for curve in ran
         for start in curves.starts(curve)
     ]
-    caption = f"Chance is 0, the full model 1. Random order is the mean over its orders. {intervals(curves)}"
-    return Table("scores", "All normalised scores", caption, ("variant", "N", "layers affected", first, *names), rows)
+    caption = f"The variants: {MIDDLE} Random order is the mean over its orders. {intervals(curves)}"
+    columns = ("variant", "start layer N", "layers affected M", first, *names)
+    return Table("scores", "All normalised scores", caption, columns, rows)
 
 
 def intervals(curves: Curves) -> str:

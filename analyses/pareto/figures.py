@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from mechpaint.analyses.pareto.findings import Findings
-from mechpaint.display.figures import COLOURS, axes, banded, legend, style
+from mechpaint.display.figures import COLOURS, NARROW, axes, banded, clip_below, legend, style
 from mechpaint.report import Figure
 from mechpaint.routes.diagram import MOST_BOXES, routes_diagram
+
+ANSWER = "front"
+"""The figure that answers the question."""
 
 
 def front_figure(findings: Findings) -> Figure:
     """Draw score against layer calls."""
-    drawing, (ax,) = axes()
+    drawing, (ax,) = axes(NARROW, height=3.9)
     costs = list(range(findings.limit, findings.n_layers))
     skips = [findings.best_skip(calls) for calls in costs]
     calls = [route.layer_calls for route in findings.front]
@@ -23,20 +26,18 @@ def front_figure(findings: Findings) -> Figure:
     every = [findings.estimated(skip).value for skip in findings.skips(findings.limit)]
     ax.plot([findings.limit] * len(every), every, "x", color=COLOURS[1], label="each contiguous skip", markersize=4)
     low = min([0.0, *(findings.estimated(route).low for route in (*findings.front, *skips))])
-    ax.set_ylim(low - 0.05, None)
+    clip_below(ax, low - 0.05)
     ax.set_xticks([*costs, findings.n_layers])
     ax.set_xlabel("layer calls")
     ax.set_ylabel("score (chance 0, full model 1)")
     legend(ax, columns=2)
-    at, skip = findings.estimated(findings.chosen), findings.estimated(findings.best_skip(findings.limit))
     caption = (
-        f"Score against layer calls; the full model has {findings.n_layers}. At the budget of {findings.limit}, the "
-        f"route found scores {at} on held-out items, the best contiguous skip {skip}. Bands: 95 % bootstrap intervals "
-        "over items. Each point is the route that was best on the search items; the dashed line is its score there. "
-        "Crosses below the axis are not shown."
+        f"The full model has {findings.n_layers} layer calls; dotted: the budget of {findings.limit}. Each point is "
+        "the route that was best on the search items; the dashed line is its score there. Bands: 95 % bootstrap "
+        "intervals over items."
     )
     alt = "Line chart of score against layer calls: routes found and the best contiguous skips, with intervals."
-    return Figure("front", "Score against layer calls", caption, alt, drawing)
+    return Figure(ANSWER, "Score against layer calls", caption, alt, drawing)
 
 
 def progress_figure(findings: Findings) -> Figure:

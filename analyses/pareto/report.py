@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mechpaint.analyses.claims import SIGNS, Claim, tally_highlights
+from mechpaint.analyses.claims import SIGNS, Claim
 from mechpaint.analyses.painters.tables import perplexity
 from mechpaint.analyses.pareto.claims import claims
-from mechpaint.analyses.pareto.figures import front_figure, progress_figure, routes_figure
+from mechpaint.analyses.pareto.figures import ANSWER, front_figure, progress_figure, routes_figure
 from mechpaint.analyses.pareto.findings import Findings
 from mechpaint.engine.latency import LATENCY_PASSES, LATENCY_TOKENS
 from mechpaint.report import Report, Table
@@ -31,7 +31,9 @@ def report(
     tested = claims(findings)
     return Report(
         title=f"Routes at {analysis.budget:.0%} of the cost: {results.model}",
-        summary=_summary(findings),
+        question=f"Which route keeps most of the model at {findings.limit} of its {findings.n_layers} layer calls?",
+        summary=[_found(findings), *_measured(findings)],
+        answer=ANSWER,
         sections=[
             _claims_table(tested),
             front_figure(findings),
@@ -43,15 +45,19 @@ def report(
             _rounds_table(findings),
         ],
         warnings=_warnings(findings),
-        highlights=[
-            (f"best route found at {findings.limit} of {findings.n_layers} layer calls", str(findings.chosen)),
-            ("its score on held-out items", str(findings.estimated(findings.chosen))),
-            *tally_highlights(tested),
-        ],
     )
 
 
-def _summary(findings: Findings) -> list[str]:
+def _found(findings: Findings) -> str:
+    """What was found, in a sentence."""
+    skip = findings.best_skip(findings.limit)
+    return (
+        f"The best route found is {findings.chosen}: on held-out items it scores {findings.estimated(findings.chosen)} "
+        f"(chance 0, full model 1), the best contiguous skip, {skip}, {findings.estimated(skip)}."
+    )
+
+
+def _measured(findings: Findings) -> list[str]:
     items = ", ".join(
         f"{seen.name} ({seen.items} and {aside.items})"
         for seen, aside in zip(findings.search.tasks, findings.held_out.tasks, strict=True)
@@ -90,7 +96,7 @@ def _claims_table(tested: Sequence[Claim]) -> Table:
         f"{_INTERVALS} Differences are paired: both routes share the resamples of items. A claim held if the interval "
         "of the difference lies above 0. The tasks' own scores, mostly accuracies, are normalised too."
     )
-    return Table("claims", "The claims, tested", caption, ("claim", "verdict", "figures"), rows, SIGNS)
+    return Table("claims", "The claims, tested", caption, ("claim", "verdict", "evidence"), rows, SIGNS)
 
 
 def _front_table(findings: Findings) -> Table:

@@ -117,8 +117,8 @@ def _skip(findings: Findings, start: int) -> tuple[str, str] | None:
     full = findings.matrices(FULL, SIMILARITY)[:, shared][:, :, shared][:, pairs[0], pairs[1]]
     correlation = _correlation(here, full)
     evidence = (
-        f"over all pairs of the {len(shared)} shared states, the correlation is {estimate(correlation)} (held if above "
-        f"{PATTERN}), the largest difference {np.abs(here - full)[0].max():.3f}"
+        f"over all pairs of the {len(shared)} shared states, the correlation of similarities on both routes is "
+        f"{estimate(correlation)} (held if above {PATTERN}), the largest difference {np.abs(here - full)[0].max():.3f}"
     )
     return verdict(estimate(correlation - PATTERN)), evidence
 
@@ -145,7 +145,7 @@ def _explode(findings: Findings, start: int) -> tuple[str, str]:
     here, full = (findings.variance(label, findings.facts.n_layers) for label in (findings.repeat(start), FULL))
     skipped = findings.variance(findings.skip(start), len(findings.names(findings.skip(start))) - 1)
     evidence = (
-        f"at the end, it is {estimate(here / full):.3g} times the full model's (held if above {EXPLODES:g}); with the "
-        f"middle skipped, {estimate(skipped / full):.3g} times"
+        f"the variance at the end is {estimate(here / full)} times the full model's (held if above {EXPLODES:g}); "
+        f"with the middle skipped, {estimate(skipped / full)} times"
     )
     return verdict(estimate(here / full - EXPLODES)), evidence

@@ -9,13 +9,15 @@ import numpy as np
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
-from mechpaint.display.figures import axes, banded, heatmap, legend, panels, style
+from mechpaint.display.figures import NARROW, axes, banded, heatmap, legend, panels, style
 from mechpaint.report import Figure
 from mechpaint.statistics.bootstrap import CENTRAL, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ANSWER = "figure-3"
+"""The figure that answers the question."""
 _MOST_NAMES = 20
 _BORDER = "#D55E00"
 
@@ -24,7 +26,7 @@ def figures(findings: Findings) -> list[Figure]:
     """Draw figure 3, both halves of figure 15, and the angular distances."""
     others = findings.labels[1:]
     return [
-        _full_model(findings),
+        *_full_model(findings),
         *([_routes(findings, others)] if others else []),
         _variances(findings),
         _angles(findings),
@@ -63,25 +65,29 @@ def _widest(findings: Findings, labels: list[str], measures: tuple[str, ...]) ->
     return f"The widest 95 % bootstrap interval of a similarity over windows spans {widest:.3f}."
 
 
-def _full_model(findings: Findings) -> Figure:
-    drawing, drawn = axes(11.0, columns=2, height=4.8)
-    for ax, measure in zip(drawn, (SIMILARITY, BY_TOKEN), strict=True):
-        _matrix(findings, drawing, ax, FULL, measure)
-        ax.set_title({SIMILARITY: "whole windows", BY_TOKEN: "token by token"}[measure], fontsize=10)
-        draw_borders(ax, findings)
-    caption = (
-        "Mean cosine similarity of the residual stream before the first layer and after each: of whole windows "
-        "flattened to one vector (left, as in the paper), and token by token (right). "
-    )
+def _full_model(findings: Findings) -> list[Figure]:
+    """Draw the similarity of whole windows, as in the paper, and token by token."""
+    where = "of the residual stream before the first layer and after each"
+    caption = f"Mean cosine similarity {where}, each window flattened to one vector. "
     if findings.spaces is not None:
         caption += (
-            "Lines in both: the split into three stretches with the least variance within blocks of the left matrix; "
-            f"{findings.spaces.explained:.0%} of the variance is between blocks, and "
-            f"{findings.spaces.sure:.0%} of the resamples of windows give the same split. "
+            "Lines: the split into three stretches with the least variance within blocks; "
+            f"{findings.spaces.explained:.0%} of the variance is between blocks, and {findings.spaces.sure:.0%} of the "
+            "resamples of windows give the same split. "
         )
-    caption += f"{_widest(findings, [FULL], (SIMILARITY, BY_TOKEN))} "
-    alt = "Two heatmaps, layers by layers, of cosine similarity: of whole windows, and token by token."
-    return Figure("figure-3", "Figure 3: similarity of the layers", f"{caption}Paper: §3.1, figure 3.", alt, drawing)
+    caption += f"{_widest(findings, [FULL], (SIMILARITY,))} Paper: §3.1, figure 3."
+    by_token = f"The same token by token, with the same lines. {_widest(findings, [FULL], (BY_TOKEN,))}"
+    return [
+        _of_full_model(findings, ANSWER, "Similarity of the layers", caption, SIMILARITY),
+        _of_full_model(findings, "similarity-by-token", "Similarity of the layers, token by token", by_token, BY_TOKEN),
+    ]
+
+
+def _of_full_model(findings: Findings, name: str, title: str, caption: str, measure: str) -> Figure:
+    drawing, (ax,) = axes(NARROW, height=4.2)
+    _matrix(findings, drawing, ax, FULL, measure)
+    draw_borders(ax, findings)
+    return Figure(name, title, caption, "Heatmap of cosine similarity, layers by layers.", drawing)
 
 
 def _routes(findings: Findings, labels: list[str]) -> Figure:
@@ -95,7 +101,7 @@ def _routes(findings: Findings, labels: list[str]) -> Figure:
         f"{_widest(findings, labels, (SIMILARITY,))} Paper: A.4, figure 15."
     )
     alt = f"Heatmaps of cosine similarity, states by states: {'; '.join(labels)}."
-    return Figure("figure-15", "Figure 15: similarity under skip and middle repeat", caption, alt, drawing)
+    return Figure("figure-15", "Similarity when the middle is skipped or repeated", caption, alt, drawing)
 
 
 def _variances(findings: Findings) -> Figure:
@@ -115,7 +121,7 @@ def _variances(findings: Findings) -> Figure:
         f"on a logarithmic axis. Final values: {', '.join(ends)}. Paper: A.4, figure 15."
     )
     alt = f"Line chart of the variance against the steps run, one line per hook set: {', '.join(findings.labels)}."
-    return Figure("figure-15-variance", "Figure 15: variance of the residual stream", caption, alt, drawing)
+    return Figure("figure-15-variance", "Variance of the residual stream", caption, alt, drawing)
 
 
 def _angles(findings: Findings) -> Figure:

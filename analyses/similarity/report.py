@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mechpaint.analyses.claims import Claim, claims_table, tally, tally_highlights
+from mechpaint.analyses.claims import Claim, claims_table
 from mechpaint.analyses.similarity.claims import claims
-from mechpaint.analyses.similarity.figures import figures
+from mechpaint.analyses.similarity.figures import ANSWER, figures
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
@@ -28,7 +28,9 @@ def report(analysis: Similarity, table: pd.DataFrame, facts: ModelFacts) -> Repo
     tested = claims(findings)
     return Report(
         title=f"Similarity of hidden states: {facts.name}",
-        summary=_summary(analysis, findings, tested),
+        question="How alike is the residual stream after each layer: do layers share a space, and do routes keep it?",
+        summary=_summary(analysis, findings),
+        answer=ANSWER,
         sections=[
             *([_claims(tested)] if tested else []),
             *figures(findings),
@@ -36,32 +38,47 @@ def report(analysis: Similarity, table: pd.DataFrame, facts: ModelFacts) -> Repo
             _states_table(findings),
         ],
         warnings=_warnings(findings),
-        highlights=[*_spaces_in_words(findings), *(tally_highlights(tested) if tested else [])],
+        highlights=_spaces_in_words(findings),
     )
 
 
 def _claims(tested: list[Claim]) -> Table:
     caption = (
-        "Means over windows. In brackets: 95 % bootstrap intervals over windows; all pairs of layers and all routes "
-        "share the resamples. A comparison held if the interval of its difference lies above 0."
+        "Claims of “Transformer Layers as Painters” (arXiv 2407.09298). N is the start layer: layers 0 to N and the "
+        "last N stay in place, and the middle is skipped or repeated. Means over windows. In brackets: 95 % "
+        "bootstrap intervals over windows; all pairs of layers and all routes share the resamples. A comparison held "
+        "if the interval of its difference lies above 0."
     )
     return claims_table(tested, caption)
 
 
-def _summary(analysis: Similarity, findings: Findings, tested: list[Claim]) -> list[str]:
+def _summary(analysis: Similarity, findings: Findings) -> list[str]:
     text = "the text bundled with Python" if analysis.text is None else analysis.text
-    first = (
+    how = (
         f"The residual stream of {findings.facts.name} was read before its first layer and after each, on "
         f"{analysis.windows} windows of {analysis.window} tokens of {text}, under {len(findings.labels)} hook sets. "
         "The final norm is not applied."
     )
     if findings.rerouted:
-        second = f"Other hook sets made the full model run {findings.facts.routes[FULL]}: no claim was tested."
-    elif not tested:
-        second = "No claim of the paper could be tested."
-    else:
-        second = tally(tested, "“Transformer Layers as Painters” (arXiv 2407.09298)", "this number of windows")
-    return [first, second]
+        how += f" Other hook sets made the full model run {findings.facts.routes[FULL]}: no claim was tested."
+    return [_found(findings), how]
+
+
+def _found(findings: Findings) -> str:
+    """What was found, in a sentence."""
+    if findings.spaces is None:
+        return (
+            "The states of so few layers, or with NaN among them, cannot be split into a beginning, a middle and an "
+            "ending."
+        )
+    spaces = findings.spaces
+    inside = [(a, b) for a in spaces.middle for b in spaces.middle if a < b]
+    outside = [(a, b) for a in spaces.middle for b in (*spaces.beginning, *spaces.ending)]
+    alike = f"{estimate(findings.mean(FULL, SIMILARITY, inside))} within the middle and " if inside else ""
+    return (
+        f"The mean cosine similarity of two states is {alike}"
+        f"{estimate(findings.mean(FULL, SIMILARITY, outside))} between the middle and the rest."
+    )
 
 
 def _spaces_in_words(findings: Findings) -> list[tuple[str, str]]:
@@ -99,7 +116,7 @@ def _states_table(findings: Findings) -> Table:
             before = [
                 str(estimate(findings.pair(label, m, i - 1, i))) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)
             ]
-            rows.append((label, str(i), name, f"{estimate(findings.variance(label, i)):.4g}", *before))
+            rows.append((label, str(i), name, f"{estimate(findings.variance(label, i)):.3g}", *before))
     caption = (
         "Each state's variance, and its similarity to the state before: cosine similarity of whole windows and token "
         "by token, and angular distance at the last token. With 95 % bootstrap intervals over windows."

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+import numpy as np
+
 from mechpaint.display.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ _LEGEND_SIZE = 8.5
 _GRID: dict[str, Any] = {"color": "#dddddd", "linewidth": 0.6}
 _HANDLE = 7  # width of a legend's line and gap, in letters
 _LONGEST = 48
+NARROW = 5.0
+"""The width of a drawing that can be read on a phone without scrolling, in inches."""
 
 
 def axes(width: float = 7.2, columns: int = 1, rows: int = 1, height: float = 4.3) -> tuple[Any, list[Axes]]:
@@ -100,6 +104,21 @@ def banded(
     ax.plot(xs, [e.value for e in estimates], label=label, **look)
     low, high = [e.low for e in estimates], [e.high for e in estimates]
     ax.fill_between(xs, low, high, color=look["color"], alpha=0.13, linewidth=0)
+
+
+def clip_below(ax: Axes, floor: float) -> None:
+    """End the vertical axis at `floor` and mark with a triangle, in its own colour, each point that lies below."""
+    drawn = [(line, np.asarray(line.get_xydata(), dtype=float)) for line in ax.get_lines()]
+    lowest = min((float(np.nanmin(points[:, 1], initial=math.inf)) for _, points in drawn), default=math.inf)
+    if lowest >= floor:
+        return
+    ax.set_ylim(floor, None)
+    for line, points in drawn:
+        below = points[points[:, 1] < floor, 0]
+        look: dict[str, Any] = {"marker": 7, "markersize": 9, "linestyle": "", "clip_on": False, "zorder": 5}
+        if len(below):  # unclipped and empty, it would count as drawn at the corner of the page
+            ax.plot(below, [floor] * len(below), color=line.get_color(), **look)
+    ax.plot([], [], color="#555555", marker=7, linestyle="", label=f"cut off, to {lowest:.2g}")
 
 
 def literal(text: str) -> str:

@@ -43,7 +43,7 @@ class HookSet(Summarized):
         """The route to run instead of `route`, for the same number of layers.
 
         Args:
-            route: What would run otherwise: the model's own order, or what hook sets before this one made of it.
+            route: The route to change: the model's own order, or what hook sets before this one made of it.
 
         Raises:
             RouteError: It names layers that the model does not have, or leaves none.

@@ -47,8 +47,8 @@ def encode(
 ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Encode a prompt, after a beginning-of-text token if the model expects one, and its continuations.
 
-    A continuation's tokens are those of the prompt and the continuation together, less the prompt's. So choices begin
-    with the space that separates them from the prompt.
+    A continuation's tokens are those of the prompt and the continuation together, without the prompt's. So choices
+    begin with the space that separates them from the prompt.
 
     Args:
         model: The model whose tokenizer encodes them.

@@ -89,7 +89,7 @@ class Item:
             raise TaskError(f"item {self.name!r} has {len(self.choices)} choices, and answer {self.answer}")
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
-        """The prompt with each choice, less the choice's last token, which is never read; no row begins another."""
+        """The prompt with each choice, without the choice's last token, which is never read; no row begins another."""
         return rows_for((self.prompt, choice) for choice in self.choices)
 
     def places(self) -> tuple[tuple[Place, ...], ...]:

@@ -8,6 +8,7 @@ for every task. NaN propagates.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
@@ -42,12 +43,58 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        return f"{self:.3f}"
+        return f"{self}"
 
     def __format__(self, spec: str) -> str:
-        """The value with its interval in brackets, each number formatted by `spec`, by default with three decimals."""
-        value, low, high = (format(number, spec or ".3f") for number in (self.value, self.low, self.high))
+        """The value with its interval in brackets, each number formatted by `spec`.
+
+        By default with the digits that the interval allows: two significant ones of half its width, and no more than
+        three decimals; from 100,000 on in units of a power of ten. So `0.57 [0.40, 0.77]` and `3.1e6 [0.9e6, 10.0e6]`.
+        """
+        numbers = (self.value, self.low, self.high)
+        value, low, high = (number(each, spec) for each in numbers) if spec else _with_digits_of_interval(*numbers)
         return f"{value} [{low}, {high}]"
+
+
+def number(value: float, spec: str = ".3f") -> str:
+    """Format a number; what rounds to zero has no sign.
+
+    Args:
+        value: The number.
+        spec: How, as for `format`.
+    """
+    text = format(value, spec)
+    return (
+        text.removeprefix("-") if text.startswith("-") and not re.search("[1-9a-z]", text.partition("e")[0]) else text
+    )
+
+
+_DECIMALS = 3
+_LARGE = 1e5
+"""From here on, numbers are written in units of a power of ten."""
+_ORDERS = 1000
+"""Ends this many times apart have no place in common: each gets two digits of its own."""
+
+
+def _with_digits_of_interval(value: float, low: float, high: float) -> list[str]:
+    """Format a value and the ends of its interval, all to the same place."""
+    numbers = (value, low, high)
+    if low > 0 and high > _ORDERS * low:
+        return [f"{each:.2g}" for each in numbers]
+    finite = [abs(each) for each in numbers if math.isfinite(each)]
+    largest, width = max(finite, default=0.0), (high - low) / 2
+    top = math.floor(math.log10(largest)) if largest >= 1 else 0
+    digits = math.floor(math.log10(width)) - 1 if 0 < width < math.inf else top - _DECIMALS
+    place = max(-_DECIMALS, digits)
+    power = math.floor(math.log10(abs(value) or largest)) if largest >= _LARGE and math.isfinite(value) else 0
+
+    def formatted(each: float) -> str:
+        if not math.isfinite(each):
+            return f"{each}"
+        rounded = round(each / 10.0**power, power - place)  # also to a place before the point
+        return number(rounded, f".{max(0, power - place)}f") + (f"e{power}" if power else "")
+
+    return [formatted(each) for each in numbers]
 
 
 def ranked(estimates: Mapping[Key, Estimate], *, highest_first: bool = False) -> list[Key]:

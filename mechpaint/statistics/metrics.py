@@ -163,7 +163,7 @@ def _unit(values: Scores) -> Scores:
 
 
 def _ranks(values: Float[np.ndarray, " item"], counts: Counts) -> Counts:
-    """The rank of each item in each draw, less the mean rank."""
+    """The rank of each item in each draw, minus the mean rank."""
     distinct, which = np.unique(values, return_inverse=True)
     order = np.argsort(which, kind="stable")
     starts = np.searchsorted(which[order], np.arange(len(distinct)))

@@ -180,7 +180,7 @@ class Task(ABC, Generic[Asked]):
         ]
 
     def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Asked]:
-        """The first `limit` items in the order of `seed`, less those that do not fit the model.
+        """The first `limit` items in the order of `seed`, without those that do not fit the model.
 
         Args:
             model: The model whose tokens they consist of.

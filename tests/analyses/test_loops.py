@@ -109,7 +109,7 @@ def test_what_may_be_the_best_and_where_the_line_may_run():
     assert line[1].low < line[1].high
     sections = {section.name: section for section in report(analysis, alike).sections}
     assert len(sections["figure-10"].drawing.axes[0].patches) == len(grid.sizes) + 1
-    assert f"{estimate(slope):.2f} × number of layers" in sections["figure-10-fit"].caption
+    assert f"{estimate(slope)} × number of layers" in sections["figure-10-fit"].caption
     table = {tuple(row[:2]): row[2:] for row in sections["grid"].rows}
     assert len(table) == 9 * 14
     assert table["5", "4"] == (str(grid.at(5, 4)), f"{grid.share(5, 4):.3f}")
@@ -166,7 +166,8 @@ def test_the_page(chromium, tmp_path):
         "grid",
         "tasks",
     ]
-    assert "1 held," in made.summary[1]
+    assert [mark.sign for table in made.marked for mark in table.marks] == ["✓"]
+    assert made.first.name == "figure-10"
     check_page(chromium, write_report(made, tmp_path, [("model", name)], "mechpaint analyze loops"))
 
 
@@ -174,7 +175,8 @@ def test_without_a_task_that_the_model_can_do_there_is_no_grid():
     analysis, found = results(lambda size: 3, items=10, chance=2.0)
     made = report(analysis, found)
     assert [section.name for section in made.sections] == ["tasks"]
-    assert "not clearly better than chance" in made.warnings[0]
+    assert "not clearly better than chance" in made.summary[0]
+    assert made.first is None
 
 
 def test_it_runs(speaking, tmp_path):

@@ -283,8 +283,8 @@ def test_a_page_of_one_width_one_length_and_one_seed(table):
     one = one[(one["dim"] != 40) | (one["kind"] == "sharpness")]
     page = SMALL.report(one)
     assert page.warnings == ["Only one seed: differences between models are unknown."]
-    assert "sequences of 12 tokens" in page.summary[0]
-    assert "at d = 24 (means" in page.summary[0]
+    assert "at d = 24; three gradient steps" in page.summary[0]
+    assert "sequences of 12 tokens" in page.summary[1]
     tables = [section for section in page.sections if isinstance(section, Table)]
     assert not any("±" in cell or "nan" in cell for each in tables for row in each.rows for cell in row)
     assert {name.columns for name in tables if name.name == "table-construction"} == {("triggers", "d", "length 12")}

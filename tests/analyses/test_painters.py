@@ -185,6 +185,26 @@ def test_the_report_has_every_figure_and_says_what_they_show():
     assert list(median.get_xdata()) == [17 - 2 * n for n in range(9)]
     assert np.allclose(median.get_ydata()[:8], 0.55, atol=0.02)  # the ninth skips a single layer
     assert "layers 0, 17 and" in figures["figure-2"].caption
+    assert made.first is figures["figure-11"]
+    assert "the M in between are affected" in made.first.caption  # where M and N first occur
+    assert made.summary[0].startswith(
+        "Of 9 ways to reroute the middle, summed pairs keeps most of the full model's score"
+    )
+    assert not any(re.search(r"[Ff]igure \d", section.title) for section in made.sections)
+    (claimed,) = made.marked
+    assert claimed.columns[-1] == "evidence"
+    assert claimed.counts == [("held", 13), ("undecided", 1)]
+    assert not any("-0.000" in cell for row in claimed.rows for cell in row)
+
+
+def test_lines_that_leave_the_axes_are_marked_where_they_do():
+    analysis, results = _results(lambda v: -2.0 if v.method == "middle_repeat" else _score(v))
+    figures = {s.name: s for s in report(analysis, results).sections if isinstance(s, Figure)}
+    for name, clipped in (("figure-11", 8), ("figure-5", 8 * 3), ("figure-4", 0)):  # all but the one of a single layer
+        (ax,) = figures[name].drawing.axes
+        marked = [line for line in ax.get_lines() if line.get_marker() == 7 and len(line.get_xdata())]
+        assert sum(len(line.get_xdata()) for line in marked) == clipped
+        assert all(set(line.get_ydata()) == {ax.get_ylim()[0]} for line in marked)
 
 
 def _tables(made):
@@ -317,7 +337,7 @@ def test_a_report_of_one_task_without_perplexity_speaks_of_no_median_and_no_perp
     (full,) = (s for s in made.sections if s.name == "tasks")
     assert full.rows[0][-1] == "–"
     (scores,) = (s for s in made.sections if s.name == "scores")
-    assert scores.columns == ("variant", "N", "layers affected", "facts")
+    assert scores.columns == ("variant", "start layer N", "layers affected M", "facts")
 
 
 def test_tasks_with_and_without_perplexity_have_a_figure_each():
@@ -351,7 +371,8 @@ def test_a_report_of_a_few_start_layers_and_of_weak_models_can_be_made():
     assert any("Only 4 items" in w for w in made.warnings)
     weak = Results(results.records.assign(score=0.0), results.routes, results.tasks, results.model, results.n_layers)
     page = report(analysis, weak)
-    assert any("not clearly better than chance on facts, arithmetic" in w for w in page.warnings)
+    assert "not clearly better than chance on facts, arithmetic" in page.summary[0]
+    assert (page.first, page.marked) == (None, [])  # nothing is claimed of an untrained model
     assert [s.name for s in page.sections if isinstance(s, Figure)] == ["variants", "figure-2"]
 
 

@@ -404,8 +404,8 @@ def test_the_page_has_figures_tables_and_verdicts(finished, found):
     text = (finished.path / "report.md").read_text()
     for words in (
         "6 windows of 12 tokens",
-        "Figure 3",
-        "Figure 15",
+        "Similarity of the layers",
+        "Similarity when the middle is skipped or repeated",
         "token by token",
         "middle repeat, N = 1: 0-1 3x3 5",
     ):

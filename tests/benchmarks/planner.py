@@ -1,8 +1,8 @@
-"""What the planner foresees against what is measured, of three models at three sizes each.
+"""What the planner forecasts against what is measured, of three models at three sizes each.
 
     python -m tests.benchmarks.planner [--cpu] [--model NAME]
 
-Foreseen twice: of the loaded model, as `--dry-run` does it; and of its configuration alone, as `mechpaint plan` does,
+Forecast twice: of the loaded model, as `--dry-run` does it; and of its configuration alone, as `mechpaint plan` does,
 with random weights of one layer. Measured is computing all cells of the run, in between the two. With `--cpu` seconds
 are those that the processor spent on this process, for machines on which others work (with one thread: set
 OMP_NUM_THREADS=1).
@@ -90,7 +90,7 @@ def llama(folder: Path) -> Path:
 
 
 def plan(model: Any, name: str, size: Size) -> RoutePlan:
-    """What is foreseen and run."""
+    """What is forecast and run."""
     return RoutePlan.of(ANALYSIS, RoutedModel(model, name), Settings((size.task,), size.limit))
 
 
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--model", help="only this one")
     given = parser.parse_args()
     columns = ("model", "items", "layer calls", "measured, s", "--dry-run, s", "ratio", "plan, s", "ratio")
-    table = Table(*columns, title="foreseen over measured (wanted: 0.8 to 1.2)")
+    table = Table(*columns, title="forecast over measured (wanted: 0.8 to 1.2)")
     clock = time.process_time if given.cpu else time.perf_counter
     with tempfile.TemporaryDirectory() as made, mock.patch("time.perf_counter", clock):
         folder = Path(made)

@@ -51,7 +51,9 @@ def report(*sections):
         ["What was found."],
         sections,
         ["Only one seed."],
-        [("claims that held", "✓ 3 of 4"), ("best", "0.9")],
+        [("best", "0.9"), ("worst", "0.1")],
+        "Which is the best?",
+        next((section.name for section in sections if isinstance(section, Figure)), None),
     )
 
 
@@ -104,7 +106,8 @@ def test_names_in_the_page_are_its_own_and_links_lead_to_them(page):
     ids = [attrs["id"] for _, attrs, _ in page.found if "id" in attrs]
     assert len(set(ids)) == len(ids)
     links = [attrs["href"] for _, attrs, _ in page.of("a")]
-    assert links == ["#the_sections", *(f"#{section.name}" for section in FULL), "#to_reproduce"]
+    marks = [f"#numbers_{i}" for i in range(3)]
+    assert links == ["#the_sections", *marks, *(f"#{section.name}" for section in FULL[1:]), "#to_reproduce"]
     labels = [attrs["aria-labelledby"] for _, attrs, _ in page.found if "aria-labelledby" in attrs]
     assert {link.removeprefix("#") for link in links} | set(labels) <= set(ids)
 
@@ -138,6 +141,31 @@ def test_what_scrolls_can_be_reached_and_has_a_name(page):
 def test_signs_are_for_those_who_see_them(page):
     signs = [(attrs.get("aria-hidden"), text) for tag, attrs, text in page.of("span") if attrs.get("class") == "sign"]
     assert signs == [("true", ["✓"])] * 3
+
+
+def test_the_first_screen_has_the_question_the_finding_a_mark_a_row_and_the_figure(page):
+    said = [(attrs.get("class"), "".join(text)) for tag, attrs, text in page.of("p")][:2]
+    assert said == [("question", "Which is the best?"), ("finding", "What was found.")]
+    marks = [
+        (attrs["title"], attrs["aria-label"], text) for _, attrs, text in page.of("a") if attrs.get("class") == "mark"
+    ]
+    assert marks == [(f"held: row {i}", f"held: row {i}", ["✓"]) for i in range(3)]
+    names = [attrs["id"] for tag, attrs, _ in page.of("h2")]
+    assert names[:2] == ["curve", "numbers"]
+    assert len(page.of("img")) == 1  # once
+
+
+def test_an_answer_is_a_figure():
+    for none in ("numbers", "nothing"):
+        with pytest.raises(ValueError, match=f"expected the name of a figure as answer, got '{none}'"):
+            Report("A report", ["What was found."], FULL, answer=none)
+
+
+def test_a_tall_figure_is_folded(tmp_path):
+    drawing, _ = axes(height=12.0)
+    tall = Figure("tall", "A tall figure", "It is tall.", "A tall figure.", drawing)
+    found = Elements(written(tmp_path, report(figure(), tall)))
+    assert "Show the figure" in ["".join(text) for _, _, text in found.of("summary")]
 
 
 def test_long_tables_are_folded(page):
@@ -223,7 +251,9 @@ def hostile_files(text, folder):
         Figure("curve", text, text, text, drawing),
         Table("numbers", text, text, (text, text), [(text, text)], {text: "✓"}),
     ]
-    return write_report(Report(text, [text], sections, [text], [(text, text)]), folder, [(text, text)], text)
+    return write_report(
+        Report(text, [text], sections, [text], [(text, text)], text, "curve"), folder, [(text, text)], text
+    )
 
 
 @pytest.fixture(params=HOSTILE)
@@ -244,7 +274,7 @@ def test_in_markdown_it_stays_text(hostile):
     said = ["".join(child.content for child in token.children if child.type != "image") for token in inline]
     spaced = seen.strip()  # Markdown takes separators of lines for spaces
     note, both = f"Note. {seen}".strip(), f"{seen}: {seen}".strip()
-    expected = [spaced, spaced, both, note, spaced, spaced, "", spaced, spaced, *[spaced] * 4, "Reproduce it"]
+    expected = [spaced, spaced, spaced, both, note, spaced, spaced, "", spaced, spaced, *[spaced] * 4, "Reproduce it"]
     assert [text.strip() for text in said] == expected
     assert {child.type for token in inline for child in token.children} <= {
         "text", "text_special", "image", "strong_open", "strong_close",

@@ -33,8 +33,9 @@ def test_it_can_be_read_enlarged(chromium, page, width):
 
 def test_a_keyboard_reaches_everything_and_one_sees_where_it_is(chromium, page):
     expected = [
-        ("A", "#the_sections"), ("SUMMARY", "Contents"), *(("A", f"#{section.name}") for section in FULL),
-        ("A", "#to_reproduce"), ("DIV", "curve"), ("DIV", "numbers"), ("SUMMARY", "Show all 40 rows"), ("DIV", "many"),
+        ("A", "#the_sections"), *(("A", f"#numbers_{i}") for i in range(3)), ("DIV", "curve"), ("SUMMARY", "Contents"),
+        *(("A", f"#{section.name}") for section in FULL[1:]), ("A", "#to_reproduce"), ("DIV", "numbers"),
+        ("SUMMARY", "Show all 40 rows"), ("DIV", "many"),
         ("DIV", "words"), ("DIV", "Two even patterns."), ("SUMMARY", "The same as a table"), ("DIV", "heads"),
         ("SUMMARY", "Settings and versions"), ("DIV", "to_reproduce"),
     ]  # fmt: skip
@@ -63,7 +64,7 @@ def test_the_contents_can_be_skipped(chromium, page):
         opened.page.keyboard.press("Tab")
         opened.page.keyboard.press("Enter")
         opened.page.keyboard.press("Tab")
-        assert opened.page.evaluate("() => document.activeElement.getAttribute('aria-labelledby')") == "curve"
+        assert opened.page.evaluate("() => document.activeElement.getAttribute('aria-labelledby')") == "numbers"
 
 
 def test_what_is_wider_than_a_phone_scrolls_by_itself(chromium, page):
@@ -137,10 +138,45 @@ def test_on_paper_nothing_is_folded_hidden_or_cut(chromium, page):
         opened.check_quiet()
 
 
+def test_the_first_screen_fits_on_a_desk_and_begins_with_the_figure_on_a_phone(chromium, page):
+    for size, reached in ((DESK, 1.0), (PHONE, 0.5)):
+        with chromium.open(page, size) as opened:
+            box = opened.page.locator(".first img").bounding_box()
+            assert box["y"] + reached * box["height"] <= size[1]
+            assert opened.page.locator(".mark").nth(2).bounding_box()["y"] < box["y"]
+
+
+def test_a_mark_leads_to_its_row(chromium, page):
+    with chromium.open(page, PHONE) as opened:
+        opened.page.locator(".mark").nth(2).click()
+        row = opened.page.locator("#numbers_2")
+        assert row.evaluate("row => row.matches(':target')")
+        assert 0 <= row.bounding_box()["y"] < PHONE[1]
+        assert "row 2" in row.text_content()
+
+
+def test_figures_are_dark_in_the_dark_and_light_on_paper(chromium, page):
+    with chromium.open(page, color_scheme="dark") as opened:
+        image = opened.page.locator(".first img")
+        shade = "image => getComputedStyle(image).filter"
+        assert image.evaluate(shade).startswith("invert(0.92)")
+        opened.page.emulate_media(media="print", color_scheme="dark")
+        assert image.evaluate(shade) == "none"
+
+
 def test_the_command_is_selected_at_a_click(chromium, page):
     with chromium.open(page) as opened:
         opened.page.locator("pre code").click()
         assert opened.page.evaluate("() => getSelection().toString()").strip() == "mechpaint analyze toys --seeds 3"
+
+
+def test_a_view_opens_on_its_first_head_and_is_no_taller_than_the_screen(chromium, page):
+    with chromium.open(page) as opened:
+        drawn = opened.page.locator("#view-heads")
+        drawn.scroll_into_view_if_needed()
+        drawn.locator("canvas").nth(2).wait_for()
+        assert drawn.get_by_text("0.0 Zoomed").is_visible()
+        assert drawn.bounding_box()["height"] <= DESK[1]
 
 
 def test_a_head_is_chosen_by_pointing_and_by_clicking(chromium, page):
@@ -156,8 +192,8 @@ def test_a_head_is_chosen_by_pointing_and_by_clicking(chromium, page):
 
 
 _PLACES = {
-    "h1": 1, "header > p": 2, "dt": 1, "dd": 1, "nav a": 3, "h2": 3, "figcaption": 1, "caption": 2, "thead th": 4,
-    "tbody th": 2, "tbody td": 2, "pre": 1,
+    "h1": 1, "header > p": 3, ".verdicts a": 1, "dt": 1, "dd": 1, "nav a": 2, "h2": 3, "figcaption": 1, "caption": 2,
+    "thead th": 4, "tbody th": 2, "tbody td": 2, "pre": 1,
 }  # fmt: skip
 _OWN = {"Reproduce it", "Settings and versions of the run.", "setting", "value"}
 
@@ -176,6 +212,10 @@ def _check_hostile(page, text, seen):
     for place, count in _PLACES.items():
         said = page.locator(place).all_text_contents()
         assert len(said) == count, (place, text)
+        if place == ".verdicts a":
+            label = page.locator(place).get_attribute("title")
+            assert (said, label) == (["✓"], f"{seen}: {seen}")
+            continue
         bare = {one.removeprefix("Note. ").removeprefix("✓ ") for one in said}
         assert bare - _OWN == {seen}, (place, text)
     assert page.locator("img").get_attribute("alt") == seen

@@ -39,7 +39,7 @@ class Difference:
         label: The hook set's label.
         first: The first run's score.
         other: The other run's.
-        change: The other's less the first's.
+        change: The other's minus the first's.
         items: How many items each score is of.
         paired: Whether these are the same.
     """

@@ -77,7 +77,7 @@ def _table(first: ComparedRun, side: ComparedRun, rows: Sequence[_Row], place: i
     cut = f", the {_MOST} largest of each column" if len(shown) < len(rows) else ", the largest first"
     return Table(
         f"differences-{place}",
-        f"{side.name} less {first.name}",
+        f"{side.name} minus {first.name}",
         f"Values in both runs{cut}. There are no intervals.",
         ("where", "column", first.name, side.name, "difference"),
         [(r.where, r.column, f"{r.first:.4g}", f"{r.other:.4g}", f"{r.change:+.4g}") for r in shown],

@@ -145,7 +145,7 @@ class Encoder:
         self._encode: Callable[[str], tuple[int, ...]] = lru_cache(maxsize=64)(self.ids)
 
     def continuation(self, before: str, after: str) -> Request:
-        """Encode a continuation as the tokens of both texts together, less those of `before`.
+        """Encode a continuation as the tokens of both texts together, without those of `before`.
 
         Trailing spaces of `before` go to the continuation. An empty `before` becomes a beginning-of-text token, or an
         end-of-text token if the tokenizer has no other.

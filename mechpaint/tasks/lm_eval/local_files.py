@@ -15,7 +15,7 @@ from mechpaint.readers import Row, json_rows
 def task_on_files(yaml_path: Path, data: str, examples: str | None, folder: Path) -> Path:
     """Write a YAML file that includes a task's own and has it read local files.
 
-    It asks the split `test`. Few-shot examples come from `examples`, or from `data` less the document that is asked,
+    It asks the split `test`. Few-shot examples come from `examples`, or from `data` without the document that is asked,
     which lm-eval leaves out where both are the test split. The rows are those that every reader of mechpaint gives,
     handed on as Parquet, which keeps texts and numbers as they are.
     """

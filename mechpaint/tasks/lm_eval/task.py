@@ -119,7 +119,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
         yield from self._documents(model, None)
 
     def select(self, model: TransformerBridge, limit: int | None = None, seed: int = 0) -> Selection[Document | Prompt]:
-        """The first `limit` documents in lm-eval's order for any seed, less those that exceed the model's context.
+        """The first `limit` documents in lm-eval's order for any seed, without those that exceed the model's context.
 
         Raises:
             TaskError: As for other tasks; or documents have an empty answer, or no right one.

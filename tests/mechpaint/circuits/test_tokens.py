@@ -90,6 +90,6 @@ def test_a_single_token_predicts_nothing(llama):
         circuits.token_losses(llama, torch.tensor([1]))
 
 
-def test_an_encoder_foresees_nothing():
+def test_an_encoder_predicts_no_next_token():
     with pytest.raises(DrawingError, match="expected a causal model"):
         circuits.token_probabilities(tiny.bridge("bert"), TOKENS)

@@ -66,7 +66,7 @@ def test_reactions_are_read_as_the_package_reads_them(tmp_path, monkeypatch):
 
 
 @pytest.mark.models
-def test_rxnfp_foresees_reactions_as_plain_transformers_does(tmp_path, monkeypatch):
+def test_rxnfp_predicts_reactions_as_plain_transformers_does(tmp_path, monkeypatch):
     """Converted anew. The nitrogen that an aniline keeps is certain; and without layers 5 and 6 it still is."""
     monkeypatch.setenv("MECHPAINT_CACHE", str(tmp_path))
     models.get("rxnfp")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mechpaint.routes.route import Route
-from mechpaint.statistics.bootstrap import Estimate, Scores, estimate, verdict
+from mechpaint.statistics.bootstrap import Estimate, Scores, estimate, number, verdict
 from mechpaint.statistics.metrics import Spearman
 from mechpaint.statistics.random_effects import Drawn
 from mechpaint.statistics.results import Results, TaskFacts
@@ -225,7 +225,32 @@ def test_verdicts():
     assert verdict(Estimate(math.nan, math.nan, math.nan)) == "undecided"
 
 
-def test_an_estimate_prints_its_interval():
+@pytest.mark.parametrize(
+    ("value", "low", "high", "text"),
+    [
+        (0.5, 0.4, 0.6, "0.50 [0.40, 0.60]"),
+        (0.3891, 0.3534, 0.4206, "0.389 [0.353, 0.421]"),
+        (0.9, 0.89999, 0.90001, "0.900 [0.900, 0.900]"),
+        (1.0, 1.0, 1.0, "1.000 [1.000, 1.000]"),
+        (-0.0001, -0.0002, 0.0002, "0.000 [0.000, 0.000]"),
+        (-1e-17, -1e-17, 1e-17, "0.000 [0.000, 0.000]"),
+        (0.001, -0.46, 0.46, "0.00 [-0.46, 0.46]"),
+        (14.2, 11.0, 19.0, "14.2 [11.0, 19.0]"),
+        (12345.0, 11000.0, 14000.0, "12300 [11000, 14000]"),
+        (3.07e6, 8.67e5, 1e7, "3.1e6 [0.9e6, 10.0e6]"),
+        (0.0, -5e6, 5e6, "0.0e6 [-5.0e6, 5.0e6]"),
+        (5e22, 1e3, 4e25, "5e+22 [1e+03, 4e+25]"),
+        (1e9, 1e9, 1e9, "1.000e9 [1.000e9, 1.000e9]"),
+        (math.inf, 3.0, math.inf, "inf [3, inf]"),
+        (math.nan, math.nan, math.nan, "nan [nan, nan]"),
+    ],
+)
+def test_an_estimate_prints_the_digits_that_its_interval_allows(value, low, high, text):
+    assert str(Estimate(value, low, high)) == f"{Estimate(value, low, high)}" == text
+
+
+def test_an_estimate_prints_as_it_is_told_and_never_minus_zero():
     interval = estimate(np.array([0.5, 0.4, 0.4, 0.6, 0.6]))
-    assert str(interval) == f"{interval}" == "0.500 [0.400, 0.600]"
     assert f"{interval:.1g}" == "0.5 [0.4, 0.6]"
+    assert f"{Estimate(-0.0001, -0.5, 0.5):.3f}" == "0.000 [-0.500, 0.500]"
+    assert (number(-0.0004), number(-0.0005001), number(-1e-9, ".2g")) == ("0.000", "-0.001", "-1e-09")
