@@ -65,11 +65,7 @@ def _routes_table(findings: Findings) -> Table:
         (
             label,
             str(findings.facts.routes[label]),
-            *(
-                cell
-                for n in findings.measures
-                for cell in (str(findings.accuracy(label, n)), f"{findings.loss(label, n):.2f}")
-            ),
+            *(cell for n in findings.measures for cell in (findings.accuracy(label, n), findings.loss(label, n))),
         )
         for label in findings.labels
     ]

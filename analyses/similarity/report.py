@@ -83,7 +83,7 @@ def _blocks_table(findings: Findings) -> Table:
             at = int(least[0])
             run = names[at + 1] if n == 1 else f"{names[at + 1]} to {names[at + n]}"
             means = estimate(distances.mean(axis=1))
-            rows.append((str(n), run, f"{(least[1:] == at).mean():.0%}", str(estimate(distances[:, at])), str(means)))
+            rows.append((str(n), run, f"{(least[1:] == at).mean():.0%}", estimate(distances[:, at]), str(means)))
     caption = (
         "The stretch of n layers with the least angular distance, which arXiv 2403.17887 prunes. With 95 % bootstrap "
         "intervals over windows; frequency: the share of resamples with the same stretch."
@@ -96,9 +96,7 @@ def _states_table(findings: Findings) -> Table:
     rows: list[tuple[str, ...]] = []
     for label in findings.labels:
         for i, name in enumerate(findings.names(label)):
-            before = [
-                str(estimate(findings.pair(label, m, i - 1, i))) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)
-            ]
+            before = [estimate(findings.pair(label, m, i - 1, i)) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)]
             rows.append((label, str(i), name, f"{estimate(findings.variance(label, i)):.4g}", *before))
     caption = (
         "Each state's variance, and its similarity to the state before: cosine similarity of whole windows and token "

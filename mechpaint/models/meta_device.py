@@ -97,6 +97,7 @@ def meta_model(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtyp
         config, source, name = cast(Any, transformers.AutoConfig).for_model(**model), None, str(model["model_type"])
     else:
         source, name = str(PRESETS[str(model)].folder() if str(model) in PRESETS else model), str(model)
+        source = source if Path(source).exists() else on_hub(source)
         if is_toy(source):
             raise LoadError(f"{name} is a toy, which has no shape without weights: expected a model of Hugging Face's")
         config = configuration(source, name, trust_remote_code=False)
