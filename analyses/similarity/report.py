@@ -12,7 +12,7 @@ from mechpaint.analyses.similarity.figures import figures
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
-from mechpaint.report import Report, Table
+from mechpaint.report import Cell, Report, Table
 from mechpaint.statistics.bootstrap import estimate
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _spaces_in_words(findings: Findings) -> list[tuple[str, str]]:
 def _blocks_table(findings: Findings) -> Table:
     """Tabulate, for each n, the stretch of n steps that rotates the residual stream least."""
     draws, names = findings.matrices(FULL, ANGLE), findings.names(FULL)
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for n in range(1, len(names)):
         distances = np.diagonal(draws, n, axis1=1, axis2=2)
         if np.isfinite(distances).all():
@@ -93,7 +93,7 @@ def _blocks_table(findings: Findings) -> Table:
 
 
 def _states_table(findings: Findings) -> Table:
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for label in findings.labels:
         for i, name in enumerate(findings.names(label)):
             before = [estimate(findings.pair(label, m, i - 1, i)) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)]

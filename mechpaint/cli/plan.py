@@ -125,7 +125,8 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)
         rows = asked or (None if on is None else ROWS)
-        settings = Settings(tasks, options["limit"], options["seed"], rows)
+        limit = None if options["items"] is not None else options["limit"] or None
+        settings = Settings(tasks, limit, options["seed"], rows)
         plan = RoutePlan.of(analysis, RoutedModel(model, options["model"], hooks), settings)
         print_plan(plan.estimate(on).told(), options["json"])
 

@@ -48,7 +48,8 @@ def on_hub(name: str) -> str:
 
     Hugging Face itself finds that out after 23 seconds, and tries again for every file.
     """
-    from huggingface_hub import constants, get_session, snapshot_download
+    from huggingface_hub import constants, get_session
+    from huggingface_hub import snapshot_download as download  # pyright: ignore[reportUnknownVariableType]
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     check_name(name)
@@ -58,7 +59,7 @@ def on_hub(name: str) -> str:
         get_session().head(constants.ENDPOINT, timeout=_SECONDS_FOR_THE_HUB)
     except Exception as error:  # of whichever library the hub's client is built on
         try:
-            return snapshot_download(name, local_files_only=True)
+            return str(cast(Any, download)(name, local_files_only=True))
         except (LocalEntryNotFoundError, ValueError):
             raise LoadError(
                 f"cannot load the model {name!r}: {constants.ENDPOINT} cannot be reached ({first_line(error)}), and "

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mechpaint.errors import LoadError
 from mechpaint.models.bridges import bridge_of
-from mechpaint.models.hugging_face import configuration, kind_of_model, tokenizer_of
+from mechpaint.models.hugging_face import configuration, kind_of_model, on_hub, tokenizer_of
 from mechpaint.models.loading import known_dtype
 from mechpaint.models.presets import PRESETS
 from mechpaint.toy.storage import is_toy

@@ -48,7 +48,7 @@ def analyze(
         model: What `mechpaint.load` takes; by default the analysis's own. An `Experiment` has none.
         tasks: What to measure: names (`"facts"`, `"text:my.txt"`, `"lm_eval:arc_easy"`) or tasks; by default the
             analysis's own.
-        limit: How many items of each task; by default all, or for a search 24.
+        limit: How many items of each task, by default 24; 0 for all.
         hooks: Hook sets to run everything under, after the analysis's own: a hook set, a route, or a text of either.
         out: The folder of all runs.
         plugins: Plugin files to load besides installed plugins.

@@ -41,7 +41,7 @@ def _route_plan(analysis: RouteAnalysis, registry: Registry, options: Mapping[st
     model = _routed_model(registry, options)
     from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 
-    return RoutePlan.of(analysis, model, Settings(tasks, options["limit"], options["seed"], rows))
+    return RoutePlan.of(analysis, model, Settings(tasks, options["limit"] or None, options["seed"], rows))
 
 
 def _search_plan(analysis: SearchAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:

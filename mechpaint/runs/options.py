@@ -42,7 +42,7 @@ class TaskOptions:
         default_factory=list[str],
         metadata={"help": "What to measure; may be given several times. `mechpaint list` shows them.", "panel": MODEL},
     )
-    limit: int | None = option(None, "How many items of each task; by default all.")
+    limit: int = option(24, "How many items of each task; 0 for all, which may take days.")
     batch_size: int | None = option(
         None, "How many token rows go through the model together; by default as many as pay and fit.", RUNNING
     )
@@ -62,7 +62,7 @@ class TaskOptions:
 class SearchOptions(TaskOptions):
     """The items that a search scores and holds out."""
 
-    limit: int | None = option(24, "How many items of each task the search scores.")
+    limit: int = option(24, "How many items of each task the search scores.")
     held_out: int = option(100, "How many more, which it does not see, the routes that it finds are scored on.")
     seed: int = option(0, "Of the items' choice and order, and of everything random in the search.")
 

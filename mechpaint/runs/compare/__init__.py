@@ -40,7 +40,7 @@ class Comparison(Summarized):
     def _summary(self) -> Summary:
         table = next((section for section in self.report.sections if isinstance(section, Table)), None)
         facts = [*(("", paragraph) for paragraph in self.report.summary), ("report", str(self.page))]
-        return Summary(self.report.title, facts, *((table.columns, table.texts) if table else ()))
+        return Summary(self.report.title, facts, table.columns if table else (), table.texts if table else ())
 
 
 def compare_runs(runs: Sequence[Run], out: Path, command: str = "") -> Comparison:
