@@ -68,10 +68,9 @@ def print_plan(forecast: Mapping[str, Any], as_json: bool) -> None:
 
 def print_rows(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], style: str = "") -> None:
     """Print a table."""
-    table = Padding(Rows(columns, rows, style), (0, 0, 0, 0 if columns else 2))
-    Console().print(
-        Group(Text(title, "italic"), table), crop=False
-    )  # a name to be copied may be wider than all there is
+    table = Rows(columns, rows, style)
+    # a name to be copied may be wider than the terminal, and padding would crop it
+    Console().print(Group(Text(title, "italic"), table if columns else Padding(table, (0, 0, 0, 2))), crop=False)
 
 
 def _summary(value: Any) -> str:

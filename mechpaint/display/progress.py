@@ -22,7 +22,6 @@ from rich.text import Text
 
 from mechpaint.display.terminal import on_terminal
 
-
 _SECONDS_OF_SPEED = 120.0
 """Over which the time left is estimated: over rich's 30 it follows every change of the machine's mood."""
 
