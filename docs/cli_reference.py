@@ -54,6 +54,9 @@ def _section(name: str, command: Any) -> Iterator[str]:
     if command.params:
         yield from ("", "| option | what it is | by default |", "|---|---|---|")
         yield from map(_row, command.params)
+    examples = [line for line in (command.epilog or "").split("\n\n") if line.startswith("mechpaint ")]
+    if examples:
+        yield from ("", "```sh", *examples, "```")
 
 
 def _row(option: Any) -> str:

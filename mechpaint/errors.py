@@ -32,6 +32,9 @@ Each message says what was given, what was expected, and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = [
     "AnalysisError",
     "CannotExport",
@@ -154,3 +157,20 @@ class WeightsError(RuntimeError):
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or its class."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant; None if none is near."""
+    known = {each.lower(): each for each in names}
+    near = get_close_matches(name.lower(), known, n=1)
+    # `gemma` is far from `gemma-3-270m` by its letters alone
+    begins = [each for each in known if len(name) > 2 and each.startswith(name.lower())]
+    return known[(near or begins)[0]] if near or begins else None
+
+
+def there_is_no(what: str, name: str, names: Iterable[str]) -> str:
+    """An error message: no such name, the one that was probably meant, and all there are."""
+    there = list(names)
+    near = nearest(name, there)
+    meant = "" if near is None else f" (did you mean {near}?)"
+    return f"there is no {what} {name!r}{meant}; there are: {', '.join(there)}"

@@ -20,6 +20,7 @@ from mechpaint.display.sanitize import safe, sanitize
 from mechpaint.display.svg import Diagram
 from mechpaint.display.views import Script, View
 from mechpaint.files import write_text, written
+from mechpaint.statistics.bootstrap import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
@@ -69,6 +70,10 @@ class Figure:
         )
 
 
+Cell: TypeAlias = "str | Estimate"
+"""What a table's cell holds; `str` gives its text."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """The sign of a table's row: what it stands for, and the row's anchor and first cell."""
@@ -86,7 +91,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.
+    """A table of texts and estimates.
 
     Args:
         name: File name without extension: letters, digits and hyphens.
@@ -102,8 +107,13 @@ class Table:
     title: str
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     signs: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The texts of all rows."""
+        return [[str(cell) for cell in row] for row in self.rows]
 
     @property
     def long(self) -> bool:
@@ -113,10 +123,10 @@ class Table:
     @property
     def marks(self) -> list[Mark]:
         """The sign of each row that has one."""
-        found = (next((cell for cell in row[1:] if cell in self.signs), None) for row in self.rows)
+        found = [(row[0], next((cell for cell in row[1:] if cell in self.signs), None)) for row in self.texts]
         return [
-            Mark(self.anchor(i), self.signs[cell], cell, self.rows[i][0])
-            for i, cell in enumerate(found)
+            Mark(self.anchor(i), self.signs[cell], cell, first)
+            for i, (first, cell) in enumerate(found)
             if cell is not None
         ]
 
@@ -133,7 +143,7 @@ class Table:
     @property
     def prose(self) -> bool:
         """True if some cell is long enough to be prose."""
-        return any(len(cell) > _PROSE for row in self.rows for cell in row)
+        return any(len(str(cell)) > _PROSE for row in self.rows for cell in row)
 
 
 Section: TypeAlias = "Figure | Table | View"
@@ -281,7 +291,7 @@ def _csv(table: Table) -> str:
     import csv
 
     out = io.StringIO()
-    rows = [[_no_formula(sanitize(cell)) for cell in row] for row in (table.columns, *table.rows)]
+    rows = [[_no_formula(sanitize(str(cell))) for cell in row] for row in (table.columns, *table.rows)]
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
@@ -334,5 +344,5 @@ def _alt(text: str) -> str:
     return _text(text, _MARKUP + r"|[\[\]]")
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_text(cell).replace("|", "\\|") for cell in cells) + " |"
+def _row(cells: Sequence[Cell]) -> str:
+    return "| " + " | ".join(_text(str(cell)).replace("|", "\\|") for cell in cells) + " |"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-    from mechpaint.report import Report
+    from mechpaint.report import Report, Section
 
 __all__ = ["AnalysisError", "Induction"]
 
@@ -82,3 +82,9 @@ class Induction(ModelAnalysis):
         from mechpaint.analyses.induction.report import report
 
         return report(self, table, facts)
+
+    def beside(self, tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> Sequence[Section]:
+        """Accuracy and loss of every run, and the heads that do most."""
+        from mechpaint.analyses.induction.comparison import beside
+
+        return beside(tables)

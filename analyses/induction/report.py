@@ -56,11 +56,7 @@ def _routes_table(findings: Findings) -> Table:
         (
             label,
             str(findings.facts.routes[label]),
-            *(
-                cell
-                for n in findings.measures
-                for cell in (str(findings.accuracy(label, n)), str(findings.loss(label, n)))
-            ),
+            *(cell for n in findings.measures for cell in (findings.accuracy(label, n), findings.loss(label, n))),
         )
         for label in findings.labels
     ]

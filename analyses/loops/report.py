@@ -95,8 +95,8 @@ def _best_table(grid: Grid) -> Table:
             str(size),
             f"{grid.best_of(size):.0f}",
             _candidates(grid, size),
-            str(grid.score_of(size)),
-            str(grid.at(size, 1)),
+            grid.score_of(size),
+            grid.at(size, 1),
         )
         for size in grid.sizes
     ]
@@ -118,7 +118,7 @@ def _candidates(grid: Grid, size: int) -> str:
 
 def _grid_table(grid: Grid) -> Table:
     rows = [
-        (str(size), str(times), str(grid.at(size, times)), f"{grid.share(size, times):.3f}")
+        (str(size), str(times), grid.at(size, times), f"{grid.share(size, times):.3f}")
         for size in grid.sizes
         for times in grid.iterations
     ]

@@ -169,7 +169,7 @@ def _figure(models: Sequence[Model], name: str, title: str, curves: Sequence[str
 
 def _means_table(models: Sequence[Model], shared: dict[str, tuple[float, float]]) -> Table:
     rows = [
-        (curve, f"{low:.0f} % to {high:.0f} %", *(str(estimate(m.mean(curve, low, high))) for m in models))
+        (curve, f"{low:.0f} % to {high:.0f} %", *(estimate(m.mean(curve, low, high)) for m in models))
         for curve, (low, high) in shared.items()
     ]
     depths = ", ".join(f"{m.name} has {m.curves.n_layers} layers" for m in models)

@@ -40,7 +40,7 @@ def tasks_table(curves: Curves) -> Table:
             task.measure,
             str(task.items),
             f"{task.chance:.3f}",
-            str(curves.scores.score(task.name, "baseline")),
+            curves.scores.score(task.name, "baseline"),
             f"{curves.scores.error(task.name, 'baseline'):.3f}",
             perplexity(curves.scores, task.name),
         )
@@ -71,7 +71,7 @@ def _means_table(curves: Curves, ran: list[str], shared: list[int]) -> Table:
     names, first = _names(curves)
     areas = {curve: curves.area(curve, shared) for curve in ran}
     rows = [
-        (curve, str(estimate(areas[curve])), *(str(estimate(curves.task_area(t, curve, shared))) for t in names))
+        (curve, estimate(areas[curve]), *(estimate(curves.task_area(t, curve, shared)) for t in names))
         for curve in sorted(ran, key=lambda c: -areas[c][0])
     ]
     caption = (
@@ -87,7 +87,7 @@ def _comparisons_table(curves: Curves, ran: list[str], shared: list[int]) -> Tab
     pairs = list(combinations(sorted(ran, key=lambda c: -areas[c][0]), 2))
     differences = np.stack([areas[better] - areas[worse] for better, worse in pairs], axis=1)
     compared = zip(pairs, differences.T, adjusted(differences), strict=True)
-    rows = [(better, worse, str(estimate(draws)), f"{p:.3f}") for (better, worse), draws, p in compared]
+    rows = [(better, worse, estimate(draws), f"{p:.3f}") for (better, worse), draws, p in compared]
     caption = (
         f"Differences of {curves.mean_values} over the same start layers, paired. {intervals(curves)} Intervals are "
         "pointwise; p-values are two-sided and adjusted for all comparisons (Romano-Wolf stepdown, 2005). With "
@@ -132,8 +132,8 @@ def _scores_table(curves: Curves, ran: list[str]) -> Table:
             curve,
             str(start),
             str(curves.affected(start)),
-            str(estimate(curves.median(curve, start))),
-            *(str(estimate(curves.task(name, curve, start))) for name in names),
+            estimate(curves.median(curve, start)),
+            *(estimate(curves.task(name, curve, start)) for name in names),
         )
         for curve in ran
         for start in curves.starts(curve)

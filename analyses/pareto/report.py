@@ -112,8 +112,8 @@ def _front_table(findings: Findings) -> Table:
             f"{findings.latency(route):.1f}",
             f"{findings.latency(route) / whole:.2f}",
             f"{findings.archive.scores[route]:.3f}",
-            str(findings.estimated(route)),
-            str(estimate(findings.own_score(route))),
+            findings.estimated(route),
+            estimate(findings.own_score(route)),
             findings.found_in(route),
         )
         for route in routes
@@ -138,8 +138,8 @@ def _by_task_table(findings: Findings) -> Table:
             task.name,
             task.measure,
             f"{task.chance:.3f}",
-            str(own.score(task.name, "baseline")),
-            *(str(own.score(task.name, str(route))) for route in routes.values()),
+            own.score(task.name, "baseline"),
+            *(own.score(task.name, str(route)) for route in routes.values()),
             *(perplexity(own, task.name, label) for label in ("baseline", *map(str, routes.values()))),
         )
         for task in findings.held_out.tasks
@@ -162,9 +162,9 @@ def _skips_table(findings: Findings) -> Table:
         (
             str(skip),
             f"{findings.archive.scores[skip]:.3f}",
-            str(findings.estimated(skip)),
-            str(estimate(findings.own_score(skip))),
-            str(estimate(findings.score(findings.chosen) - findings.score(skip))),
+            findings.estimated(skip),
+            estimate(findings.own_score(skip)),
+            estimate(findings.score(findings.chosen) - findings.score(skip)),
         )
         for skip in skips
     ]

@@ -12,7 +12,7 @@ from mechpaint.analyses.similarity.figures import ANSWER, figures
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
-from mechpaint.report import Report, Table
+from mechpaint.report import Cell, Report, Table
 from mechpaint.statistics.bootstrap import estimate
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _spaces_in_words(findings: Findings) -> list[tuple[str, str]]:
 def _blocks_table(findings: Findings) -> Table:
     """Tabulate, for each n, the stretch of n steps that rotates the residual stream least."""
     draws, names = findings.matrices(FULL, ANGLE), findings.names(FULL)
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for n in range(1, len(names)):
         distances = np.diagonal(draws, n, axis1=1, axis2=2)
         if np.isfinite(distances).all():
@@ -100,7 +100,7 @@ def _blocks_table(findings: Findings) -> Table:
             at = int(least[0])
             run = names[at + 1] if n == 1 else f"{names[at + 1]} to {names[at + n]}"
             means = estimate(distances.mean(axis=1))
-            rows.append((str(n), run, f"{(least[1:] == at).mean():.0%}", str(estimate(distances[:, at])), str(means)))
+            rows.append((str(n), run, f"{(least[1:] == at).mean():.0%}", estimate(distances[:, at]), str(means)))
     caption = (
         "The stretch of n layers with the least angular distance, which arXiv 2403.17887 prunes. With 95 % bootstrap "
         "intervals over windows; frequency: the share of resamples with the same stretch."
@@ -110,13 +110,11 @@ def _blocks_table(findings: Findings) -> Table:
 
 
 def _states_table(findings: Findings) -> Table:
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for label in findings.labels:
         for i, name in enumerate(findings.names(label)):
-            before = [
-                str(estimate(findings.pair(label, m, i - 1, i))) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)
-            ]
-            rows.append((label, str(i), name, f"{estimate(findings.variance(label, i)):.3g}", *before))
+            before = [estimate(findings.pair(label, m, i - 1, i)) if i else "–" for m in (SIMILARITY, BY_TOKEN, ANGLE)]
+            rows.append((label, str(i), name, estimate(findings.variance(label, i)), *before))
     caption = (
         "Each state's variance, and its similarity to the state before: cosine similarity of whole windows and token "
         "by token, and angular distance at the last token. With 95 % bootstrap intervals over windows."

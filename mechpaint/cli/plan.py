@@ -5,14 +5,14 @@ Nothing at the top of this file imports torch, so that `mechpaint --help` answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mechpaint.analysis import RouteAnalysis
-from mechpaint.cli.errors import EPILOG, handle_errors
+from mechpaint.analysis import Analysis, Experiment, ModelAnalysis, RouteAnalysis, SearchAnalysis
+from mechpaint.cli.errors import EPILOG, examples, handle_errors
 from mechpaint.cli.options import command_for, help_text
 from mechpaint.cli.output import print_plan
 from mechpaint.errors import PlanError
@@ -20,7 +20,7 @@ from mechpaint.planning.accelerators import ACCELERATORS, Efficiency, Roofline, 
 from mechpaint.plugins import Registry
 from mechpaint.routes.hookset_text import parse_hook_set
 from mechpaint.runs.kinds import batch_size, chosen_tasks
-from mechpaint.runs.options import TaskOptions
+from mechpaint.runs.options import OUTPUT, TaskOptions
 from mechpaint.runs.options import option as _option
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ ROWS = 32
 """The batch size assumed on an accelerator, whose free memory is not known here."""
 
 _REACHED = Efficiency()
+_PLACE = "Where it would run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,29 +45,29 @@ class PlanOptions:
         "or a name on the hub.",
     )
     hooks: str = _option("", "Hook sets to run everything under, such as 'skip(4, 7)'.")
-    dtype: str | None = _option(None, "float32 (the default), bfloat16, float16.")
+    dtype: str | None = _option(None, "float32 (the default), bfloat16, float16.", _PLACE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceOptions:
     """Where it is to run, and rows of tokens in place of items."""
 
-    on: str = _option("here", f"Where it is to run: here, which is measured, or {', '.join(ACCELERATORS)}.")
-    items: int | None = _option(None, "Plan for so many rows of tokens, in place of a task's items.")
-    tokens: int = _option(64, "How many tokens each of these has.")
-    scored: int = _option(1, "At how many positions each of these is scored.")
+    on: str = _option("here", f"Where it is to run: here, which is measured, or {', '.join(ACCELERATORS)}.", _PLACE)
+    items: int | None = _option(None, "Plan for so many rows of tokens, in place of a task's items.", _PLACE)
+    tokens: int = _option(64, "How many tokens each of these has.", _PLACE)
+    scored: int = _option(1, "At how many positions each of these is scored.", _PLACE)
     reached: float = _option(
-        _REACHED.compute, "What share of its peak rate matrix products are taken to reach on an accelerator."
+        _REACHED.compute, "What share of its peak rate matrix products are taken to reach on an accelerator.", _PLACE
     )
     reached_bandwidth: float = _option(
-        _REACHED.bandwidth, "What share of its memory's bandwidth operations are taken to reach there."
+        _REACHED.bandwidth, "What share of its memory's bandwidth operations are taken to reach there.", _PLACE
     )
-    launch: float = _option(_REACHED.launch, "How many seconds an operation is taken to need there at least.")
-    json: bool = _option(False, "Print the results as JSON.")
+    launch: float = _option(_REACHED.launch, "How many seconds an operation is taken to need there at least.", _PLACE)
+    json: bool = _option(False, "Print the results as JSON.", OUTPUT)
 
 
 def plan_commands(registry: Registry) -> typer.Typer:
-    """`mechpaint plan`, with one command for each analysis that scores routes on tasks."""
+    """`mechpaint plan`, with one command for each analysis; those that need weights say what to use instead."""
     app = typer.Typer(
         help="Say what an analysis would take, from a model's configuration alone: layer calls, floating-point "
         "operations, memory, hours, workers. No weights are loaded.",
@@ -76,8 +77,40 @@ def plan_commands(registry: Registry) -> typer.Typer:
     for name, analysis in registry.analyses.items():
         if issubclass(analysis, RouteAnalysis):
             command = command_for(analysis, groups, lambda made, options: _plan(registry, made, options))
-            app.command(name, help=help_text(analysis.question), epilog=EPILOG)(command)
+            app.command(name, help=help_text(analysis.question), epilog=examples(*_examples(name)))(command)
+        else:
+            anything = {"allow_extra_args": True, "ignore_unknown_options": True}
+            said = help_text(f"No plan: mechpaint analyze {name} --dry-run")
+            app.command(name, help=said, epilog=EPILOG, context_settings=anything)(_unplanned(analysis))
     return app
+
+
+def _examples(name: str) -> tuple[str, ...]:
+    return (
+        f"mechpaint plan {name} --model smollm2-135m --task facts --limit 100",
+        f"mechpaint plan {name} --model llama-2-7b --dtype bfloat16 --on h100 --items 500 --tokens 64",
+    )
+
+
+_REASONS: tuple[tuple[type[Analysis], str], ...] = (
+    (SearchAnalysis, "which routes it scores depends on the scores of the routes before"),
+    (ModelAnalysis, "it measures a model itself, which takes its weights"),
+    (Experiment, "it makes and trains models of its own, whose cost is that of their steps"),
+)
+
+
+def _unplanned(analysis: type[Analysis]) -> Callable[[], None]:
+    """A command that says why there is no plan, whatever it is given."""
+    reason = next((reason for kind, reason in _REASONS if issubclass(analysis, kind)), "it is of no known kind")
+
+    def command() -> None:
+        with handle_errors("nothing was written"):
+            raise PlanError(
+                f"{analysis.name} cannot be planned from a configuration alone: {reason}. Use: mechpaint analyze "
+                f"{analysis.name} --dry-run"
+            )
+
+    return command
 
 
 def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any]) -> None:
@@ -92,7 +125,8 @@ def _plan(registry: Registry, analysis: RouteAnalysis, options: Mapping[str, Any
         model = to_plan(options["model"], options["dtype"], measured=on is None)
         tasks = _tasks(registry, analysis, model, options)
         rows = asked or (None if on is None else ROWS)
-        settings = Settings(tasks, options["limit"], options["seed"], rows)
+        limit = None if options["items"] is not None else options["limit"] or None
+        settings = Settings(tasks, limit, options["seed"], rows)
         plan = RoutePlan.of(analysis, RoutedModel(model, options["model"], hooks), settings)
         print_plan(plan.estimate(on).told(), options["json"])
 

@@ -8,9 +8,22 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from mechpaint.display.terminal import on_terminal
+
+_SECONDS_OF_SPEED = 120.0
+"""Over which the time left is estimated: over rich's 30 it follows every change of the machine's mood."""
 
 
 def progress() -> Progress:
@@ -20,6 +33,7 @@ def progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
+        _Counts(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -27,7 +41,17 @@ def progress() -> Progress:
         console=Console(file=None if shown else io.StringIO(), stderr=True, force_jupyter=False),
         disable=not shown,
         transient=True,
+        speed_estimate_period=_SECONDS_OF_SPEED,
     )
+
+
+class _Counts(ProgressColumn):
+    """How much is done of how much, where a task says so."""
+
+    def render(self, task: Task) -> Text:
+        """Such as 120/1,712."""
+        counted = "of" in task.fields
+        return Text(f"{task.fields['done']:,}/{task.fields['of']:,}" if counted else "")
 
 
 @contextmanager

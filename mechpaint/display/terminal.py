@@ -70,23 +70,28 @@ class Rows:
         for i, row in enumerate(rows):
             if head:
                 yield from [Text("")] * bool(i)
-                yield from (Text.assemble(name, ": ", cell) for name, cell in zip(head, row, strict=True))
+                yield from (_line(name, cell) for name, cell in zip(head, row, strict=True))
             else:
                 first = Text(row[0].plain, row[0].style or self.style)
                 yield Text.assemble(first, ": ", Text(", ").join(row[1:]))
 
 
+def _line(name: Text, cell: Text) -> Text:
+    return Text.assemble(name, ": ", cell, no_wrap=cell.no_wrap, overflow="ignore" if cell.no_wrap else "fold")
+
+
 def _text(cell: str | Text) -> Text:
     text = cell.copy() if isinstance(cell, Text) else Text(sanitize(cell))
-    text.overflow, text.no_wrap = "fold", False
+    if not text.no_wrap:  # such as a name to be copied
+        text.overflow, text.no_wrap = "fold", False
     return text
 
 
 def _widths(rows: Sequence[Sequence[Text]], most: int) -> list[int] | None:
     """The widths of columns: those of their text if there is room, else at least of their words; None if none is."""
-    columns = [[cell.plain for cell in column] for column in zip(*rows, strict=True)]
-    wanted = [max(map(cell_len, "\n".join(cells).split("\n"))) for cells in columns]
-    widths = [max([2, *(min(cell_len(word), _FOLDED) for cell in cells for word in cell.split())]) for cells in columns]
+    columns = list(zip(*rows, strict=True))
+    wanted = [max(map(cell_len, "\n".join(cell.plain for cell in cells).split("\n"))) for cells in columns]
+    widths = [max([2, *(width for cell in cells for width in _least(cell))]) for cells in columns]
     spare = most - sum(widths) - _GAP * len(widths)
     if spare < 0:
         return None
@@ -94,3 +99,10 @@ def _widths(rows: Sequence[Sequence[Text]], most: int) -> list[int] | None:
         widths[min(narrow, key=widths.__getitem__)] += 1
         spare -= 1
     return widths
+
+
+def _least(cell: Text) -> list[int]:
+    """The widths that a cell needs."""
+    if cell.no_wrap:
+        return [cell.cell_len]
+    return [min(cell_len(word), _FOLDED) for word in cell.plain.split()]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +60,7 @@ class Sweep(Summarized):
     Attributes:
         layer_calls: How many times a layer runs on the tokens: once for each distinct (incoming residual stream, layer)
             pair. Several of one layer may be rows of one batch.
+        watch: Called with how many of these have been made since it was called before; does nothing unless it is set.
         layer_calls_unshared: How many times layers would run if every route ran alone.
 
     Raises:
@@ -92,6 +92,7 @@ class Sweep(Summarized):
         self._max_batch_tokens = checked_size(max_batch_tokens) or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
         self._whole_rows = self._runner.tail_is_hooked
+        self.watch: Callable[[int], None] = lambda layer_calls: None
         if not whole and not self._runner.by_position:
             raise CannotReroute(
                 f"{type(model.original_model).__name__} has one output for a whole sequence, none at single positions: "
@@ -166,7 +167,13 @@ class Sweep(Summarized):
         calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs)
         visits = visits_per_call(self._tokens.numel(), self._max_batch_tokens)
         schedule = Schedule[Stream[Residual]](1 if calls.has_user_hooks else visits)
-        yield from walk(self._tree, schedule, calls.embeddings, GroupMerge, partial(calls.outputs, schedule))
+
+        def outputs(layer: int, streams: Sequence[Stream[Residual]]) -> list[Residual]:
+            made = calls.outputs(schedule, layer, streams)
+            self.watch(len(streams))
+            return made
+
+        yield from walk(self._tree, schedule, calls.embeddings, GroupMerge, outputs)
 
     def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         """The logits of some routes, which are few enough for one block, or of a single one in several."""

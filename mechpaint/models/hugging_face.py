@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.errors import LoadError, first_line
-from mechpaint.models.presets import PRESETS
+from mechpaint.models.presets import PRESETS, check_name
 from mechpaint.models.quiet import without_bars
 from mechpaint.models.weights import check_report, with_adapter
 
@@ -38,6 +38,34 @@ def module_of(source: str, given: str, dtype: torch.dtype | None, trust_remote_c
         raise no_model(given, error) from error
     check_report(report, given)
     return module
+
+
+_SECONDS_FOR_THE_HUB = 5.0
+
+
+def on_hub(name: str) -> str:
+    """A name to give to Hugging Face, or its folder in the cache where the hub cannot be reached.
+
+    Hugging Face itself finds that out after 23 seconds, and tries again for every file.
+    """
+    from huggingface_hub import constants, get_session
+    from huggingface_hub import snapshot_download as download  # pyright: ignore[reportUnknownVariableType]
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    check_name(name)
+    if constants.is_offline_mode():
+        return name
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_SECONDS_FOR_THE_HUB)
+    except Exception as error:  # of whichever library the hub's client is built on
+        try:
+            return str(cast(Any, download)(name, local_files_only=True))
+        except (LocalEntryNotFoundError, ValueError):
+            raise LoadError(
+                f"cannot load the model {name!r}: {constants.ENDPOINT} cannot be reached ({first_line(error)}), and "
+                f"there is no such folder. These need no network once fetched: {', '.join(PRESETS)}"
+            ) from error
+    return name
 
 
 def configuration(source: str, given: str, trust_remote_code: bool) -> Any:

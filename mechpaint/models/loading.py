@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mechpaint.display.sanitize import short
 from mechpaint.errors import LoadError, first_line
 from mechpaint.models.bridges import bridge_around, bridge_of
-from mechpaint.models.hugging_face import module_of, no_model, tokenizer_of
+from mechpaint.models.hugging_face import module_of, no_model, on_hub, tokenizer_of
 from mechpaint.models.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _named(model: str | Path) -> Path | str:
         raise no_model(given, "it is a file")
     if is_path and not exists:
         raise no_model(given, "there is no such folder")
-    return path if is_folder else given
+    return path if is_folder else on_hub(given)
 
 
 def _move(module: Any, device: Any, dtype: Any) -> Any:

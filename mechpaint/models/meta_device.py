@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mechpaint.errors import LoadError
 from mechpaint.models.bridges import bridge_of
-from mechpaint.models.hugging_face import configuration, kind_of_model, tokenizer_of
+from mechpaint.models.hugging_face import configuration, kind_of_model, on_hub, tokenizer_of
 from mechpaint.models.loading import known_dtype
 from mechpaint.models.presets import PRESETS
 from mechpaint.toy.storage import is_toy
@@ -97,6 +97,7 @@ def meta_model(model: str | Path | Mapping[str, Any], *, dtype: str | torch.dtyp
         config, source, name = cast(Any, transformers.AutoConfig).for_model(**model), None, str(model["model_type"])
     else:
         source, name = str(PRESETS[str(model)].folder() if str(model) in PRESETS else model), str(model)
+        source = source if Path(source).exists() else on_hub(source)
         if is_toy(source):
             raise LoadError(f"{name} is a toy, which has no shape without weights: expected a model of Hugging Face's")
         config = configuration(source, name, trust_remote_code=False)

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
     from mechpaint.scoring.items import Scorer
 
-BUDGET = 1.2
+BUDGET = 0.25
 """About how many seconds the routes of one batch are timed for."""
 
-_ALIKE = 1.1
+_ALIKE = 1.5
 """Batches whose numbers of tokens differ by no more than this factor are measured on one of them."""
 
 
@@ -123,16 +123,20 @@ class _Asking:
         return statistics.median(_once(lambda: self._ask(tree)) for _ in range(times))
 
     def calls(self) -> tuple[float, ...]:
-        """Seconds of calls of 1, 2, 4, … visits, up to as many as share one: the mean of three layers."""
-        runner, seconds = RouteRunner(self._model), list[float]()
+        """Seconds of calls of 1, 2, 4, … visits, up to as many as share one: the mean of three layers.
+
+        Those of one and of most visits are timed, and the others are on the line between them.
+        """
+        runner, seconds = RouteRunner(self._model), dict[int, float]()
         tokens, mask = self.batch.padded(self._model.cfg.device)
         layers = sorted({0, self.n_layers // 2, self.n_layers - 1})
         with torch.no_grad():
             real = runner.fastest()
             attention = fastest_attention(runner, real)
-            for power in range((self.per_call - 1).bit_length() + 1):
+            most = 1 << (self.per_call - 1).bit_length()
+            for visits in sorted({1, most}):
                 with attention():
-                    layer_inputs = runner.record(tokens.repeat(2**power, 1), mask.repeat(2**power, 1))
+                    layer_inputs = runner.record(tokens.repeat(visits, 1), mask.repeat(visits, 1))
 
                 def call(layer_inputs: LayerInputs = layer_inputs) -> None:
                     with attention():
@@ -140,8 +144,9 @@ class _Asking:
                             runner.call(layer, layer_inputs.embeddings, layer_inputs.layers[layer], real[layer])
 
                 call()  # the first time is slower
-                seconds.append(statistics.median(_once(call) for _ in range(3)) / len(layers))
-        return tuple(seconds)
+                seconds[visits] = statistics.median(_once(call) for _ in range(3)) / len(layers)
+        slope = (seconds[most] - seconds[1]) / max(1, most - 1)
+        return tuple(seconds[1] + slope * (2**power - 1) for power in range(most.bit_length()))
 
     def _ask(self, tree: PrefixTree) -> None:
         for _ in self._task.records(self._model, self.batch.items, tree, self._batch_size, lambda ticks: None):
@@ -158,7 +163,9 @@ def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
     once = max(0.0, alone - steps * calls[0] - a_route)
     guess = Sample(tokens_of(asking.batch), calls, a_route, asking.per_call, once)
     some = _some(tree, int(len(tree.routes) * BUDGET / guess.under(tree)))
-    return replace(guess, correction=asking.seconds(some, 3) / guess.under(some))
+    # long timings are steady, and repeated ones are what a plan waits for
+    seconds = asking.seconds(some, 1 if guess.under(some) > BUDGET / 2 else 3)
+    return replace(guess, correction=seconds / guess.under(some))
 
 
 def _some(tree: PrefixTree, count: int) -> PrefixTree:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.display.summary import Summarized, Summary
-from mechpaint.errors import HookSetError
+from mechpaint.errors import HookSetError, there_is_no
 from mechpaint.routes.fields import check_fields, is_layers
 from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
 from mechpaint.routes.route import Route
@@ -161,7 +161,7 @@ class Composed(HookSet):
 def named(hook_sets: Mapping[str, type[HookSet]], name: str) -> type[HookSet]:
     """The hook set of that text name, or an error that lists what there is."""
     if name not in hook_sets:
-        raise HookSetError(f"there is no hook set {name!r}; there are: {', '.join(sorted(hook_sets))}")
+        raise HookSetError(there_is_no("hook set", name, sorted(hook_sets)))
     return hook_sets[name]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mechpaint import plugins as plugin_registry
 from mechpaint.analysis import Analysis
 from mechpaint.display.sanitize import short
-from mechpaint.errors import AnalysisError, InputError, RunError
+from mechpaint.errors import AnalysisError, InputError, RunError, there_is_no
 from mechpaint.runs.kinds import kind_of
 from mechpaint.runs.request import Request, executor_of, for_this_process
 from mechpaint.runs.run import Run, find_run
@@ -48,7 +48,7 @@ def analyze(
         model: What `mechpaint.load` takes; by default the analysis's own. An `Experiment` has none.
         tasks: What to measure: names (`"facts"`, `"text:my.txt"`, `"lm_eval:arc_easy"`) or tasks; by default the
             analysis's own.
-        limit: How many items of each task; by default all, or for a search 24.
+        limit: How many items of each task, by default 24; 0 for all.
         hooks: Hook sets to run everything under, after the analysis's own: a hook set, a route, or a text of either.
         out: The folder of all runs.
         plugins: Plugin files to load besides installed plugins.
@@ -193,7 +193,7 @@ def _parts(analysis: str | Analysis, registry: Registry, given: Mapping[str, Any
     """The analysis, and every option of its kind."""
     if isinstance(analysis, str):
         if analysis not in registry.analyses:
-            raise AnalysisError(f"there is no analysis {analysis!r}; there are: {', '.join(registry.analyses)}")
+            raise AnalysisError(there_is_no("analysis", analysis, registry.analyses))
         kind = registry.analyses[analysis]
         own = {field.name for field in dataclasses.fields(kind)}
         settings = {name: value for name, value in given.items() if name in own}

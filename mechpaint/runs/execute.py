@@ -119,23 +119,32 @@ def _compute(plan: Plan, folder: Cells, cells: Sequence[Cell], executor: Executo
     runner = CellRunner(folder, OtherRuns(folder.path, plan.schema(), cells))
     concurrency = plan.concurrency()
     chosen = executor or (Serial() if concurrency is None else Threads(concurrency))
+    # where one cell is computed after the other, it is known whose ticks they are
+    costs = {cell.label: cell.tick_cost for cell in cells} if isinstance(chosen, Serial) else {}
+    total = sum(cell.ticks * costs.get(cell.label, 1.0) for cell in cells)
     with progress() as bar:
-        task = bar.add_task("", total=sum(cell.ticks for cell in cells), visible=bool(cells))
-        return chosen.do(runner, cells, _BarView(bar, task))
+        ticks = sum(cell.ticks for cell in cells)
+        task = bar.add_task("", total=total, visible=bool(cells), done=0, of=ticks)
+        return chosen.do(runner, cells, _BarView(bar, task, costs))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _BarView:
-    """A bar on the terminal, for executors."""
+    """A bar on the terminal, for executors: as long as the work costs, with a count of its ticks."""
 
     bar: Progress
     task: TaskID
+    costs: Mapping[str, float]
+    cost: float = 1.0
+    done: int = 0
 
     def show(self, label: str) -> None:
+        self.cost = self.costs.get(label, 1.0)
         self.bar.update(self.task, description=label)
 
     def advance(self, ticks: int) -> None:
-        self.bar.advance(self.task, ticks)
+        self.done += ticks
+        self.bar.update(self.task, advance=ticks * self.cost, done=self.done)
 
 
 def _check_independent(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mechpaint.analysis import Analysis, Experiment, ModelAnalysis, RouteAnalysis, SearchAnalysis
-from mechpaint.errors import InputError, TaskError
+from mechpaint.errors import InputError, TaskError, there_is_no
 from mechpaint.runs.options import ExecutionOptions, HookOptions, ModelOptions, SearchOptions, TaskOptions
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of analysis: its base class, the groups of its options, and what plans it."""
+    """A kind of analysis: its base class, the groups of its options, what plans it, and options worth an example."""
 
     base: type[Analysis]
     options: tuple[type[Any], ...]
     plan: Callable[[Any, Registry, Mapping[str, Any]], Plan]
+    examples: tuple[str, ...]
 
 
 def kind_of(analysis: type[Analysis]) -> Kind:
@@ -40,7 +41,7 @@ def _route_plan(analysis: RouteAnalysis, registry: Registry, options: Mapping[st
     model = _routed_model(registry, options)
     from mechpaint.runs.plans.route_plan import RoutePlan, Settings
 
-    return RoutePlan.of(analysis, model, Settings(tasks, options["limit"], options["seed"], rows))
+    return RoutePlan.of(analysis, model, Settings(tasks, options["limit"] or None, options["seed"], rows))
 
 
 def _search_plan(analysis: SearchAnalysis, registry: Registry, options: Mapping[str, Any]) -> Plan:
@@ -65,11 +66,19 @@ def _experiment_plan(analysis: Experiment, registry: Registry, options: Mapping[
     return ExperimentPlan.of(analysis)
 
 
+_ROUTE_EXAMPLES = (
+    "--limit 8 --dry-run",
+    "--model gemma-3-270m --task facts --task text:my.txt",
+    "--hooks 'skip(4, 7)'",
+)
+_SEARCH_EXAMPLES = ("--limit 8 --dry-run", "--model gemma-3-270m --task facts")
+_MODEL_EXAMPLES = ("--model toy-induction", "--model smollm2-135m --hooks 'skip(4, 7)'")
+
 KINDS = (
-    Kind(RouteAnalysis, (ModelOptions, HookOptions, TaskOptions, ExecutionOptions), _route_plan),
-    Kind(SearchAnalysis, (ModelOptions, SearchOptions, ExecutionOptions), _search_plan),
-    Kind(ModelAnalysis, (ModelOptions, HookOptions, ExecutionOptions), _model_plan),
-    Kind(Experiment, (ExecutionOptions,), _experiment_plan),
+    Kind(RouteAnalysis, (ModelOptions, HookOptions, TaskOptions, ExecutionOptions), _route_plan, _ROUTE_EXAMPLES),
+    Kind(SearchAnalysis, (ModelOptions, SearchOptions, ExecutionOptions), _search_plan, _SEARCH_EXAMPLES),
+    Kind(ModelAnalysis, (ModelOptions, HookOptions, ExecutionOptions), _model_plan, _MODEL_EXAMPLES),
+    Kind(Experiment, (ExecutionOptions,), _experiment_plan, ("--dry-run", "--out elsewhere")),
 )
 
 
@@ -94,7 +103,7 @@ def chosen_tasks(
             continue
         name, colon, argument = given.partition(":")
         if name not in registry.tasks:
-            raise TaskError(f"there is no task {name!r}; there are: {', '.join(registry.tasks)}")
+            raise TaskError(there_is_no("task", name, registry.tasks))
         task = registry.tasks[name].from_argument(argument if colon else None)
         chosen += lm_eval_tasks(argument, sources) if isinstance(task, LmEval) else [task]
     sources.check_used(chosen)
@@ -104,10 +113,14 @@ def chosen_tasks(
 def _routed_model(registry: Registry, options: Mapping[str, Any]) -> RoutedModel:
     """Load the model, and see that the hook sets only reroute it."""
     from mechpaint.display.terminal import status
+    from mechpaint.models.presets import check_name
+
+    given = options["model"]
+    if isinstance(given, str):
+        check_name(given)  # before the seconds that importing torch takes
     from mechpaint.engine.arguments import as_hook_set
 
     hooks = as_hook_set(options.get("hooks", ""), registry.hook_sets)
-    given = options["model"]
     with status(f"loading {given}" if isinstance(given, str) else "loading"):
         from mechpaint.models.loading import load
         from mechpaint.runs.plans.routed_model import RoutedModel

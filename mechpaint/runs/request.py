@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mechpaint.analysis import Analysis
-from mechpaint.errors import InputError, RunError
+from mechpaint.errors import InputError, RunError, there_is_no
 from mechpaint.plugins import Registry, registry
 from mechpaint.runs.kinds import kind_of
 from mechpaint.runs.serialize import fields_of, from_fields
@@ -59,7 +59,7 @@ def executor_of(request: Request | None, options: Mapping[str, Any]) -> Executor
                 raise RunError(f"{option} requires --engine ray")
         return None
     if name != "ray":
-        raise RunError(f"there is no engine {name!r}; there are: here, ray")
+        raise RunError(there_is_no("engine", name, ("here", "ray")))
     if request is None:
         raise RunError("Ray's workers load models and tasks by name; expected names, got objects in memory")
     from mechpaint.runs.ray import Ray

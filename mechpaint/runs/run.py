@@ -290,7 +290,7 @@ class Run(Summarized):
             return Summary(f"{self.manifest.analysis} of {self.manifest.model or 'its own models'}", facts, (), ())
         table = next((section for section in self.report.sections if isinstance(section, Table)), None)
         facts = [*(("", paragraph) for paragraph in self.report.summary), *facts, ("report", str(self.page))]
-        return Summary(self.report.title, facts, table.columns if table else (), table.rows if table else ())
+        return Summary(self.report.title, facts, table.columns if table else (), table.texts if table else ())
 
 
 def runs_in(out: Path, registry: Registry) -> list[Run]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Int
@@ -66,26 +66,50 @@ def batches(items: Sequence[InRows], batch_size: int) -> list[Batch[InRows]]:
     return [*full, Batch[InRows].of(waiting)] if waiting else full
 
 
+Watch: TypeAlias = Callable[[int], None]
+"""Called with how many layer calls a sweep has made since."""
+
+
 def sweep_batch(
     batch: Batch[InRows],
     tree: PrefixTree,
-    score: Callable[[Batch[InRows], PrefixTree], Iterator[tuple[Route, list[Record]]]],
+    score: Callable[[Batch[InRows], PrefixTree, Watch], Iterator[tuple[Route, list[Record]]]],
     advance: Advance,
 ) -> Iterator[Record]:
     """Score a batch under all routes; when memory runs out, do the remaining routes in halves of the batch."""
     done: set[Route] = set()
+    ticks = _Ticks(len(batch.items) * len(tree.routes), tree.layer_calls, advance)
     try:
-        for route, records in score(batch, tree):
+        for route, records in score(batch, tree, ticks.watch):
             yield from records
-            advance(len(batch.items))
             done.add(route)
+        ticks.correct(ticks.all)
         return
     except Exception as error:
         if len(batch.items) == 1 or not is_out_of_memory(error):
             raise
     # after the `except`, whose traceback keeps tensors alive
+    ticks.correct(len(batch.items) * len(done))
     clear_device_cache()
     left = PrefixTree(route for route in tree.routes if route not in done)
     half = len(batch.items) // 2
     for items in (batch.items[:half], batch.items[half:]):
         yield from sweep_batch(Batch[InRows].of(items), left, score, advance)
+
+
+class _Ticks:
+    """Ticks of a batch by its layer calls: routes that share work are done late, and then many at once."""
+
+    def __init__(self, ticks: int, layer_calls: int, advance: Advance) -> None:
+        self.all, self._layer_calls, self._advance = ticks, layer_calls, advance
+        self._made = self._told = 0
+
+    def watch(self, layer_calls: int) -> None:
+        """Advance by what so many more layer calls are worth."""
+        self._made += layer_calls
+        self.correct(self.all * self._made // max(1, self._layer_calls))
+
+    def correct(self, ticks: int) -> None:
+        """Advance to so many ticks."""
+        self._advance(ticks - self._told)
+        self._told = ticks

@@ -14,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.engine.sweep import Sweep
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.scoring.batches import Batch, batches, sweep_batch
+from mechpaint.scoring.batches import Batch, Watch, batches, sweep_batch
 from mechpaint.scoring.items import Pair, record
 from mechpaint.statistics.results import Advance, Record
 
@@ -50,10 +50,12 @@ def score_pairs(
         A record for each item and route, as `Task.records` describes them.
     """
 
-    def scored(batch: Batch[Pair], tree: PrefixTree) -> Iterator[tuple[Route, list[Record]]]:
+    def scored(batch: Batch[Pair], tree: PrefixTree, watch: Watch) -> Iterator[tuple[Route, list[Record]]]:
         tokens, mask = batch.padded(model.cfg.device)
         first, second = (list(rows) for rows in zip(*batch.own, strict=True))
-        for route, residual in Sweep(model, tokens, tree, mask).residuals():
+        sweep = Sweep(model, tokens, tree, mask)
+        sweep.watch = watch
+        for route, residual in sweep.residuals():
             embeddings = mean_over_tokens(residual, mask)
             cosines: Any = torch.cosine_similarity(embeddings[first], embeddings[second])
             named = zip(batch.items, cosines.tolist(), strict=True)

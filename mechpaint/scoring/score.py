@@ -14,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.engine.sweep import Sweep
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.scoring.batches import Batch, batches, sweep_batch
+from mechpaint.scoring.batches import Batch, Watch, batches, sweep_batch
 from mechpaint.scoring.items import Evaluator, Named, Outcome, Placed, Scorer, record
 from mechpaint.statistics.results import Advance, Record
 
@@ -56,10 +56,12 @@ def score_at_places(
 ) -> Iterator[Record]:
     """Score the items of a `PlaceTask` by the logits at their places."""
 
-    def scored(batch: Batch[AtPlaces], tree: PrefixTree) -> Iterator[tuple[Route, list[Record]]]:
+    def scored(batch: Batch[AtPlaces], tree: PrefixTree, watch: Watch) -> Iterator[tuple[Route, list[Record]]]:
         tokens, mask = batch.padded(model.cfg.device)
         positions, index, targets = _selection(batch, tokens)
-        for route, logprobs, greedy in _predicted(Sweep(model, tokens, tree, mask, positions), index, targets):
+        sweep = Sweep(model, tokens, tree, mask, positions)
+        sweep.watch = watch
+        for route, logprobs, greedy in _predicted(sweep, index, targets):
             yield route, list(_records(task, batch, route, logprobs, greedy))
 
     for batch in batches(items, batch_size):

@@ -58,6 +58,8 @@ class Task(ABC, Generic[Asked]):
     """Its name on the command line."""
     measure: ClassVar[str]
     """A description of its score, with the unit, for labels of figures."""
+    argument: ClassVar[str] = ""
+    """What may follow its name on the command line, such as `[:FILE]`; empty if nothing may."""
 
     @abstractmethod
     def generate(self, model: TransformerBridge, rng: random.Random) -> Iterator[Asked]:

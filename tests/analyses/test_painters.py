@@ -212,7 +212,7 @@ def _tables(made):
 
 
 def _interval(cell):
-    value, low, high = (float(number) for number in re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", cell).groups())
+    value, low, high = (float(number) for number in re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", str(cell)).groups())
     return value, low, high
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mechpaint.errors import LoadError, nearest, there_is_no
+from mechpaint.files import is_folder
 from mechpaint.models.presets.encoders import MINILM, RXNFP
 from mechpaint.models.presets.gemma import GEMMA
 from mechpaint.models.presets.packaged import PackagedModel
@@ -48,3 +50,9 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 """All presets. `get` fetches the packaged ones."""
+
+
+def check_name(name: str) -> None:
+    """Refuse what is nearly a preset, and neither a folder nor an owner's on the hub: `gemma`, `smolm2-135m`."""
+    if name not in PRESETS and "/" not in name and nearest(name, PRESETS) and not is_folder(Path(name)):
+        raise LoadError(f"{there_is_no('model', name, PRESETS)}, folders, and names on the hub, such as owner/name")

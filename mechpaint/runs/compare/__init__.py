@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mechpaint.analysis import ModelAnalysis, RouteAnalysis, SearchAnalysis
@@ -18,7 +18,6 @@ from mechpaint.runs.compare.inputs import ComparedRun, compared_runs, unlike_set
 from mechpaint.runs.compare.score_differences import scored_report
 from mechpaint.runs.compare.table_differences import measured_report
 from mechpaint.runs.run import Run
-from mechpaint.statistics.results import ModelFacts
 
 FOLDER = "compare"
 """Where comparisons are, in the folder of all runs."""
@@ -41,7 +40,7 @@ class Comparison(Summarized):
     def _summary(self) -> Summary:
         table = next((section for section in self.report.sections if isinstance(section, Table)), None)
         facts = [*(("", paragraph) for paragraph in self.report.summary), ("report", str(self.page))]
-        return Summary(self.report.title, facts, table.columns if table else (), table.rows if table else ())
+        return Summary(self.report.title, facts, table.columns if table else (), table.texts if table else ())
 
 
 def compare_runs(runs: Sequence[Run], out: Path, command: str = "") -> Comparison:
@@ -87,12 +86,13 @@ def _report(inputs: Sequence[ComparedRun]) -> Report:
             + ("task and hook set" if scored else "rows of numbers under the same labels")
             + " in common"
         )
-    # row by row says less than what the analysis has to say of its runs
-    sections = [*made.sections, *more] if scored else [*more, *made.sections]
+    # records row by row are for analyses that have nothing of their own to say of several runs
+    sections = [*made.sections, *more] if scored else more or made.sections
+    summary = made.summary if scored or not more else ()
     names = " and ".join(each.name for each in inputs) if len(inputs) == 2 else f"{len(inputs)} runs"
     return Report(
         f"{' and '.join(dict.fromkeys(each.analysis.name for each in inputs))} compared: {names}",
-        made.summary,
+        summary,
         [*sections, *unlike_settings(inputs), *made.apart],
         made.warnings,
     )
@@ -118,6 +118,6 @@ def beinputs(inputs: Sequence[ComparedRun]) -> Sequence[Section]:
     if isinstance(analysis, ModelAnalysis):
         models = [each.run.inputs.model for each in inputs]
         pairs = zip(inputs, models, strict=True)
-        tables = [(each.run.table, facts) for each, facts in pairs if isinstance(facts, ModelFacts)]
+        tables = [(each.run.table, replace(facts, name=each.name)) for each, facts in pairs if facts is not None]
         return analysis.beside(tables)
     return ()

@@ -80,7 +80,7 @@ def _table(sides: Sequence[ComparedRun], every: Sequence[tuple[ComparedRun, Diff
             each.label,
             f"{each.first:.3f}",
             f"{each.other:.3f}",
-            str(each.change),
+            each.change,
             "yes" if each.clear else "no",
             f"{each.items[0]:,}" if each.paired else f"{each.items[0]:,} and {each.items[1]:,}, not paired",
         )

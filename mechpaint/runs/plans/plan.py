@@ -40,6 +40,7 @@ class Cell:
         basis: A digest of all that its records depend on. Cells of other runs with the same one hold the same.
         compute: Gives its records, the same at every call, and advances as it goes.
         rows: How many records these are; None if that is not known before.
+        tick_cost: About how much a tick costs, in a unit that all cells of the run share.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Cell:
     basis: str
     compute: Callable[[Advance], Iterable[Record]]
     rows: int | None = None
+    tick_cost: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

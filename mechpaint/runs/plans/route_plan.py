@@ -17,7 +17,7 @@ from mechpaint.runs.fingerprint import fingerprint, plugin_versions
 from mechpaint.runs.plans.plan import Cell, ItemsCell, Plan
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE
-from mechpaint.scoring.items import Named
+from mechpaint.scoring.items import Named, Rowed
 from mechpaint.statistics.results import Advance, ModelFacts, Record, TaskFacts
 from mechpaint.tasks.task import Part, Selection, Task
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from mechpaint.planning.accelerators import Roofline
+    from mechpaint.planning.cost import Cost
     from mechpaint.planning.forecast import Forecast
     from mechpaint.runs.plans.routed_model import RoutedModel
 
@@ -146,12 +147,14 @@ class RoutePlan(Plan):
 
     def estimate(self, on: Roofline | None = None) -> Forecast:
         """Forecast work, memory and time, here or on an accelerator."""
+        from mechpaint.display.progress import ticking
         from mechpaint.planning.forecast import Forecast
 
-        costs = tuple(
-            task.cost(self.routed_model.model, parts, rows, on)
-            for task, parts, rows in zip(self.settings.tasks, self._parts(), self.batch_size, strict=True)
-        )
+        costs: list[Cost] = []
+        with ticking("measuring a little of each task", len(self.settings.tasks), None) as advance:
+            for task, parts, rows in zip(self.settings.tasks, self._parts(), self.batch_size, strict=True):
+                costs.append(task.cost(self.routed_model.model, parts, rows, on))
+                advance(1)
         return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on)
 
     def _parts(self) -> list[list[Part[Any]]]:
@@ -170,6 +173,7 @@ class RoutePlan(Plan):
             basis,
             partial(complete, held=()),
             rows,
+            _tokens(part.items),
             items={item.name: content_digest(item) for item in part.items},
             routes=tuple(map(str, part.tree.routes)),
             complete=complete,
@@ -192,6 +196,11 @@ class RoutePlan(Plan):
         return tuple(
             self.settings.batch_size or task.batch_size(self.routed_model.model, items) for task, items in asked
         )
+
+
+def _tokens(items: Sequence[Named]) -> float:
+    """The mean number of tokens of items, which what they cost goes with; 1 for those without rows of tokens."""
+    return sum(sum(map(len, item.rows())) if isinstance(item, Rowed) else 1 for item in items) / len(items)
 
 
 def completed(

@@ -49,6 +49,7 @@ class Glue(Task["Example"]):
 
     name: ClassVar[str] = "glue"
     measure: ClassVar[str] = "the benchmark's own metric"
+    argument: ClassVar[str] = ":BENCHMARK[,name=value,…]"
     benchmark: str = ""
     train: str | None = None
     validation: str | None = None

@@ -81,6 +81,7 @@ class MaskedTokens(PlaceTask[Masked]):
 
     name: ClassVar[str] = "mlm"
     measure: ClassVar[str] = "accuracy per masked token"
+    argument: ClassVar[str] = "[:SOURCE[#COLUMN]]"
     source: str | None = None
     column: str | None = None
     share: float = 0.15

@@ -39,6 +39,7 @@ class Similarity(RowTask[Pair]):
 
     name: ClassVar[str] = "sts"
     measure: ClassVar[str] = "Spearman's correlation with given similarities"
+    argument: ClassVar[str] = ":SOURCE"
     source: str
 
     @classmethod

@@ -33,6 +33,7 @@ class Text(CausalTask):
 
     name: ClassVar[str] = "text"
     measure: ClassVar[str] = "log-probability, nats per token"
+    argument: ClassVar[str] = "[:SOURCE[#COLUMN]]"
     source: str | None = None
     window: int = 48
     scored: int = 8

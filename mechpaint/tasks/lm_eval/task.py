@@ -54,6 +54,7 @@ class LmEval(PlaceTask["Document | Prompt"]):
 
     name: ClassVar[str] = "lm_eval"
     measure: ClassVar[str] = "the task's own metric"
+    argument: ClassVar[str] = ":TASK[/METRIC]"
     task: str
     metric_name: str | None = None
     folder: str | None = None

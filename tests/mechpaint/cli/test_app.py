@@ -18,6 +18,7 @@ import pytest
 
 from mechpaint.cli import app
 from mechpaint.cli.options import command_for
+from mechpaint.errors import LoadError
 from mechpaint.plugins import built_in
 from mechpaint.runs import kinds
 from mechpaint.runs.cells import Cells
@@ -148,6 +149,96 @@ def test_json_is_all_that_stdout_has(mechpaint, folder, tmp_path):
     shown = json.loads(done.stdout)
     assert shown["report"].endswith("report.html")
     assert {row["variant"] for row in shown["scores"]} >= {"skip", "reverse", "random order"}
+
+
+def test_numbers_are_numbers_in_json(mechpaint, folder, tmp_path):
+    given = ["analyze", "painters", "--model", folder, *SMALL, "--out", tmp_path]
+    shown = json.loads(mechpaint(*given, "--json").stdout)
+    (task,) = shown["tasks"]
+    assert 0 <= task["chance"] <= 1
+    estimates = [value for row in shown["scores"] for value in row.values() if isinstance(value, dict)]
+    assert estimates
+    assert all(set(each) == {"value", "low", "high"} for each in estimates)
+    assert "NaN" not in json.dumps(shown)
+
+
+def test_a_run_ends_with_a_few_lines_and_tables_on_request(mechpaint, made_up, tmp_path):
+    given = ["analyze", "walks", "--seeds", "1,2", "--out", tmp_path]
+    said = mechpaint(*given).stdout.splitlines()
+    assert len(said) <= 5
+    assert said[-1].startswith("report: ")
+    again = mechpaint(*given).stdout.splitlines()
+    assert again[-2] == "all was computed before"
+    assert len(mechpaint(*given, "--tables").stdout.splitlines()) > len(again)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["analyze", "painter"], "Did you mean 'painters'"),
+        (["analyze", "induction", "--model", "gemma"], "no model 'gemma' (did you mean gemma-3-270m?)"),
+        (["export", "--model", "smolm2-135m", "--route", "0", "--out", "x"], "(did you mean smollm2-135m?)"),
+        (["analyze", "painters", "--task", "fact"], "no task 'fact' (did you mean facts?)"),
+        (["export", "--hooks", "skp(1, 2)", "--out", "x"], "no hook set 'skp' (did you mean skip?)"),
+    ],
+)
+def test_what_was_probably_meant_is_told(mechpaint, tmp_path, given, words):
+    done = mechpaint(*given, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(monkeypatch):
+    import huggingface_hub
+
+    from mechpaint.models.hugging_face import on_hub
+
+    def unreachable():
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "get_session", unreachable)
+    monkeypatch.setattr(huggingface_hub.constants, "is_offline_mode", lambda: False)
+    with pytest.raises(LoadError, match=r"cannot be reached \(no network\)") as error:
+        on_hub("owner/name-that-is-nowhere")
+    assert "\n" not in str(error.value)
+
+
+def test_own_options_come_first_and_examples_last(mechpaint):
+    shown = mechpaint("analyze", "painters", "--help").stdout
+    places = [shown.index(words) for words in ("--start-layers ", "--model ", "--device ", "--out ", "Examples:")]
+    assert places == sorted(places)
+    assert shown.count("mechpaint analyze painters") >= 3
+    for command in ("export", "compare", "plan painters", "analyze birth"):
+        assert f"mechpaint {command} " in mechpaint(*command.split(), "--help").stdout.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("analyze pai", "painters"),
+        ("analyze painters --model smol", "smollm2-135m"),
+        ("analyze painters --task fa", "facts"),
+        ("export --hooks skip(1,2)+lo", "skip(1,2)+loop"),
+        ("get mini", "minilm"),
+    ],
+)
+def test_shells_complete_names(mechpaint, monkeypatch, capfd, typed, offered):
+    monkeypatch.setenv("_MECHPAINT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"mechpaint {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    assert offered in mechpaint().stdout.split("\n")
+
+
+def test_completion_can_be_installed(mechpaint, monkeypatch):
+    assert "--install-completion" in mechpaint("--help").stdout
+    assert "--show-completion" in mechpaint("--help").stdout
+
+
+def test_list_shows_how_names_are_written(mechpaint):
+    shown = mechpaint("list").stdout
+    for written in ("skip(first, last)", "read_attention(layers=None)", "text[:SOURCE[#COLUMN]]", "lm_eval:TASK"):
+        assert written in shown
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(mechpaint, folder, tmp_path):
@@ -310,7 +401,7 @@ def test_wrong_usage_of_other_kinds_exits_with_2(mechpaint, made_up, folder, tmp
         (["--task", "facts:x"], "takes no argument"),
         (["--task", "text:none.txt"], "no file 'none.txt'"),
         (["--task", "facts", "--task", "facts"], "each once"),
-        (["--limit", "0"], "1 item or more"),
+        (["--limit", "-1"], "1 item or more"),
         (["--limit", "three"], "Invalid value for '--limit'"),
         (["--start-layers", "1,b"], "whole numbers separated by commas"),
         (["--start-layers", "3"], "does not fit 6 layers"),
@@ -514,8 +605,21 @@ def test_runs_shows_what_there_is(mechpaint, made_up, folder, tmp_path):
     assert shown[1]["damaged"] == [cell.stem]
     plain = mechpaint("runs", tmp_path).stdout
     assert f"walks/{cell.parents[1].name}" in plain
-    assert "1 of 2" in plain
+    assert "damaged, 1 of 2" in plain
     assert str(folder) in plain.replace("\n", "")
+
+
+def test_runs_show_what_they_differ_in_and_names_that_can_be_copied(mechpaint, made_up, monkeypatch, tmp_path):
+    for steps in ("2", "3"):
+        assert mechpaint("analyze", "walks", "--seeds", "1", "--steps", steps, "--out", tmp_path).returncode == 0
+    given = monkeypatch.setenv
+    for columns in ("160", "80", "50", "20"):
+        monkeypatch.setattr(
+            monkeypatch, "setenv", lambda name, value, w=columns: given(name, w if name == "COLUMNS" else value)
+        )
+        shown = mechpaint("runs", tmp_path).stdout
+        assert all(f"walks/{path.parent.name}" in shown for path in tmp_path.glob("walks/*/run.json"))
+        assert ["--steps 2" in shown, "--steps 3" in shown, "--seeds" in shown] == [True, True, False]
 
 
 def test_runs_where_there_are_none(mechpaint, tmp_path):

@@ -87,4 +87,12 @@ def test_a_plan_is_made_of_every_analysis_that_scores_routes(plan):
     shown = plan("plan", "--help").stdout
     assert "painters" in shown
     assert "loops" in shown
-    assert "birth" not in shown
+    assert "No plan: mechpaint analyze birth --dry-run" in shown
+
+
+@pytest.mark.parametrize("analysis", ["induction", "similarity", "birth", "memories", "pareto"])
+def test_an_analysis_without_a_plan_says_why_and_what_to_use(plan, analysis):
+    found = plan("plan", analysis, "--model", "llama-2-7b", "--on", "h100", fails=2).stderr
+    assert f"{analysis} cannot be planned from a configuration alone: " in found
+    assert f"mechpaint analyze {analysis} --dry-run" in found
+    assert len(found.splitlines()) == 1

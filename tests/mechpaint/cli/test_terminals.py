@@ -379,7 +379,7 @@ def test_a_report_that_raises_loses_nothing(mechpaint, monkeypatch, tmp_path, ho
 
 @pytest.mark.parametrize("task", ["text", "facts", "arithmetic", "counting"])
 def test_a_tokenizer_that_cannot_encode_a_task_is_told(mechpaint, tmp_path, task):
-    done = mechpaint("analyze", "painters", "--model", "toy-induction", "--task", task, cwd=tmp_path)
+    done = mechpaint("analyze", "painters", "--model", "toy-induction", "--task", task, "--limit", "0", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"the tokenizer of this model cannot encode the text of the task {task}" in done.stderr
     assert done.stderr.count("\n") == 1

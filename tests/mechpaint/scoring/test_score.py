@@ -160,8 +160,10 @@ def test_memory_that_is_really_short(folder):
     assert "short of memory" in done.stdout
 
 
-def test_progress_is_told_once_a_route_and_batch(llama):
+def test_progress_is_told_with_every_layer_call(llama):
+    """Not with every route: those that share work are done late, and then many at once."""
     task, told = Induction(length=6, scored=2), []
     list(score_items(llama, task, task.items(llama, limit=10), TREE, batch_size=4, advance=told.append))
-    assert len(told) == 3 * len(ROUTES)
+    assert len(told) > 3 * len(ROUTES)
+    assert 0 <= min(told) <= max(told) < 4
     assert sum(told) == 10 * len(ROUTES)

@@ -228,15 +228,15 @@ def test_the_progress_bar_shows_the_latest_trial_and_ends_full(tmp_path, monkeyp
     seen = {"labels": []}
 
     class Bar(Progress):
-        def add_task(self, description, total, visible):
+        def add_task(self, description, total, visible, done, of):
+            assert (done, of) == (0, total)
             seen.update(total=total, done=0, visible=visible)
             return 0
 
-        def update(self, task, description):
-            seen["labels"].append(description)
-
-        def advance(self, task, ticks):
-            seen["done"] += ticks
+        def update(self, task, description=None, advance=0, done=None):
+            seen["labels"] += [description] if description else []
+            seen["done"] += advance
+            assert done in (None, seen["done"])
 
     @contextmanager
     def progress():
