@@ -53,7 +53,8 @@ class UnhookedLayers:
     @property
     def may_be_compared(self) -> bool:
         """Tell whether the bridge's layers should compute what Hugging Face's do."""
-        return not (self._model.training or self._model.original_model.training or self._is_processed())
+        outline = any(parameter.is_meta for parameter in self._parts.parameters)
+        return not (outline or self._model.training or self._model.original_model.training or self._is_processed())
 
     @property
     def divided(self) -> bool:
