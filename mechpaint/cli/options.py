@@ -61,11 +61,10 @@ def command_for(
             raise typer.BadParameter(str(error)) from error
         do(made, given)
 
-    options = {name: _option(field, types[name]) for name, field in own.items()}
-    for group in groups:
-        options |= dict(_options(group, analysis))
-    order = [None, *dict.fromkeys((MODEL, RUNNING, OUTPUT, *(option.panel for option in options.values())))]
-    by_panel = sorted(options.items(), key=lambda option: order.index(option[1].panel))
+    options = [(name, _option(field, types[name])) for name, field in own.items()]
+    options += [option for group in groups for option in _options(group, analysis)]
+    order = [None, *dict.fromkeys((MODEL, RUNNING, OUTPUT, *(option.panel for _, option in options)))]
+    by_panel = sorted(options, key=lambda option: order.index(option[1].panel))
     parameters = [_parameter(name, option) for name, option in by_panel]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}

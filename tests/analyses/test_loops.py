@@ -112,7 +112,7 @@ def test_what_may_be_the_best_and_where_the_line_may_run():
     assert f"{estimate(slope)} × number of layers" in sections["figure-10-fit"].caption
     table = {tuple(row[:2]): row[2:] for row in sections["grid"].rows}
     assert len(table) == 9 * 14
-    assert table["5", "4"] == (str(grid.at(5, 4)), f"{grid.share(5, 4):.3f}")
+    assert table["5", "4"] == (grid.at(5, 4), f"{grid.share(5, 4):.3f}")
     often = {row[0]: row[2] for row in sections["best"].rows}
     assert often["7"] == "3: 100%"
     assert {part.split(":")[0] for part in often["5"].split(", ")} == {"3", "4"}

@@ -417,8 +417,8 @@ def test_the_page_has_figures_tables_and_verdicts(finished, found):
     for (n, _, often, shown, mean), apart in zip(tables["blocks"].rows, range(1, 7), strict=True):
         steps = [distances[i, i + apart] for i in range(7 - apart)]
         assert int(n) == apart
-        assert shown.startswith(f"{min(steps):.3f} ")
-        assert mean.startswith(f"{sum(steps) / len(steps):.3f} [")
+        assert str(shown).startswith(f"{min(steps):.3f} ")
+        assert str(mean).startswith(f"{sum(steps) / len(steps):.3f} [")
         assert 0 <= int(often.removesuffix("%")) <= 100
     for name in ("figure-3", "figure-15", "figure-15-variance", "angles"):
         assert (finished.path / "figures" / f"{name}.png").stat().st_size > 5_000

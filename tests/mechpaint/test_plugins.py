@@ -262,7 +262,7 @@ def test_a_file_is_listed_run_and_named_in_the_report(files, mechpaint, tmp_path
     done = mechpaint(*given)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
-    assert [row["value"] for row in shown["counts"]] == list("0123")
+    assert [row["value"] for row in shown["counts"]] == [0, 1, 2, 3]
     page = Path(shown["report"]).read_text()
     assert "mechpaint " + " ".join(map(str, given)) in page  # how to do it again
     assert "mine.py SHA-256" in page

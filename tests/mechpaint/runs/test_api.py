@@ -112,7 +112,11 @@ def test_runs_are_compared(painted, folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"analysis": "paintres"}, AnalysisError, "there is no analysis 'paintres'; there are: painters"),
+        (
+            {"analysis": "paintres"},
+            AnalysisError,
+            "there is no analysis 'paintres' \\(did you mean painters\\?\\); there are: painters",
+        ),
         ({"analysis": "painters", "start_layer": 3}, InputError, "has no option 'start_layer'; its options are model"),
         ({"analysis": "birth", "model": "gemma-3-270m"}, InputError, "has no option 'model'"),
         ({"analysis": "painters", "tasks": ["none"]}, TaskError, "there is no task 'none'"),

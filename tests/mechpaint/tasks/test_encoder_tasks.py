@@ -206,7 +206,7 @@ def test_models_that_a_task_is_not_for_are_refused_with_what_is(encoder, bare, s
                            "tasks for it: mlm, such as --task mlm:FILE, sts"),
         (Text(), bare, "BertModel has no unembedding; tasks for it: sts, such as --task sts:FILE"),
         (masked, bare, "the task mlm asks which tokens are masked, and BertModel has no unembedding; .* sts"),
-        (masked, speaking, "LlamaForCausalLM is a causal model; tasks for it: facts, ioi, induction"),
+        (masked, speaking, "LlamaForCausalLM is a causal model; tasks for it: facts, hops, ioi, induction"),
         (masked, mp.load(tiny.module("bert"), tokenizer=_tokenizer(mask=False)), "tokenizer has no mask token"),
     ):  # fmt: skip
         with pytest.raises(TaskError, match=words):
