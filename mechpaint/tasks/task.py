@@ -148,14 +148,6 @@ class Task(ABC, Generic[Asked]):
         """A description of the score, with the unit: `measure`, unless it depends on the settings."""
         return self.measure
 
-    def fitted(self, model: TransformerBridge) -> Task[Asked]:
-        """The task in the form that a run scores: itself, unless it depends on what the full model can do.
-
-        Args:
-            model: The model.
-        """
-        return self
-
     def check(self, model: TransformerBridge) -> None:
         """Refuse a model that the task is not for, before items are made.
 

@@ -14,6 +14,7 @@ from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import fingerprint, plugin_versions
+from mechpaint.runs.plans.levels import fitted
 from mechpaint.runs.plans.plan import Cell, ItemsCell, Plan
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE
@@ -223,14 +224,6 @@ def completed(
         if (item, route) not in records:
             raise ValueError(f"the task {task} gave no record of the item {item!r} under the route {route}")
     return list(map(records.__getitem__, asked))
-
-
-def fitted(tasks: Sequence[Task[Any]], routed_model: RoutedModel) -> tuple[Task[Any], ...]:
-    """The tasks at levels that the full model can do, where none is given."""
-    from mechpaint.display.terminal import status
-
-    with status("trying which levels of the tasks the full model can do"):
-        return tuple(task.fitted(routed_model.model) for task in tasks)
 
 
 def task_facts(task: Task[Any], selection: Selection[Any], routed_model: RoutedModel) -> TaskFacts:

@@ -18,8 +18,9 @@ from mechpaint.errors import TaskError
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
+from mechpaint.runs.plans.levels import fitted
 from mechpaint.runs.plans.plan import DependentCell, Plan, cell_name, settings_details
-from mechpaint.runs.plans.route_plan import completed, content_digest, fitted, task_facts
+from mechpaint.runs.plans.route_plan import completed, content_digest, task_facts
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE, HELD_OUT, LATENCY, SEARCH_SCHEMA, of_table
 from mechpaint.scoring.items import Rowed
