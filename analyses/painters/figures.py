@@ -200,8 +200,8 @@ def _orders(orders: int) -> str:
 
 
 def _medians(curves: Curves, name: str, title: str, which: list[str], caption: str) -> Figure:
-    """Draw figure 11 or 17: medians over tasks, one line per variant; narrow, to be read on a phone."""
-    drawing, (ax,) = axes(NARROW, height=3.9)
+    """Draw figure 11 or 17: medians over tasks, one line per variant; figure 11 narrow, to be read on a phone."""
+    drawing, (ax,) = axes(NARROW, height=3.9) if name == ANSWER else axes()
     everything: list[int] = []
     for i, curve in enumerate(which):
         affected = [curves.affected(s) for s in curves.starts(curve)]
