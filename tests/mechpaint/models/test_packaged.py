@@ -229,24 +229,42 @@ PROMPTS = (
 )
 
 
+_MIDDLE = list(range(11, 20))
+_EXPERIMENTS = (
+    _MIDDLE,
+    [],
+    [15] * 9,
+    _MIDDLE[::-1],
+    [14, 11, 19, 12, 18, 13, 17, 16, 15],
+    [19, 11, 18, 12, 17, 13, 16, 14, 15],
+    [[11, 12], [13, 14], [15, 16], [17, 18], 19],
+    [tuple(_MIDDLE)],
+    [tuple(_MIDDLE)] * 3,
+    _MIDDLE * 2,
+    _MIDDLE * 3,
+    [layer for layer in _MIDDLE if layer != 14],
+    [11, 12, 13, 15, 14, *range(16, 20)],
+    [(11, 12), (13, 14), *range(15, 20)],
+)
+"""In the place of layers 11 to 19: an integer is a layer, a tuple an averaged group, a list a summed one."""
+
+
+def _text(step):
+    return str(step) if isinstance(step, int) else f"({('+' if isinstance(step, list) else ' ').join(map(str, step))})"
+
+
 @pytest.mark.models
 @pytest.mark.slow
 def test_routes_on_smollm2_equal_a_plain_loop_over_its_layers():
-    """Twelve prompts along fourteen routes: one of each of the painters' experiments, and the model's own order."""
+    """Twelve prompts along fourteen routes, as in the painters' experiments."""
     folder = models.get("smollm2-135m")
     module = hf.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
     model = mp.load("smollm2-135m")
-    variants = [
-        *[Variant(method, 10) for method in ("skip", "middle_repeat", "reverse", "pairs")],
-        *[Variant("random", 10, seed) for seed in range(2)],
-        *[Variant("loop_parallel", 10, times) for times in (1, 3)],
-        *[Variant("repeat_sequence", 10, times) for times in (2, 3)],
-        *[Variant("skip_idx_layer", 14), Variant("skip_idx_layer", 29), Variant("switch_idx_layer", 14)],
-    ]
-    routes = [mp.Route.identity(30), *[each.hook_set(30).route(30) for each in variants]]
-    assert len(set(routes)) == 14
+    orders = [[*range(11), *middle, *range(20, 30)] for middle in _EXPERIMENTS]
+    steps_of = {mp.Route.parse(" ".join(map(_text, steps)), 30): steps for steps in orders}
+    assert len(steps_of) == 14
     for prompt in PROMPTS:
         tokens = model.to_tokens(prompt)
-        for route, logits in mp.sweep(model, tokens, routes):
-            expected = plain.logits(module, tokens, plain.steps(route)).log_softmax(-1)
+        for route, logits in mp.sweep(model, tokens, list(steps_of)):
+            expected = plain.logits(module, tokens, steps_of[route]).log_softmax(-1)
             assert (logits.log_softmax(-1) - expected).abs().max() < 2e-3, (prompt, str(route))
