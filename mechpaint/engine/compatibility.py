@@ -112,11 +112,17 @@ def silenced(model: TransformerBridge) -> Generator[None]:
             point["_forward_hooks"] = forward
 
 
-def check_mask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def check_mask_values(mask: Tensor) -> None:
     """Refuse a mask that says something else than which tokens are real: positions are counted with it."""
-    mask = kwargs.get("attention_mask")
-    if isinstance(mask, Tensor) and mask.ndim == 2 and not ((mask == 0) | (mask == 1)).all():
+    if not ((mask == 0) | (mask == 1)).all():
         raise InputError("attention_mask must be 1 at real tokens and 0 at padding, got other values")
+
+
+def check_mask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """The same before a forward pass, which may also have masks of another kind, or none."""
+    mask = kwargs.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        check_mask_values(mask)
 
 
 _TABLES_WITHIN = ("GPTJForCausalLM", "CodeGenForCausalLM", "MptForCausalLM")

@@ -15,6 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.display.sanitize import short
 from mechpaint.engine.arguments import Text, as_tokens
 from mechpaint.engine.by_name import refuse_bounds
+from mechpaint.engine.compatibility import check_mask_values
 from mechpaint.errors import InputError
 
 Positions: TypeAlias = 'Literal["all", "last"] | Bool[Tensor, "batch position"]'
@@ -72,8 +73,7 @@ def _check_mask(tokens: Tensor, attention_mask: object) -> None:
         raise InputError(
             f"attention_mask must have the shape of tokens, {tuple(tokens.shape)}, got {tuple(attention_mask.shape)}"
         )
-    if not ((attention_mask == 0) | (attention_mask == 1)).all():
-        raise InputError("attention_mask must be 1 at real tokens and 0 at padding, got other values")
+    check_mask_values(attention_mask)
 
 
 def check_inputs(model: TransformerBridge, tokens: Tensor, inputs: Mapping[str, Any]) -> None:

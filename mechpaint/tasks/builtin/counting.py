@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mechpaint.errors import TaskError
 from mechpaint.scoring.encoding import encode
-from mechpaint.scoring.items import Item, Outcome
+from mechpaint.scoring.items import Item
 from mechpaint.tasks.graded import Graded
 from mechpaint.tasks.task import ChoiceTask
 
@@ -56,11 +56,3 @@ class Counting(Graded, ChoiceTask):
             prompt = ", ".join(map(str, shown)) + ","
             tokens, choices = encode(model, f"the task {self}", prompt, [f" {answer}" for answer in answers])
             yield Item(f"{i} {prompt} {right}", tokens, choices, answers.index(right))
-
-    def score(self, item: Item, outcome: Outcome) -> float:
-        """1 if the right number has the highest log-probability, else 0."""
-        return ChoiceTask.score(self, item, outcome)
-
-    def chance(self, model: TransformerBridge, items: Sequence[Item]) -> float:
-        """The accuracy of choosing at random."""
-        return ChoiceTask.chance(self, model, items)
