@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from mechpaint.errors import LoadError, first_line
+from mechpaint.models.linear_outputs import LinearOutputs
 
 _TOKENS = 4
 _FAMILIAR = ("torch", "transformers")
@@ -24,6 +25,7 @@ class Observed:
     tokens: Tensor
     logits: Tensor
     ran: dict[int, str]
+    linear_outputs: LinearOutputs
 
 
 def observe(module: Any) -> Observed | None:
@@ -36,7 +38,8 @@ def observe(module: Any) -> Observed | None:
     tokens = (torch.arange(1, _TOKENS + 1) % max(2, vocabulary))[None].to(_device_of(module))
     parts = module.named_modules()
     unusual = {id(part): f"{name} ({type(part).__name__})" for name, part in parts if _is_unusual(part, module)}
-    with torch.no_grad(), _running(module, unusual) as ran:
+    linear_outputs = LinearOutputs(module)
+    with torch.no_grad(), linear_outputs.reused(), _running(module, unusual) as ran:
         try:
             logits = _logits(module(input_ids=tokens))
         except Exception as error:  # a model that needs more than tokens
@@ -49,13 +52,13 @@ def observe(module: Any) -> Observed | None:
             return None
     if logits is None or not logits.isfinite().all():
         return None
-    return Observed(tokens, logits, {part: unusual[part] for part in ran})
+    return Observed(tokens, logits, {part: unusual[part] for part in ran}, linear_outputs)
 
 
 def check_same(bridge: TransformerBridge, module: nn.Module, observed: Observed) -> None:
     """Raise `LoadError` if the bridge leaves out a part that ran, or gives other logits than by rounding."""
     name = type(module).__name__
-    with torch.no_grad(), _running(module, observed.ran) as ran:
+    with torch.no_grad(), observed.linear_outputs.reused(), _running(module, observed.ran) as ran:
         try:
             logits = _logits(bridge(observed.tokens))
         except Exception as error:
@@ -110,7 +113,8 @@ def _running(module: nn.Module, parts: dict[int, str]) -> Generator[set[int]]:
     def note(part: nn.Module, args: object) -> None:
         ran.add(id(part))
 
-    hooks = [part.register_forward_pre_hook(note) for part in module.modules() if id(part) in parts]
+    here = [part for part in module.modules() if id(part) in parts] if parts else []
+    hooks = [part.register_forward_pre_hook(note) for part in here]
     try:
         yield ran
     finally:
