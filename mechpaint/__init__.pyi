@@ -18,6 +18,7 @@ from .routes.readings import Reading as Reading
 from .routes.route import Route as Route
 from .routes.steps import Step as Step
 from .routes.steps import Visit as Visit
+from .routes.visit_cache import VisitCache as VisitCache
 from .runs.api import analyze as analyze
 from .runs.api import compare as compare
 from .runs.api import open_run as open_run

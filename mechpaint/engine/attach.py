@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import cast
+from typing import Any, cast
 
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
@@ -14,14 +15,28 @@ from mechpaint.display.sanitize import short
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.engine.arguments import Routing, as_hook_set
 from mechpaint.engine.by_name import NamedTools
+from mechpaint.engine.editing import Editing, unknown_name
 from mechpaint.engine.kv_cache import KV, layout
 from mechpaint.engine.layer_inputs import LayerInputs
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import HookSetError
+from mechpaint.routes.edits import Edit
 from mechpaint.routes.hookset import HookSet
-from mechpaint.routes.readings import Hook, HookFunction, NamedHook, Reading, Store
+from mechpaint.routes.readings import (
+    AFTER_STEP,
+    STREAM,
+    Hook,
+    HookFunction,
+    NamedHook,
+    Reading,
+    Store,
+    VisitHook,
+    takes_visit,
+)
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Visit
+from mechpaint.routes.visit_cache import VisitCache
+from mechpaint.routes.visits import Visits, visit_of
 
 
 class Session(Summarized):
@@ -33,23 +48,58 @@ class Session(Summarized):
     Args:
         hook_set: What the model runs under.
         route: The route that it runs.
-        store: What was read, `store[key][visit]`.
     """
 
-    def __init__(self, hook_set: HookSet, route: Route, store: Store) -> None:
+    def __init__(self, hook_set: HookSet, route: Route) -> None:
         self.hook_set = hook_set
         self.route = route
         self.runs = 0
         """How many forward passes went through all of the route."""
-        self._store = store
+        self._store: Store = {reading.key: {} for reading in hook_set.reads()}
+        self._mask: Tensor | None = None
         self._failed = False
 
-    def __getitem__(self, key: str) -> Mapping[Visit, Tensor]:
+    def __getitem__(self, key: str) -> VisitReads:
         if key not in self._store:
             raise KeyError(f"nothing reads {key!r} in this session; it reads: {', '.join(self._store) or 'nothing'}")
         if not self._store[key]:
             raise KeyError(f"{key!r} is empty: {self._why_empty()}")
-        return dict(self._store[key])
+        return VisitReads(key, self._store[key], self.route)
+
+    def at(self, layer: int, nth: int = 1) -> Visit:
+        """The visit of a layer for the `nth` time.
+
+        Args:
+            layer: The layer, from 0.
+            nth: Which of its visits, from 1; negative from its last, -1.
+
+        Raises:
+            HookSetError: The route has no such visit; the message lists those that it has.
+        """
+        return visit_of(self.route, layer, nth)
+
+    @property
+    def stream(self) -> tuple[Float[Tensor, "batch position d_model"], ...]:
+        """The residual stream as `ReadStream` reads it: `stream[i]` after i steps, `stream[0]` before the first.
+
+        Raises:
+            KeyError: Nothing reads it, or the model has not run yet.
+        """
+        read = self[STREAM]
+        return tuple(read[step] for step in sorted(read))
+
+    @property
+    def cache(self) -> VisitCache:
+        """Everything that was read at hook points, by point and visit: to patch from, or to write to a file.
+
+        Raises:
+            KeyError: The model has not run yet, or nothing reads.
+        """
+        points = {reading.key: reading.point for reading in self.hook_set.reads() if reading.point != AFTER_STEP}
+        if not points:
+            raise KeyError("nothing reads at a hook point in this session: add mechpaint.hooks.Read(point)")
+        read = {(point, visit): value for key, point in points.items() for visit, value in self[key].items()}
+        return VisitCache(self.route, read, self._mask)
 
     def _why_empty(self) -> str:
         if self._failed:
@@ -62,7 +112,7 @@ class Session(Summarized):
         )
 
     @contextmanager
-    def pass_through(self) -> Generator[None]:
+    def pass_through(self, mask: Tensor | None) -> Generator[None]:
         """One forward pass along the route: what it reads is kept if it comes to its end."""
         self._clear()
         self._failed = True
@@ -72,6 +122,7 @@ class Session(Summarized):
             self._clear()
             raise
         self._failed = False
+        self._mask = None if mask is None or bool(mask.all()) else mask
         self.runs += 1
 
     def _clear(self) -> None:
@@ -81,6 +132,27 @@ class Session(Summarized):
     def keys(self) -> tuple[str, ...]:
         """The keys under which this session reads."""
         return tuple(self._store)
+
+    def reader(self, runner: RouteRunner, reading: Reading) -> HookFunction:
+        """A hook that keeps what passes, at the visits of a reading."""
+        read, visits = self._store[reading.key], frozenset(reading.visits(self.route))
+
+        def keep(tensor: Tensor, hook: HookPoint) -> None:
+            if runner.visit in visits and runner.in_its_thread():
+                read[runner.visit] = tensor.detach().clone()  # a hook after this one may write into the tensor
+
+        return keep
+
+    def watch_stream(self, runner: RouteRunner) -> None:
+        """Keep the residual stream after each step, if something reads it."""
+        for reading in self.hook_set.reads():
+            if reading.point == AFTER_STEP:
+                read = self._store[reading.key]
+
+                def keep(steps: int, residual: Tensor, read: dict[Any, Tensor] = read) -> None:
+                    read[steps] = residual.detach().clone()
+
+                runner.after_step = keep
 
     def _summary(self) -> Summary:
         shown = self.route._summary()  # pyright: ignore[reportPrivateUsage]
@@ -93,6 +165,23 @@ class Session(Summarized):
 
     def __repr__(self) -> str:
         return f'Session("{self.route}", reads: {", ".join(self._store) or "nothing"})'
+
+
+class VisitReads(dict[Any, Tensor]):
+    """What was read under one key, by visit; `reads["5#2"]` is that of layer 5 for the second time."""
+
+    def __init__(self, key: str, read: Mapping[Any, Tensor], route: Route) -> None:
+        super().__init__(read)
+        self._key, self._route = key, route
+
+    def __missing__(self, wanted: object) -> Tensor:
+        visits = [visit for visit in self if isinstance(visit, Visit)]
+        if isinstance(wanted, str) and visits:
+            chosen = Visits.read(wanted).of(self._route)
+            if len(chosen) == 1 and chosen[0] in self:
+                return self[chosen[0]]
+        known = ", ".join(f"{v.layer}@{v.step}" if isinstance(v, Visit) else str(v) for v in self)
+        raise KeyError(f"{self._key!r} was not read at {wanted!r}: expected one of {known}")
 
 
 @contextmanager
@@ -129,16 +218,18 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
     hook_set = as_hook_set(hook_set)
     route = hook_set.route(runner.n_layers)
     slots = layout(kv, route)
-    store: Store = {reading.key: {} for reading in hook_set.reads()}
-    session = Session(hook_set, route, store)
-    hooks, watched = _in_order(model, runner, session, store)
+    session = Session(hook_set, route)
+    editing = Editing(runner, route, hook_set.edits())
+    hooks, watched = _in_order(runner, session, editing)
+    session.watch_stream(runner)
 
     def finish(layer_inputs: LayerInputs) -> Tensor:
         runner.check_bounds(route)
         if named:
             named.check()
         runner.check_recomputing()
-        with session.pass_through():
+        editing.check(layer_inputs)
+        with session.pass_through(runner.mask):
             return runner.run(route, layer_inputs, slots)
 
     named = None if route.is_identity else NamedTools(model, route, runner.hook_points)
@@ -151,18 +242,21 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
         )
 
 
-def _in_order(
-    model: TransformerBridge, runner: RouteRunner, session: Session, store: Store
-) -> tuple[list[NamedHook], list[_Watched]]:
-    """The hooks to install, part by part as the hook sets were added: what a part reads, then what it hooks."""
+def _in_order(runner: RouteRunner, session: Session, editing: Editing) -> tuple[list[NamedHook], list[_Watched]]:
+    """The hooks to install, part by part as the hook sets were added."""
     hooks: list[NamedHook] = []
     watched: list[_Watched] = []
-    for reads, added in session.hook_set.reads_and_hooks():
-        own = [_Watched(hook, runner) for hook in added]
-        _check_names(model, own)
-        hooks += [*_readers(model, runner, session.route, reads, store), *((w.hook.where, w) for w in own)]
-        watched += own
-    return hooks, watched
+    for action in session.hook_set.actions():
+        if isinstance(action, Reading):
+            hooks += _readers(runner, session, action)
+        elif isinstance(action, Edit):
+            hooks += editing.hooks(action)
+        else:
+            own = _Watched(action, runner)
+            _check_name(runner, action)
+            hooks.append((action.where, own))
+            watched.append(own)
+    return [*hooks, *editing.last_hooks()], watched
 
 
 class _Watched:
@@ -172,12 +266,13 @@ class _Watched:
         self.hook = hook
         self.fired = False
         self._runner = runner
+        self._by_visit = takes_visit(hook.call)
 
     def __call__(self, tensor: Tensor, hook: HookPoint) -> Tensor | None:
         if not self._runner.in_its_thread():
             return None
         self.fired = True
-        changed = cast(object, self.hook.call(tensor, hook))
+        changed = self._call(tensor, hook)
         if changed is None:
             return None
         if not isinstance(changed, Tensor) or _kind(changed) != _kind(tensor):
@@ -188,44 +283,32 @@ class _Watched:
             )
         return changed
 
+    def _call(self, tensor: Tensor, hook: HookPoint) -> object:
+        if not self._by_visit:
+            return cast(HookFunction, self.hook.call)(tensor, hook)
+        if self._runner.visit is None:
+            raise HookSetError(f"the hook at {hook.name!r} takes a visit, and that point is not in a layer")
+        return cast(VisitHook, self.hook.call)(tensor, hook, self._runner.visit)
+
 
 def _kind(tensor: Tensor) -> str:
     return f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
-def _check_names(model: TransformerBridge, watched: list[_Watched]) -> None:
-    for where in (w.hook.where for w in watched):
-        if callable(where):
-            if not any(map(where, model.hook_dict)):
-                raise HookSetError("a filter on hook names matches none of the model's hook points")
-        elif where not in model.hook_dict:
-            raise HookSetError(unknown_name(model, where))
+def _check_name(runner: RouteRunner, hook: Hook) -> None:
+    if callable(hook.where):
+        if not any(map(hook.where, runner.model.hook_dict)):
+            raise HookSetError("a filter on hook names matches none of the model's hook points")
+    elif hook.where not in runner.model.hook_dict:
+        raise HookSetError(unknown_name(runner, hook.where))
 
 
-def unknown_name(model: TransformerBridge, name: str) -> str:
-    """An error message for a hook name that the model does not have, with the names nearest to it."""
-    import difflib
-
-    near = difflib.get_close_matches(name, list(model.hook_dict), n=3, cutoff=0.4)
-    return f"this model has no hook point {name!r}; the nearest are {', '.join(near) or 'none'}"
-
-
-def _readers(
-    model: TransformerBridge, runner: RouteRunner, route: Route, reads: Sequence[Reading], store: Store
-) -> list[NamedHook]:
-    hooks: list[NamedHook] = []
-    for reading in reads:
-        for layer in sorted({visit.layer for visit in reading.visits(route)}):
-            name = f"blocks.{layer}.{reading.point}"
-            if name not in model.hook_dict:
-                raise HookSetError(unknown_name(model, name))
-            hooks.append((name, _reader(runner, store[reading.key])))
-    return hooks
-
-
-def _reader(runner: RouteRunner, read: dict[Visit, Tensor]) -> HookFunction:
-    def keep(tensor: Tensor, hook: HookPoint) -> None:
-        if runner.visit is not None and runner.in_its_thread():
-            read[runner.visit] = tensor.detach().clone()  # a hook after this one may write into the tensor
-
-    return keep
+def _readers(runner: RouteRunner, session: Session, reading: Reading) -> list[NamedHook]:
+    if reading.point == AFTER_STEP:
+        return []
+    keep = session.reader(runner, reading)
+    names = [f"blocks.{layer}.{reading.point}" for layer in sorted({v.layer for v in reading.visits(session.route)})]
+    for name in names:
+        if name not in runner.model.hook_dict:
+            raise HookSetError(unknown_name(runner, name))
+    return [(name, keep) for name in names]

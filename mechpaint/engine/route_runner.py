@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, cast
@@ -31,6 +31,7 @@ from mechpaint.engine.layer_proxies import Finish, LayerProxies
 from mechpaint.engine.ownership import owned
 from mechpaint.engine.unhooked_layers import UnhookedLayers, has_foreign_hooks, unwrapped
 from mechpaint.errors import CannotReroute
+from mechpaint.routes.edits import Given
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step, Visit
@@ -52,6 +53,10 @@ class RouteRunner:
         self._check_positions = PositionCheck(model)
         self._bare = UnhookedLayers(model)
         self.harmless: set[int] = set()
+        self.after_step: Callable[[int, Residual], None] = lambda steps, residual: None
+        """Told the residual stream after so many steps of a route; does nothing unless it is set."""
+        self.mask: Tensor | None = None
+        """The mask `[batch, position]` of the forward pass that runs, if it was given one."""
         check_unchanged(self, self._bare)
 
     @property
@@ -73,6 +78,7 @@ class RouteRunner:
         hooks = [
             whole.register_forward_pre_hook(self._check_positions, with_kwargs=True),
             whole.register_forward_pre_hook(check_mask, with_kwargs=True),
+            whole.register_forward_pre_hook(self._note_mask, with_kwargs=True),
             whole.register_forward_pre_hook(proxies.begin),
             whole.register_forward_hook(proxies.end),
         ]
@@ -85,6 +91,25 @@ class RouteRunner:
             for hook in hooks:
                 hook.remove()
             self.visit = None
+
+    def _note_mask(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        mask = kwargs.get("attention_mask")
+        self.mask = mask if isinstance(mask, Tensor) and mask.ndim == 2 else None
+
+    def given(self, route: Route, layer_inputs: LayerInputs) -> Given:
+        """What the forward pass that runs is given."""
+        rows, positions = layer_inputs.embeddings.shape[:2]
+        cache = layer_inputs.layers[0].cache
+        config = self.model.cfg
+        return Given(
+            route=route,
+            rows=rows,
+            positions=positions,
+            first=0 if cache is None else int(cache.get_seq_length()),
+            padded=self.mask is not None and not bool(self.mask.all()),
+            n_heads=int(config.n_heads),
+            d_model=int(config.d_model),
+        )
 
     @contextmanager
     def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
@@ -121,8 +146,10 @@ class RouteRunner:
         caches = layout.caches(laid_out(cache, layout), tokens) if cache is not None else None
         layers = self._layers_for(layer_inputs)
         residual = layer_inputs.embeddings
+        self.after_step(0, residual)
         for i, step in enumerate(route.steps):
             residual = self._step(i, step, residual, layer_inputs, caches, layers)
+            self.after_step(i + 1, residual)
         return residual
 
     def in_its_thread(self) -> bool:

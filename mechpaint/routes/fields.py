@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,9 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from mechpaint.display.sanitize import short
 from mechpaint.errors import HookSetError
+from mechpaint.routes.heads import Heads
 from mechpaint.routes.route import Route
+from mechpaint.routes.visits import Visits
 
 _LARGEST = 2**63
 _PLAIN = (str, Route, bool)
@@ -50,10 +53,17 @@ def is_layers(cls: type[Any], field: str) -> bool:
 
 def _check(hint: Any) -> Callable[[object], object] | None:
     kinds = set(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else {hint}
+    optional = type(None) in kinds
+    if Heads in kinds:
+        return _optional(Heads.read) if optional else cast("Callable[[object], object]", Heads.read)
+    if Visits in kinds:
+        return _optional(Visits.read)
     if any(get_origin(kind) in (Sequence, tuple, list) and get_args(kind)[:1] == (int,) for kind in kinds):
-        return as_layers if type(None) in kinds else _layers
+        return as_layers if optional else _layers
     if kinds == {int}:
         return _integer
+    if kinds == {float}:
+        return _number
     if kinds <= set(_PLAIN):
         return _instance(tuple(kinds))
     return None
@@ -75,8 +85,19 @@ def _integer(value: object) -> int:
     return number
 
 
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _Unfit("a number")
+    return float(value)
+
+
+def _optional(read: Callable[[Any], object]) -> Callable[[object], object]:
+    """Read what is given; None stays None."""
+    return lambda value: None if value is None else read(value)
+
+
 def _layers(value: object) -> tuple[int, ...]:
-    expected = "a layer, or a sequence of layers"
+    expected = "an integer, or a sequence of integers"
     if isinstance(value, str | bytes | Mapping):
         raise _Unfit(expected)
     each = cast(Iterable[object], value) if isinstance(value, Iterable) else (value,)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mechpaint.errors import HookSetError
+from mechpaint.routes.edits import Edit
 from mechpaint.routes.merge import GroupMerge
-from mechpaint.routes.readings import Hook, HookFunction, NamedHook, Reading, Store
+from mechpaint.routes.readings import AFTER_STEP, Hook, HookFunction, NamedHook, Reading, Store, takes_visit
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Step, Visit
 
@@ -21,19 +22,24 @@ if TYPE_CHECKING:
     from transformer_lens.hook_points import HookPoint
 
 
-def fwd_hooks(
-    route: Route, parts: Iterable[tuple[Sequence[Reading], Sequence[Hook]]], store: Store | None
-) -> list[NamedHook]:
-    """See `HookSet.fwd_hooks`; `parts` are the readings and hooks of each hook set, in the order of their sum."""
+def fwd_hooks(route: Route, actions: Iterable[Reading | Hook | Edit], store: Store | None) -> list[NamedHook]:
+    """See `HookSet.fwd_hooks`; `actions` are what hook sets read and hook, in the order of their sum."""
     _check_order(route)
-    own = [hook for readings, hooks in parts for hook in (*_reads(readings, route, store), *_each(hooks))]
+    own = [hook for action in actions for hook in _own(action, route, store)]
     # What a layer wrote is read before a group's last member hands on the merged output in its place; what a layer
     # was handed is read after it was fed.
     return [*_among(own, entrances=False), *_reroute(route), *_among(own, entrances=True)]
 
 
-def _each(hooks: Sequence[Hook]) -> list[NamedHook]:
-    return [(hook.where, hook.call) for hook in hooks]
+def _own(action: Reading | Hook | Edit, route: Route, store: Store | None) -> list[NamedHook]:
+    if isinstance(action, Reading):
+        return _read(action, route, store)
+    if isinstance(action, Edit) or takes_visit(action.call):
+        raise HookSetError(
+            "a plain list of hooks does not know of visits, and this hook set changes activations by visit: use "
+            "mechpaint.attach(model, hook_set)"
+        )
+    return [(action.where, cast(HookFunction, action.call))]
 
 
 def _is_entrance(name: str) -> bool:
@@ -99,15 +105,13 @@ def _group(step: Step) -> list[NamedHook]:
     return hooks
 
 
-def _reads(readings: Sequence[Reading], route: Route, store: Store | None) -> list[NamedHook]:
-    if not readings:
-        return []
+def _read(reading: Reading, route: Route, store: Store | None) -> list[NamedHook]:
     if store is None:
         raise HookSetError("this hook set reads: pass fwd_hooks(model, store={}) to receive what it reads")
+    if reading.point == AFTER_STEP:
+        raise HookSetError("hook points alone cannot read the residual stream after each step: use mechpaint.attach")
     return [
-        (f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit))
-        for reading in readings
-        for visit in reading.visits(route)
+        (f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit)) for visit in reading.visits(route)
     ]
 
 

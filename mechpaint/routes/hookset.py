@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.errors import HookSetError, there_is_no
+from mechpaint.routes.edits import Edit
 from mechpaint.routes.fields import check_fields, is_layers
+from mechpaint.routes.heads import Heads
 from mechpaint.routes.readings import Hook, HookFunction, Reading, Store
 from mechpaint.routes.route import Route
+from mechpaint.routes.visits import Visits
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -59,20 +62,28 @@ class HookSet(Summarized):
         """TransformerLens hooks to install for every run."""
         return ()
 
+    def edits(self) -> tuple[Edit, ...]:
+        """The changes of activations, at some visits of the route."""
+        return ()
+
     def only_reroutes(self) -> bool:
-        """True if its route is all that it does: it keeps nothing and installs no hooks."""
+        """True if its route is all that it does: it keeps nothing, changes no activation and installs no hooks."""
+        return self.only_edits() and not self.edits()
+
+    def only_edits(self) -> bool:
+        """True if it reroutes and changes activations, and does nothing else: a sweep can run it."""
         return not self.reads() and not self.hooks()
 
     def parts(self) -> tuple[HookSet, ...]:
         """The hook sets that this one is the sum of: itself, unless it was made with `+` or does nothing."""
         return () if type(self) is HookSet else (self,)
 
-    def reads_and_hooks(self) -> list[tuple[tuple[Reading, ...], tuple[Hook, ...]]]:
-        """The readings and the hooks of every part, in the order in which they apply; a reading is kept once."""
+    def actions(self) -> list[Reading | Hook | Edit]:
+        """What every part reads, hooks and edits, in the order in which the parts apply; a reading is kept once."""
         seen: set[Reading] = set()
-        listed: list[tuple[tuple[Reading, ...], tuple[Hook, ...]]] = []
+        listed: list[Reading | Hook | Edit] = []
         for part in self.parts():
-            listed.append((tuple(reading for reading in part.reads() if reading not in seen), part.hooks()))
+            listed += [*(reading for reading in part.reads() if reading not in seen), *part.hooks(), *part.edits()]
             seen.update(part.reads())
         return listed
 
@@ -99,24 +110,27 @@ class HookSet(Summarized):
     ) -> list[tuple[str | Callable[[str], bool], HookFunction]]:
         """The same as a plain list for TransformerLens's `run_with_hooks(tokens, fwd_hooks=...)`.
 
-        Works where hook points alone can do it: reads, skipped layers, and groups, as long as every layer runs at
-        most once and in the model's own order. All layers are computed, so it is slower than `mechpaint.attach`.
+        Works where hook points alone can do it: reads, skipped layers, and groups, without interventions, as long as
+        every layer runs at most once and in the model's own order. All layers are computed, so it is slower than
+        `mechpaint.attach`.
 
         Args:
             model: The bridge on which the hooks will run.
             store: Receives what the hook set reads, `store[key][visit]`. Needed if it reads anything.
 
         Raises:
-            HookSetError: A layer would have to run elsewhere or again, or there is no store for what is read.
+            HookSetError: A layer would have to run elsewhere or again, an activation is changed, or there is no store
+                for what is read.
         """
         from mechpaint.routes.fwd_hooks import fwd_hooks  # needs torch
 
-        return fwd_hooks(self.route(len(model.blocks)), self.reads_and_hooks(), store)
+        return fwd_hooks(self.route(len(model.blocks)), self.actions(), store)
 
     def _summary(self) -> Summary:
         rows = [(str(part), (type(part).__doc__ or "").strip().split("\n")[0]) for part in self.parts()]
-        reads = [(f"keeps {reading.key!r}", f"{reading.point} of {reading.where}") for reading in self.reads()]
-        return Summary("Hook set", reads, ("part", "what it does"), rows or [("", "changes and reads nothing")])
+        does = [(f"keeps {reading.key!r}", f"{reading.point} at {reading.where}") for reading in self.reads()]
+        does += [(f"changes {edit.point}", f"at visits {edit.visits}") for edit in self.edits()]
+        return Summary("Hook set", does, ("part", "what it does"), rows or [("", "changes and reads nothing")])
 
     @classmethod
     def text_name(cls) -> str:
@@ -126,7 +140,8 @@ class HookSet(Summarized):
     def __str__(self) -> str:
         if type(self) is HookSet:
             return ""
-        values = (_argument(type(self), field, getattr(self, field.name)) for field in dataclasses.fields(self))
+        fields = sorted(dataclasses.fields(self), key=lambda field: field.kw_only is True)
+        values = (_argument(type(self), field, getattr(self, field.name)) for field in fields)
         return f"{self.text_name()}({', '.join(v for v in values if v)})"
 
 
@@ -150,6 +165,10 @@ class Composed(HookSet):
         """Every member's hooks, first to last."""
         return tuple(hook for member in self.members for hook in member.hooks())
 
+    def edits(self) -> tuple[Edit, ...]:
+        """Every member's changes, first to last."""
+        return tuple(edit for member in self.members for edit in member.edits())
+
     def parts(self) -> tuple[HookSet, ...]:
         """The members."""
         return self.members
@@ -169,7 +188,7 @@ def _argument(cls: type[HookSet], field: dataclasses.Field[Any], value: object) 
     """One field as an argument: bare where it is required, by name where it differs from its default."""
     if value == field.default:
         return ""
-    text = repr(str(value)) if isinstance(value, (Route, str)) else repr(value)
+    text = repr(str(value)) if isinstance(value, (Route, str, Visits, Heads)) else repr(value)
     if is_layers(cls, field.name) and isinstance(value, tuple):
         text = repr(list(cast(tuple[int, ...], value)))
     return text if field.default is dataclasses.MISSING else f"{field.name}={text}"

@@ -165,7 +165,7 @@ def test_text_form_reads_names_and_keywords():
         ("skip(4) ++", None, "cannot read"),
         ("skip(4)", 0, "skip(first, last)"),
         ("skip(1,2,3)", 0, "skip(first, last)"),
-        ("skipp(1,2)", 0, "there is no hook set 'skipp' (did you mean skip?); there are: average"),
+        ("skipp(1,2)", 0, "there is no hook set 'skipp' (did you mean skip?); there are: ablate"),
         ("skip(1,2) + nothing(3)", 12, "no hook set"),
         ("skip(1,2) - skip(3,4)", 0, "joined by '+'"),
         ("loop(1,2,0)", 0, "1 time or more"),

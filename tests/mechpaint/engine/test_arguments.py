@@ -79,7 +79,7 @@ def test_what_are_no_tokens_is_refused(llama, as_users_run, given):
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
-        ("skp(2, 3)", HookSetError, "there is no hook set 'skp' \\(did you mean skip\\?\\); there are: average"),
+        ("skp(2, 3)", HookSetError, "there is no hook set 'skp' \\(did you mean skip\\?\\); there are: ablate"),
         ("skip(2", HookSetError, "cannot read the hook set"),
         ("0-9", RouteError, "layer 9 does not exist"),
         ("0-1 (", RouteError, "is never closed"),

@@ -1,0 +1,216 @@
+"""The changes that interventions are made of: nothing, a mean, another run's, a multiple, a sum, no attention."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mechpaint.errors import HookSetError
+from mechpaint.routes.edits import BY_HEAD, BY_QUERY, Change, Given, Moment, Part, check_positions
+from mechpaint.routes.steps import Visit
+from mechpaint.routes.visit_cache import VisitCache
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LAYER = "hook_out"
+"""A layer's output, its residual connection included."""
+
+
+@dataclass(frozen=True)
+class PartChange(Change):
+    """A change of some positions and heads.
+
+    Args:
+        part: Which.
+        added: True to change what a layer adds to the residual stream, in place of the activation itself.
+    """
+
+    part: Part = field(default_factory=Part)
+    added: bool = False
+
+    @property
+    def needs_incoming(self) -> bool:
+        """True if it changes what a layer adds."""
+        return self.added
+
+    def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
+        """Refuse positions and heads that do not exist."""
+        if self.part.heads is not None and point not in (BY_HEAD, *BY_QUERY):
+            raise HookSetError(f"{point!r} has no heads: expected {BY_HEAD!r}, or attention scores or patterns")
+        self.part.check(given)
+
+    def apply(self, activation: Tensor, moment: Moment) -> Tensor:
+        """The activation with the part replaced."""
+        if moment.incoming is None or not self.added:
+            return self.part.put(activation, self.value(activation, moment), moment)
+        update = self.value(activation - moment.incoming, moment)
+        return self.part.put(activation, moment.incoming + update.to(activation.dtype), moment)
+
+    @abstractmethod
+    def value(self, activation: Tensor, moment: Moment) -> Tensor:
+        """What to put in the part's place; of a shape that broadcasts to the activation's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Zero(PartChange):
+    """Nothing in its place."""
+
+    def value(self, activation: Tensor, moment: Moment) -> Tensor:
+        """Zeros."""
+        return activation.new_zeros(())
+
+
+@dataclass(frozen=True)
+class BatchMean(PartChange):
+    """The mean over the rows of the batch, position by position; taken in float32."""
+
+    def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
+        """Refuse a single row, whose mean is itself, and rows of different length."""
+        super().check(point, visits, given)
+        if given.rows < 2:
+            raise HookSetError(
+                "the mean over the rows of a batch of one row is that row: give several rows, or a cache of other "
+                "texts, by=session.cache.mean()"
+            )
+        if given.padded:
+            raise HookSetError("the mean over rows that are padded differently is none: give rows of one length")
+
+    def value(self, activation: Tensor, moment: Moment) -> Tensor:
+        """The mean, of length 1 along the rows."""
+        return activation.float().mean(0, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Scaled(PartChange):
+    """A multiple of itself.
+
+    Args:
+        by: The factor.
+    """
+
+    by: float = 1.0
+
+    def value(self, activation: Tensor, moment: Moment) -> Tensor:
+        """The multiple."""
+        return activation * self.by
+
+
+@dataclass(frozen=True)
+class Taken(PartChange):
+    """What another run had at the same hook point and the corresponding visit.
+
+    Args:
+        source: The other run's activations, or means of them.
+    """
+
+    source: VisitCache | None = None
+
+    def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
+        """Refuse a run of other rows, or of another length."""
+        super().check(point, visits, given)
+        if given.first:
+            return  # a step of generating: the prompt was checked
+        for visit in visits:
+            shape = self._value(point, visit, given).shape
+            rows, positions = shape[0], shape[2 if point in BY_QUERY else 1]
+            if rows not in (1, given.rows) or positions not in (1, given.positions):
+                raise HookSetError(
+                    f"what was read at {point!r} has {rows} rows of {positions} positions, and this run has "
+                    f"{given.rows} of {given.positions}: expected the same, or means (cache.mean())"
+                )
+        self._check_padding(given)
+
+    def _check_padding(self, given: Given) -> None:
+        padded = self.source is not None and self.source.mask is not None
+        if padded != given.padded and given.rows > 1:
+            raise HookSetError("one of the two runs has padding, and the other has none: give rows padded alike")
+
+    def _value(self, point: str, visit: Visit, given: Given) -> Tensor:
+        if self.source is None:
+            raise HookSetError("no activations to take the place of others: expected a VisitCache")
+        return self.source.like(point, given.route, visit)
+
+    def value(self, activation: Tensor, moment: Moment) -> Tensor:
+        """The other run's activation; this one's at tokens that it did not have."""
+        value = self._value(moment.point, moment.visit, moment.given).to(activation)
+        axis = 2 if moment.point in BY_QUERY else 1
+        beyond = moment.given.first > 0 and value.shape[axis] > 1
+        return activation if beyond else value
+
+
+@dataclass(frozen=True)
+class Added(PartChange):
+    """Itself and a direction.
+
+    Args:
+        direction: `[d_model]`, the factor included.
+    """
+
+    direction: Direction | None = None
+
+    def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
+        """Refuse a direction of another width."""
+        super().check(point, visits, given)
+        width = 0 if self.direction is None else len(self.direction.values)
+        if width != given.d_model:
+            raise HookSetError(f"the direction has {width} numbers, and the residual stream {given.d_model}")
+
+    def value(self, activation: Tensor, moment: Moment) -> Tensor:
+        """The sum."""
+        return activation if self.direction is None else activation + self.direction.values.to(activation)
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A vector of the residual stream, compared by identity.
+
+    Args:
+        values: `[d_model]`.
+    """
+
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Unattended(Change):
+    """No attention from some positions to others: their scores become minus infinity, and the rest share the attention.
+
+    Args:
+        queries: The positions that look; None for all.
+        keys: The positions that they do not see.
+        heads: Which heads; None for all.
+    """
+
+    queries: tuple[int, ...] | None
+    keys: tuple[int, ...]
+    heads: tuple[int, ...] | None = None
+
+    def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
+        """Refuse positions and heads that do not exist."""
+        Part(self.queries, self.heads).check(given)
+        check_positions(self.keys, given)
+
+    def apply(self, activation: Tensor, moment: Moment) -> Tensor:
+        """The scores with these edges at the lowest number there is."""
+        import torch
+
+        lowest = torch.finfo(activation.dtype).min
+        keys = [k + activation.shape[-1] if k < 0 else k for k in self.keys]
+        blocked = activation.clone()
+        blocked[..., [k for k in keys if k < activation.shape[-1]]] = lowest
+        changed = Part(self.queries, self.heads).put(activation, blocked, moment)
+        _check_sees(changed, keys, lowest)
+        return changed
+
+
+def _check_sees(scores: Tensor, keys: Sequence[int], lowest: float) -> None:
+    """Refuse a position that has nothing left to attend to: its attention would be spread over what it may not see."""
+    if bool((scores.detach() <= lowest / 2).all(-1).any()):
+        raise HookSetError(
+            f"some position sees nothing but the positions {', '.join(map(str, keys))}, which it is not to see: name "
+            "the queries, such as queries=-1"
+        )
