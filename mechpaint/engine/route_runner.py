@@ -204,6 +204,11 @@ class RouteRunner:
             with torch.no_grad():
                 self.fastest()
 
+    @property
+    def identity(self) -> int:
+        """A number that is another once parts of the layers are changed."""
+        return self._bare.identity
+
     def has_user_hooks(self) -> bool:
         """Look for hooks in the layers that are not TransformerLens's own."""
         return self._bare.has_user_hooks()

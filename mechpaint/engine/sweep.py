@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from mechpaint.engine.sweep_inputs import (
     checked_tokens,
     selected,
 )
+from mechpaint.engine.token_tree import TokenTree, shareable
+from mechpaint.engine.tree_attention import can_share, record_packed
 from mechpaint.errors import CannotReroute, RouteError
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.prefix_tree import PrefixTree
@@ -92,6 +95,7 @@ class Sweep(Summarized):
         self._max_batch_tokens = checked_size(max_batch_tokens) or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
         self._whole_rows = self._runner.tail_is_hooked
+        self._packed = None if _given(inputs) else shareable(tokens, attention_mask, int(model.cfg.d_model))
         self.watch: Callable[[int], None] = lambda layer_calls: None
         if not whole and not self._runner.by_position:
             raise CannotReroute(
@@ -107,9 +111,39 @@ class Sweep(Summarized):
     def __len__(self) -> int:
         return len(self._tree.routes)
 
+    @property
+    def shares_tokens(self) -> bool:
+        """Whether rows that begin alike run their beginnings once: where that saves enough, and is exact.
+
+        It is not for models that are no causal transformers, have positions or masks of their own making, or have hooks
+        anywhere; nor with padding on the left or `inputs`. Found out by a comparison, once a model.
+        """
+        return self._shared_tree() is not None
+
+    @property
+    def computed_positions(self) -> int:
+        """The positions that each of the layer calls computes: of all rows, or of what is distinct of them.
+
+        Padding included.
+        """
+        tree = self._shared_tree()
+        return (self._tokens if tree is None else tree.tokens).numel()
+
+    def _shared_tree(self) -> TokenTree | None:
+        """The rows packed, if they can be run like that as the model is now."""
+        if self._packed is None:
+            return None
+        with torch.no_grad():
+            layers = self._runner.fastest()
+            attention = fastest_attention(self._runner, layers)
+            length = max(self._tokens.shape[1], self._packed.tokens.shape[1])
+            return self._packed if can_share(self._runner, layers, attention, length) else None
+
     def _summary(self) -> Summary:
         shared = f"{self.layer_calls:,}; every route by itself would take {self.layer_calls_unshared:,}"
         facts = [("routes", f"{len(self):,}"), ("layer calls", shared)]
+        with suppress(CannotReroute):  # while the model is attached nobody can tell
+            facts.append(("positions a call", f"{self.computed_positions:,} of {self._tokens.numel():,}"))
         rows = [(str(route), f"{route.layer_calls:,}") for route in self._tree.routes]
         return Summary("Sweep", facts, ("route", "layer calls alone"), rows)
 
@@ -146,8 +180,9 @@ class Sweep(Summarized):
             return
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
         per_call = max(1, rows // self._size)
-        for route, residual in self.residuals():
-            waiting.append((route, residual[self._selected.to(residual.device)]))
+        for route, residual, tree in self._ends():
+            selected = self._selected.to(residual.device)
+            waiting.append((route, residual[selected] if tree is None else tree.picked(residual, self._selected)))
             del residual
             if len(waiting) >= per_call:
                 yield from self._logits(waiting, rows)
@@ -164,16 +199,35 @@ class Sweep(Summarized):
             this is its last hidden state). At padding it is as meaningless as there. Other routes may go on from the
             same tensor, so copy it before writing to it.
         """
-        calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs)
-        visits = visits_per_call(self._tokens.numel(), self._max_batch_tokens)
+        for route, residual, tree in self._ends():
+            yield route, residual if tree is None else tree.unpacked(residual)
+
+    def _ends(self) -> Iterator[tuple[Route, Residual, TokenTree | None]]:
+        """Every route with its final residual streams, of rows or packed."""
+        packed = self._shared_tree()
+        infinite: list[Route] = []
+        for route, residual in self._walk(self._tree, packed, self.watch):
+            if packed is not None and not residual.isfinite().all():
+                infinite.append(route)
+            else:
+                yield route, residual, packed
+        if infinite:  # what is not finite reaches all of a packed row, though attention to it is 0
+            for route, residual in self._walk(PrefixTree(infinite), None, lambda layer_calls: None):
+                yield route, residual, None
+
+    def _walk(
+        self, tree: PrefixTree, packed: TokenTree | None, watch: Callable[[int], None]
+    ) -> Iterator[tuple[Route, Residual]]:
+        calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs, packed)
+        visits = visits_per_call(calls.positions, self._max_batch_tokens)
         schedule = Schedule[Stream[Residual]](1 if calls.has_user_hooks else visits)
 
         def outputs(layer: int, streams: Sequence[Stream[Residual]]) -> list[Residual]:
             made = calls.outputs(schedule, layer, streams)
-            self.watch(len(streams))
+            watch(len(streams))
             return made
 
-        yield from walk(self._tree, schedule, calls.embeddings, GroupMerge, outputs)
+        yield from walk(tree, schedule, calls.embeddings, GroupMerge, outputs)
 
     def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
@@ -200,11 +254,18 @@ class _Calls:
     """The layer calls of one sweep: each on one stream or more, which are rows of a batch then."""
 
     def __init__(
-        self, runner: RouteRunner, tokens: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]
+        self,
+        runner: RouteRunner,
+        tokens: Tensor,
+        attention_mask: Tensor | None,
+        inputs: dict[str, Any],
+        packed: TokenTree | None,
     ) -> None:
         self._runner = runner
         self._inputs = {"tokens": tokens, "attention_mask": attention_mask, **inputs}
-        self._rows = len(tokens)
+        self._packed = packed
+        self._rows = len(tokens if packed is None else packed.tokens)
+        self.positions = (tokens if packed is None else packed.tokens).numel()
         self._recordings: dict[int, LayerInputs] = {}
         with torch.no_grad():
             self._layers = runner.fastest()
@@ -246,9 +307,13 @@ class _Calls:
         recorded = self._recordings.get(copies)
         if recorded is None:
             with torch.no_grad(), self._attention():
-                recorded = self._runner.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
-            self._recordings[copies] = recorded
+                recorded = self._recordings[copies] = self._record(copies)
         return recorded
+
+    def _record(self, copies: int) -> LayerInputs:
+        if self._packed is not None:
+            return record_packed(self._runner, self._packed, copies)
+        return self._runner.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
 
     def _times(self, copies: int, value: Any) -> Any:
         """An input for so many copies of the batch, if it has a row for each of the batch's."""
@@ -306,6 +371,10 @@ def _joined(streams: list[Tensor]) -> Tensor:
 def visits_per_call(tokens: int, max_batch_tokens: int) -> int:
     """The most visits of a layer that share a call."""
     return max(1, min(MAX_VISITS_PER_CALL, max_batch_tokens // tokens))
+
+
+def _given(inputs: dict[str, Any]) -> bool:
+    return any(value is not None for value in inputs.values())
 
 
 def _check_routes(tree: PrefixTree, n_layers: int) -> None:
