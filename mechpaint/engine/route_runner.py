@@ -98,18 +98,16 @@ class RouteRunner:
 
     def given(self, route: Route, layer_inputs: LayerInputs) -> Given:
         """What the forward pass that runs is given."""
-        rows, positions = layer_inputs.embeddings.shape[:2]
         cache = layer_inputs.layers[0].cache
+        first = 0 if cache is None else int(cache.get_seq_length())
+        padded = self.mask is not None and not bool(self.mask.all())
+        return self.given_rows(route, layer_inputs.embeddings.shape[:2], padded, first)
+
+    def given_rows(self, route: Route, shape: Sequence[int], padded: bool, first: int = 0) -> Given:
+        """What a forward pass over rows of this shape, `[batch, position]`, is given."""
         config = self.model.cfg
-        return Given(
-            route=route,
-            rows=rows,
-            positions=positions,
-            first=0 if cache is None else int(cache.get_seq_length()),
-            padded=self.mask is not None and not bool(self.mask.all()),
-            n_heads=int(config.n_heads),
-            d_model=int(config.d_model),
-        )
+        rows, positions = shape
+        return Given(route, rows, positions, first, padded, int(config.n_heads), int(config.d_model))
 
     @contextmanager
     def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
