@@ -15,11 +15,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from mechpaint.errors import InputError
+from mechpaint.errors import InputError, first_line
 
 _BY_LAYER = (
     "layer_types",
     "mlp_layer_types",
+    "num_attention_heads_per_layer",
     "layers_block_type",
     "attention_layers",
     "no_rope_layers",
@@ -47,7 +48,14 @@ def without_weights(
     """
     config: Any = copy.deepcopy(original.config)
     rearranged = _rearrange(config.get_text_config(), order)
-    before, after = (_skeleton(type(original), each) for each in (original.config, config))
+    before = _skeleton(type(original), original.config)
+    try:
+        after = _skeleton(type(original), config)
+    except Exception as problem:  # of a setting by layer that is not known here
+        raise error(
+            f"{type(original).__name__} cannot be built with other layers ({type(problem).__name__}: "
+            f"{first_line(problem)}): mechpaint.attach runs such a route"
+        ) from problem
     different = _difference(before, after, path, order)
     if different is not None:
         layer, place, trait, old, new = different
@@ -100,7 +108,7 @@ def _skeleton(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
 def _difference(
     before: nn.Module, after: nn.Module, path: str, order: Sequence[int]
 ) -> tuple[int, int, str, str | None, str | None] | None:
-    """The first layer that its class makes another one in its new place: layer, place, what differs, and both values."""
+    """The first layer that its class makes another one in its new place: layer, place, what differs, both values."""
     for place, layer in enumerate(order):
         old, new = (_traits(m.get_submodule(f"{path}.{i}")) for m, i in ((before, layer), (after, place)))
         for trait in {**old, **new}:

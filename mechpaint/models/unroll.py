@@ -67,8 +67,8 @@ def unroll(model: TransformerBridge, route: Routing) -> UnrolledBridge:
     """A TransformerBridge with one block for every visit of a route, for every tool of TransformerLens.
 
     `blocks.7.hook_resid_pre` is what the eighth visit reads, `cfg.n_layers` the number of visits, and a cache holds
-    each of them; logit lens, patching, attribution and whatever else counts layers are those of the route. Computes what
-    `attach` does, which is tried on random tokens.
+    each of them; logit lens, patching, attribution and whatever else counts layers are those of the route. It computes
+    what `attach` does, which is tried on random tokens.
 
     The weights are the model's own parameters, not copies: a change of them, training included, changes both models,
     and so does `.to`, after which only the one that it was called on is whole; so move or cast the model first.
@@ -85,7 +85,7 @@ def unroll(model: TransformerBridge, route: Routing) -> UnrolledBridge:
             compatibility mode.
         CannotReroute: This model's layers cannot be rerouted, or it is attached.
         RouteError: A route that cannot be read, leaves nothing, or names layers that the model does not have.
-        HookSetError: A hook set that cannot be read.
+        HookSetError: A hook set that cannot be read, or a route of another number of layers.
     """
     hook_set = as_hook_set(route)
     if not hook_set.only_reroutes():
@@ -116,8 +116,8 @@ def _order(route: Route) -> tuple[int, ...]:
     if group is not None:
         done = "averaged" if group.merge == "mean" else "added"
         raise CannotUnroll(
-            f"the outputs of the group {group} on the route {route} are {done}. The blocks of an unrolled model run one "
-            "after another, and none of them can run several and merge what they give: run this route with "
+            f"the outputs of the group {group} on the route {route} are {done}. The blocks of an unrolled model run "
+            "one after another, and none of them can run several and merge what they give: run this route with "
             "mechpaint.attach, which reads and intervenes by visit"
         )
     return tuple(step.layers[0] for step in route.steps)
@@ -131,7 +131,9 @@ def _hugging_face(model: TransformerBridge) -> PreTrainedModel:
     if not isinstance(original, PreTrainedModel):
         raise CannotUnroll(f"{name} is no Hugging Face model, whose configuration says what its layers are: {attach}")
     if not type(original).__module__.startswith("transformers.models."):
-        raise CannotUnroll(f"the code of {name} is not part of transformers, so how it makes layers is unknown: {attach}")
+        raise CannotUnroll(
+            f"the code of {name} is not part of transformers, so how it makes layers is unknown: {attach}"
+        )
     if getattr(original.config, "quantization_config", None) is not None:
         raise CannotUnroll(f"this {name} is quantised: load it with its weights in float32, bfloat16 or float16")
     if model.compatibility_mode or vars(model).get("_weights_processed"):
@@ -142,8 +144,8 @@ def _hugging_face(model: TransformerBridge) -> PreTrainedModel:
     places = {str(weight.device) for weight in original.parameters()}
     if len(places) > 1 or "meta" in places:
         raise CannotUnroll(
-            f"the weights of this {name} are on {', '.join(sorted(places))}, spread or without numbers: expected all of "
-            "them on one device. Load it without a device map"
+            f"the weights of this {name} are on {', '.join(sorted(places))}: expected all of them on one device, with "
+            "numbers. Load it without a device map"
         )
     points = model.hook_dict.items()
     hooked = next((name for name, point in points if point.bwd_hooks or has_foreign_hooks(point)), None)
@@ -158,13 +160,17 @@ def _hugging_face(model: TransformerBridge) -> PreTrainedModel:
 def _share(model: TransformerBridge, unrolled: TransformerBridge, route: Route, order: Sequence[int]) -> None:
     """Put the tensors of a model into all places of an unrolled one: the same objects, ready for gradients."""
     for name, part, own in _pairs(model, unrolled, order):
-        if type(part) is not type(own) or not _shapes(part).items() <= _shapes(own).items():
+        if not isinstance(own, type(part)) or not _shapes(part).items() <= _shapes(own).items():
             raise CannotUnroll(
                 f"{name.strip('.')} of this {type(model.original_model).__name__} is not what its class makes of its "
                 f"configuration for the layers {route}: it depends on the number of layers, or was changed "
                 "after the model was loaded. mechpaint.attach runs the route"
             )
-        for state in (part._parameters, part._buffers, vars(part)):  # rotary embeddings have those of the kinds there are
+        for state in (
+            part._parameters,
+            part._buffers,
+            vars(part),
+        ):  # rotary embeddings have those of the kinds there are
             state.update({name: value for name, value in _tensors(own).items() if name in state})
 
 
@@ -185,7 +191,7 @@ def _pairs(
     pairs = [(_parts(block), _parts(layers[layer])) for block, layer in zip(blocks, order, strict=True)]
     pairs += [
         (_parts(whole, blocks), _parts(own, layers))
-        for whole, own in ((unrolled, model), (unrolled.original_model, model.original_model))
+        for whole, own in ((unrolled.original_model, model.original_model), (unrolled, model))
     ]
     for parts, own in pairs:
         for name, part in parts.items():
@@ -233,8 +239,8 @@ def _check(runner: RouteRunner, unrolled: UnrolledBridge) -> None:
             found: Tensor = unrolled(tokens)
         except Exception as error:  # Bamba, for one, needs a layer with attention
             raise CannotUnroll(
-                f"a {type(model.original_model).__name__} with the layers {unrolled.route} does not run: "
-                f"{first_line(error)} Run this route with mechpaint.attach"
+                f"a {type(model.original_model).__name__} with the layers {unrolled.route} does not run "
+                f"({type(error).__name__}: {first_line(error)}): run this route with mechpaint.attach"
             ) from error
     if not expected.isfinite().all():  # a long loop may overflow, whoever runs it
         return
@@ -242,8 +248,9 @@ def _check(runner: RouteRunner, unrolled: UnrolledBridge) -> None:
     if not difference <= tolerance(expected.dtype):
         raise CannotUnroll(
             f"unrolled, this {type(model.original_model).__name__} computes something else than under mechpaint.attach: "
-            f"logits differ by {difference:.2g} of their size on {tokens.shape[1]} random tokens. Something was changed "
-            "in it that its weights and its configuration do not say: load the model anew"
+            f"logits differ by {difference:.2g} of their size on {tokens.shape[1]} random tokens. Its class makes layers "
+            "by their place in a way that its configuration cannot say, or it was changed after it was loaded: load it "
+            "anew, or run this route with mechpaint.attach"
         )
 
 
