@@ -150,7 +150,7 @@ def _adding(name: str) -> Callable[..., Any]:
 
     def method(cache: RoutedCache, *args: Any, **kwargs: Any) -> Any:
         if not in_order(cache.route):
-            _refuse_order(name, cache.model, cache.route)
+            _refuse_order(name, cast(TransformerBridge, cache.model), cache.route)
         return getattr(_whole(cache), name)(*args, **kwargs)
 
     return method

@@ -99,7 +99,7 @@ def unroll(model: TransformerBridge, route: Routing) -> UnrolledBridge:
     order = _order(taken)
     original = _hugging_face(model)
     module, _ = without_weights(original, layer_path(model), order, "an unrolled model", CannotUnroll)
-    made = bridge_of_zeros(module.to(original.dtype), None, str(model.cfg.model_name))
+    made = bridge_of_zeros(cast(Any, module).to(original.dtype), None, str(model.cfg.model_name))
     _share(model, made, taken, order)
     made.__class__ = UnrolledBridge
     unrolled = cast(UnrolledBridge, made)
@@ -166,17 +166,19 @@ def _share(model: TransformerBridge, unrolled: TransformerBridge, route: Route, 
                 f"configuration for the layers {route}: it depends on the number of layers, or was changed "
                 "after the model was loaded. mechpaint.attach runs the route"
             )
-        for state in (
-            part._parameters,
-            part._buffers,
-            vars(part),
-        ):  # rotary embeddings have those of the kinds there are
+        for state in _states(part):  # of rotary embeddings only those for the kinds of layers that there are
             state.update({name: value for name, value in _tensors(own).items() if name in state})
 
 
+def _states(module: nn.Module) -> tuple[dict[str, Tensor | None], ...]:
+    """Where a module keeps its parameters, its buffers and its other attributes."""
+    attributes: dict[str, Any] = vars(module)
+    return attributes["_parameters"], attributes["_buffers"], attributes
+
+
 def _tensors(module: nn.Module) -> dict[str, Tensor | None]:
-    attributes = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
-    return {**attributes, **module._parameters, **module._buffers}
+    parameters, buffers, attributes = _states(module)
+    return {**{name: value for name, value in attributes.items() if isinstance(value, Tensor)}, **parameters, **buffers}
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size | None]:
@@ -214,7 +216,7 @@ def _parts(module: nn.Module, without: Sequence[nn.Module] = (), prefix: str = "
 def _follow(model: TransformerBridge, unrolled: TransformerBridge) -> None:
     """Give an unrolled model the mode, the tokenizer and the settings of its source."""
     unrolled.tokenizer = model.tokenizer
-    vars(unrolled._driver)["tokenizer"] = model.tokenizer
+    vars(vars(unrolled)["_driver"])["tokenizer"] = model.tokenizer
     for name in _SETTINGS:
         setattr(unrolled.cfg, name, getattr(model.cfg, name))
     for name in _SWITCHES:
@@ -229,7 +231,7 @@ def _follow(model: TransformerBridge, unrolled: TransformerBridge) -> None:
 @torch.no_grad()
 def _check(runner: RouteRunner, unrolled: UnrolledBridge) -> None:
     """Compare the unrolled model's logits with those of the routed one."""
-    model = runner.model
+    model, name = runner.model, type(runner.model.original_model).__name__
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, int(model.cfg.d_vocab), (1, _length(model)), generator=generator).to(model.cfg.device)
     with _evaluating(model), _evaluating(unrolled):
@@ -239,7 +241,7 @@ def _check(runner: RouteRunner, unrolled: UnrolledBridge) -> None:
             found: Tensor = unrolled(tokens)
         except Exception as error:  # Bamba, for one, needs a layer with attention
             raise CannotUnroll(
-                f"a {type(model.original_model).__name__} with the layers {unrolled.route} does not run "
+                f"a {name} with the layers {unrolled.route} does not run "
                 f"({type(error).__name__}: {first_line(error)}): run this route with mechpaint.attach"
             ) from error
     if not expected.isfinite().all():  # a long loop may overflow, whoever runs it
@@ -247,8 +249,8 @@ def _check(runner: RouteRunner, unrolled: UnrolledBridge) -> None:
     difference = relative_difference(found, expected)
     if not difference <= tolerance(expected.dtype):
         raise CannotUnroll(
-            f"unrolled, this {type(model.original_model).__name__} computes something else than under mechpaint.attach: "
-            f"logits differ by {difference:.2g} of their size on {tokens.shape[1]} random tokens. Its class makes layers "
+            f"unrolled, this {name} computes something else than under mechpaint.attach: logits differ by "
+            f"{difference:.2g} of their size on {tokens.shape[1]} random tokens. Its class makes layers "
             "by their place in a way that its configuration cannot say, or it was changed after it was loaded: load it "
             "anew, or run this route with mechpaint.attach"
         )
@@ -279,7 +281,7 @@ def _copy_weights(unrolled: UnrolledBridge) -> None:
     for parts in (outside, *(_parts(block).values() for block in blocks)):
         copies: dict[Tensor, Tensor] = {}
         for part in parts:
-            for state in cast("tuple[dict[str, Tensor | None], ...]", (part._parameters, part._buffers)):
+            for state in _states(part)[:2]:
                 state.update({name: _copied(tensor, copies) for name, tensor in state.items() if tensor is not None})
 
 

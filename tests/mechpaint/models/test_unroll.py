@@ -239,13 +239,14 @@ WHY = ("layers by their place", "depends on the number of layers", "does not run
 def test_every_architecture_computes_what_the_attached_model_does(name):
     """On texts longer than sliding windows. Layers that cannot be moved can be left where they are."""
     model, tokens = tiny.bridge(name), tiny.tokens(length=40).clamp(min=5)
-    unrolled = {}
+    unrolled, refused = {}, []
     for text in ("0 4-1 5", "0-3 2-5", "0-5"):
         try:
             unrolled[text] = mp.unroll(model, text)
         except mp.CannotUnroll as error:
-            assert name not in OTHERS
-            assert any(why in str(error) for why in WHY), error
+            refused.append(str(error))
+    assert not refused or name not in OTHERS
+    assert all(any(why in text for why in WHY) for text in refused), refused
     assert "0-5" in unrolled
     for text, made in unrolled.items():
         with torch.no_grad(), mp.attach(model, text):
@@ -297,7 +298,8 @@ def test_an_unrolled_model_is_unrolled_attached_swept_and_exported(tmp_path):
     with torch.no_grad(), mp.attach(unrolled, Reroute("4-0") + ReadResidual()) as session:
         _close(unrolled(TOKENS), expected)
     assert len(session["residual"]) == 5
-    _close(dict(mp.sweep(unrolled, TOKENS, ["4-0"])).popitem()[1], expected[:, -1])
+    ((_, swept),) = mp.sweep(unrolled, TOKENS, ["4-0"])
+    _close(swept, expected)
     mp.export(unrolled, "4-0", tmp_path / "out")
     loaded = hf.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     with torch.no_grad():
