@@ -57,6 +57,10 @@ class UnrolledBridge(TransformerBridge):
         """TransformerLens's own, as compatibility mode calls it, on weights that are copied for it first.
 
         It writes into weights; those of the model that this one was made of stay as they are.
+
+        Args:
+            args: What TransformerLens's own takes.
+            kwargs: The same, by name.
         """
         if not getattr(self, "_weights_processed", False):
             _copy_weights(self)
@@ -170,7 +174,7 @@ def _share(model: TransformerBridge, unrolled: TransformerBridge, route: Route, 
             state.update({name: value for name, value in _tensors(own).items() if name in state})
 
 
-def _states(module: nn.Module) -> tuple[dict[str, Tensor | None], ...]:
+def _states(module: nn.Module) -> tuple[dict[str, Any], ...]:
     """Where a module keeps its parameters, its buffers and its other attributes."""
     attributes: dict[str, Any] = vars(module)
     return attributes["_parameters"], attributes["_buffers"], attributes
