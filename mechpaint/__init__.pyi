@@ -4,6 +4,7 @@ from .engine.sweep import Sweep as Sweep
 from .engine.sweep import sweep as sweep
 from .errors import CannotExport as CannotExport
 from .errors import CannotReroute as CannotReroute
+from .errors import CannotUnroll as CannotUnroll
 from .errors import HookSetError as HookSetError
 from .errors import InputError as InputError
 from .errors import LoadError as LoadError
@@ -12,6 +13,8 @@ from .errors import WeightsError as WeightsError
 from .models.export import Exported as Exported
 from .models.export import export as export
 from .models.loading import load as load
+from .models.unroll import UnrolledBridge as UnrolledBridge
+from .models.unroll import unroll as unroll
 from .routes.hookset import HookSet as HookSet
 from .routes.readings import Hook as Hook
 from .routes.readings import Reading as Reading
