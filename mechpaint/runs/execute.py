@@ -57,7 +57,7 @@ def run(
     computed = sum(not stats.cells for stats in reused)
     done = Run(folder.path, manifest, registry or known_plugins(), kind=type(plan.analysis))
     if shard is None or not _missing(folder, cells, lambda message: None):
-        done.draw()
+        done.draw_if_changed()
     return done.replaced(work=Work(computed, time.monotonic() - began, ReuseStats.all_of(reused)))
 
 
