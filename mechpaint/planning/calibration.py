@@ -1,9 +1,9 @@
 """The time that sweeps take here, from running a little of them.
 
 A batch is taken to last as long as its layer calls, so much for each route, and so much once. Calls are timed by
-themselves, once for all tasks of a model (`call_timings`); which calls a sweep makes is walked without running any.
-All else is timed in the task's own asking, so that whatever the engine does is in it: making the batch, the logits and
-their log-probabilities, the records. It is asked on one item and on as many as a moment allows, under two trees:
+themselves, once for all tasks of a model (`call_timings`), and so are logits; which calls a sweep makes is walked
+without running any. All else is timed in the task's own asking, so that whatever the engine does is in it: making the
+batch, the records. It is asked on one item and on as many as a moment allows, under two trees:
 
     one route of some steps, a layer a step
     that route and all its beginnings: as many layer calls, more routes to be scored
@@ -69,10 +69,11 @@ class Pace:
 
     Args:
         call: Seconds of a layer call, by its tokens and the length of its rows.
-        a_route: Seconds of a route without its layer calls, by what is scored under it.
+        a_route: Seconds of a route without its layer calls and logits, by what is scored under it.
         once: Seconds of the rest, whatever the routes.
         correction: A factor on all of it.
         device: Where it was measured.
+        tails: Seconds of the logits of routes, by how many there are and the positions that are scored under each.
     """
 
     call: Callable[[int, int], float]
@@ -80,6 +81,7 @@ class Pace:
     once: float = 0.0
     correction: float = 1.0
     device: torch.device = _CPU
+    tails: Callable[[int, int], float] = lambda routes, scored: 0.0
 
     def seconds(self, tree: PrefixTree, batch: Batch[Any]) -> float:
         """Seconds of a batch under a tree of routes."""
@@ -88,7 +90,9 @@ class Pace:
         for (_, visits), count in calls_of(tree, visits_per_call(tokens, self.device)).items():
             times[visits] += count
         calls = sum(count * self.call(visits * tokens, length) for visits, count in times.items())
-        return self.correction * (self.once + calls + len(tree.routes) * self.a_route.seconds(_scored(batch)))
+        routes = len(tree.routes)
+        scoring = routes * self.a_route.seconds(_scored(batch)) + self.tails(routes, scored_in(batch))
+        return self.correction * (self.once + calls + scoring)
 
 
 def _scored(batch: Batch[Any]) -> int:
@@ -106,11 +110,11 @@ def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_
     items = max(1, min(len(batch.items), int(BUDGET / took)))
     if items == 1:
         line = Line(0.0, least / _scored(one))
-        return asking.corrected(Pace(asking.call, line, once, device=asking.device), tree, one)
+        return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, one)
     some = Batch[Any].of(batch.items[:items])
     more, once, _ = asking.a_route(some)
     line = Line.through((_scored(one), least), (_scored(some), more))
-    return asking.corrected(Pace(asking.call, line, once, device=asking.device), tree, some)
+    return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, some)
 
 
 class _Asking:
@@ -120,18 +124,21 @@ class _Asking:
         self._model, self._task, self._batch_size = model, task, batch_size
         self.n_layers = len(model.blocks)
         self.device = torch.device(str(model.cfg.device))
-        self.call = CallTimings(model).seconds
+        timings = CallTimings(model)
+        self.call, self.tails = timings.seconds, timings.tails
 
     def a_route(self, batch: Batch[Any]) -> tuple[float, float, float]:
-        """Seconds of a route without its layer calls, of what is done once, and of asking for a single layer."""
+        """Seconds of a route without layer calls and logits, of what is done once, and of asking for a single layer."""
         a_call = self.call(tokens_of(batch), length_of(batch))
         steps = min(32, max(2, int(BUDGET / 4 / a_call)))
         long = [step % self.n_layers for step in range(steps)]
         beginnings = [Route.of(long[: i + 1], self.n_layers) for i in range(steps)]
+        one, every = (self.tails(routes, scored_in(batch)) for routes in (1, steps))
         alone = self.seconds(batch, PrefixTree(beginnings[-1:]))
-        a_route = max(0.0, self.seconds(batch, PrefixTree(beginnings)) - alone) / (steps - 1)
-        once = max(0.0, alone - steps * a_call - a_route)
-        return a_route, once, once + a_call + a_route
+        more = self.seconds(batch, PrefixTree(beginnings)) - alone
+        a_route = max(0.0, more - (every - one)) / (steps - 1)
+        once = max(0.0, alone - steps * a_call - one - a_route)
+        return a_route, once, once + a_call + one + a_route
 
     def corrected(self, pace: Pace, tree: PrefixTree, batch: Batch[Any]) -> Pace:
         """Compare with as many routes as there is time for."""
