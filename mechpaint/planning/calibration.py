@@ -106,13 +106,12 @@ def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_
     asking = _Asking(model, task, batch_size)
     one = Batch[Any].of(batch.items[:1])
     asking.seconds(one, PrefixTree([Route.of([0], asking.n_layers)]))  # the first time is slower
-    least, once, took = asking.a_route(one)
-    items = max(1, min(len(batch.items), int(BUDGET / took)))
-    if items == 1:
+    least, once = asking.a_route(one)
+    some = asking.affordable(batch, once + least)
+    if len(some.items) == 1:
         line = Line(0.0, least / _scored(one))
         return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, one)
-    some = Batch[Any].of(batch.items[:items])
-    more, once, _ = asking.a_route(some)
+    more, once = asking.a_route(some)
     line = Line.through((_scored(one), least), (_scored(some), more))
     return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, some)
 
@@ -127,8 +126,19 @@ class _Asking:
         timings = CallTimings(model)
         self.call, self.tails = timings.seconds, timings.tails
 
-    def a_route(self, batch: Batch[Any]) -> tuple[float, float, float]:
-        """Seconds of a route without layer calls and logits, of what is done once, and of asking for a single layer."""
+    def affordable(self, batch: Batch[Any], rest: float) -> Batch[Any]:
+        """As many of the items as two layers run on in the time there is: few say little of many."""
+        items = len(batch.items)
+        while items > 1:
+            some = Batch[Any].of(batch.items[:items])
+            calls = 2 * self.call(tokens_of(some), length_of(some))
+            if calls + self.tails(2, scored_in(some)) + rest <= BUDGET:
+                return some
+            items //= 2
+        return Batch[Any].of(batch.items[:1])
+
+    def a_route(self, batch: Batch[Any]) -> tuple[float, float]:
+        """Seconds of a route without layer calls and logits, and of what is done once."""
         a_call = self.call(tokens_of(batch), length_of(batch))
         steps = min(32, max(2, int(BUDGET / 4 / a_call)))
         long = [step % self.n_layers for step in range(steps)]
@@ -138,7 +148,7 @@ class _Asking:
         more = self.seconds(batch, PrefixTree(beginnings)) - alone
         a_route = max(0.0, more - (every - one)) / (steps - 1)
         once = max(0.0, alone - steps * a_call - one - a_route)
-        return a_route, once, once + a_call + one + a_route
+        return a_route, once
 
     def corrected(self, pace: Pace, tree: PrefixTree, batch: Batch[Any]) -> Pace:
         """Compare with as many routes as there is time for."""
