@@ -71,18 +71,13 @@ class TokenTree:
         places = torch.arange(self.tokens.shape[1], device=self.tokens.device)
         return (places <= places[:, None]) & (places[:, None] < self.ends[:, None, :])
 
-    def picked(
-        self, residual: Float[Tensor, "packed slot d_model"], selected: Bool[Tensor, "row position"]
-    ) -> Float[Tensor, "selected d_model"]:
-        """The residual streams at some positions of the rows; 0 at padding."""
-        index = self.index[selected].to(residual.device)
-        streams = residual.flatten(0, 1)[index.clamp(min=0)]
-        return streams.masked_fill_((index < 0).unsqueeze(-1), 0)
-
-    def unpacked(self, residual: Float[Tensor, "packed slot d_model"]) -> Float[Tensor, "row position d_model"]:
-        """The residual streams of the rows; 0 at padding."""
-        every = torch.ones_like(self.index, dtype=torch.bool)
-        return self.picked(residual, every).reshape(*self.index.shape, -1)
+    def at(
+        self, residual: Float[Tensor, "packed slot d_model"], nodes: Int[Tensor, "*some"]
+    ) -> Float[Tensor, "*some d_model"]:
+        """The residual streams at some nodes, as `index` counts them; 0 at padding."""
+        nodes = nodes.to(residual.device)
+        streams = residual.flatten(0, 1)[nodes.clamp(min=0)]
+        return streams.masked_fill_((nodes < 0).unsqueeze(-1), 0)
 
 
 def shareable(

@@ -139,7 +139,7 @@ def _exact(runner: RouteRunner, layers: Sequence[nn.Module], attention: Attentio
             control = runner.record(tree.tokens, torch.ones_like(tree.tokens), position_ids=tree.positions)
             expected = (added[real.bool().to(added.device)] for added in additions(runner, layers, rows))
             found, wrong = (
-                (tree.picked(added, real.bool()) for added in additions(runner, layers, inputs))
+                (tree.at(added, tree.index[real.bool()]) for added in additions(runner, layers, inputs))
                 for inputs in (packed, control)
             )
             return _closer(expected, found, wrong)

@@ -169,13 +169,14 @@ def test_any_rows_have_the_residual_streams_of_each_by_itself(several, visits_al
             assert not found[route][row, len(text) :].any() or tokens.shape[1] > len(text)
 
 
-def test_a_row_that_is_not_finite_leaves_the_others_alone():
-    """Attention of 0 to what is infinite is no number, so these routes run again in rows."""
+@pytest.mark.parametrize("most", [None, 30])
+def test_a_row_that_is_not_finite_leaves_the_others_alone(most):
+    """Attention of 0 to what is infinite is no number, so these routes run again in rows, all or a few at once."""
     model, (tokens, mask) = tiny.bridge("llama"), _padded(TEXTS)
     expected = dict(mp.sweep(model, tokens, ALL, attention_mask=mask))
     with torch.no_grad():
         model.embed.weight[50] = torch.inf
-    sweep = mp.sweep(model, tokens, ALL, attention_mask=mask)
+    sweep = mp.sweep(model, tokens, ALL, attention_mask=mask, max_batch_tokens=most)
     assert sweep.shares_tokens
     found = dict(sweep)
     assert found.keys() == expected.keys()
@@ -269,3 +270,29 @@ def test_bridges_that_have_fused_attention_already_share_too():
 def test_the_made_up_windows_are_shorter_than_the_texts():
     assert len(_CONTEXT) > WINDOW
     assert GPT2["n_positions"] > max(map(len, TEXTS))
+
+
+@pytest.mark.parametrize("most", [2**27, 4 * VOCABULARY * 5])
+def test_each_distinct_position_is_unembedded_once(most, monkeypatch):
+    """Whole, or in blocks of five positions: logits of equal beginnings are computed once, and given to each."""
+    model, (tokens, mask) = tiny.bridge("llama"), _padded(TEXTS)
+    positions = mask.bool() & (torch.arange(tokens.shape[1]) > 7)
+    expected = {route: logits[positions] for route, logits in mp.sweep(model, tokens, ALL, attention_mask=mask)}
+    distinct = {tuple(TEXTS[row][: end + 1]) for row, end in positions.nonzero().tolist()}
+    monkeypatch.setattr("mechpaint.engine.sweep.TAIL_BYTES", most)
+    unembedded: list[int] = []
+    tail = RouteRunner.tail
+    monkeypatch.setattr(RouteRunner, "tail", lambda self, rows: unembedded.append(len(rows)) or tail(self, rows))
+    sweep = mp.sweep(model, tokens, ALL, attention_mask=mask, positions=positions)
+    for route, logits in sweep:
+        assert torch.allclose(logits, expected[route], atol=1e-5)
+    assert sum(unembedded) == len(ALL) * len(distinct) < len(ALL) * positions.sum()
+    unembedded.clear()
+    found = {route: torch.full_like(logits, torch.nan) for route, logits in expected.items()}
+    for route, rows, logits in sweep.distinct_blocks():
+        found[route][rows >= 0] = logits[rows[rows >= 0]]
+    assert all(torch.allclose(logits, expected[route], atol=1e-5) for route, logits in found.items())
+    assert sum(unembedded) == len(ALL) * len(distinct)
+    assert max(unembedded) * 4 * VOCABULARY <= most
+    for route, some, logits in sweep.blocks():
+        assert torch.allclose(logits, expected[route][some], atol=1e-5)
