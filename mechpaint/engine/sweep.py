@@ -137,8 +137,8 @@ class Sweep(Summarized):
         with torch.no_grad():
             layers = self._runner.fastest()
             attention = fastest_attention(self._runner, layers)
-            length = max(self._tokens.shape[1], self._packed.tokens.shape[1])
-            return self._packed if can_share(self._runner, layers, attention, length) else None
+            lengths = self._tokens.shape[1], self._packed.tokens.shape[1]
+            return self._packed if can_share(self._runner, layers, attention, *lengths) else None
 
     def _summary(self) -> Summary:
         shared = f"{self.layer_calls:,}; every route by itself would take {self.layer_calls_unshared:,}"

@@ -62,7 +62,7 @@ class TokenTree:
         every = cast("list[list[int]]", cast(Any, tokens).tolist())
         rows = [row[:length] for row, length in zip(every, lengths, strict=True)]
         order = sorted(range(len(rows)), key=rows.__getitem__)
-        shared = [0, *(_alike(rows[a], rows[b]) for a, b in pairwise(order))]
+        shared = [0, *(alike(rows[a], rows[b]) for a, b in pairwise(order))]
         groups = _groups([lengths[i] for i in order], shared, price)
         return _packed(rows, order, shared, *_bins(groups, price), tokens)
 
@@ -92,6 +92,12 @@ def shareable(
     return tree if packed <= WORTHWHILE * rows else None
 
 
+def distinct(rows: Sequence[Sequence[int]]) -> int:
+    """How many distinct beginnings some rows have."""
+    order = sorted(map(tuple, rows))
+    return sum(map(len, order)) - sum(alike(a, b) for a, b in pairwise(order))
+
+
 def _padded_on_the_right(mask: Int[Tensor, "row position"]) -> bool:
     real = mask != 0
     return bool(real[:, 0].all()) and bool((real[:, 1:] <= real[:, :-1]).all())
@@ -102,7 +108,7 @@ def _cost(rows: int, length: int, price: int) -> float:
     return rows * length * (1 + length / price)
 
 
-def _alike(first: Sequence[int], second: Sequence[int]) -> int:
+def alike(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two rows share at their beginnings."""
     both = min(len(first), len(second))
     if first[:both] == second[:both]:
