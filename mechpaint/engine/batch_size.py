@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ def optimal_batch_rows(model: TransformerBridge, lengths: Iterable[int]) -> int:
 
 def optimal_tree_rows(model: TransformerBridge, items: Sequence[Sequence[Sequence[int]]]) -> int:
     """Rows to send through a model together, if rows that begin alike run their beginnings once; given each item's."""
-    from mechpaint.engine.token_tree import PAIRS_A_TOKEN, alike, distinct
+    from mechpaint.engine.token_tree import PAIRS_A_TOKEN, alike, best_length, distinct
     from mechpaint.engine.tree_attention import shares_tokens
 
     every = [tuple(row) for rows in items for row in rows]
@@ -38,9 +37,7 @@ def optimal_tree_rows(model: TransformerBridge, items: Sequence[Sequence[Sequenc
     device = torch.device(str(model.cfg.device))
     shared = alike(min(every), max(every))
     own = max(1.0, *((distinct(rows) - shared) / len(rows) for rows in items))
-    # what all rows share costs least a row where it is as much as the attention that each adds
-    price = PAIRS_A_TOKEN * int(model.cfg.d_model)
-    positions = max(tokens_that_pay(device), shared + math.isqrt(shared * (shared + price)))
+    positions = max(tokens_that_pay(device), best_length(shared, PAIRS_A_TOKEN * int(model.cfg.d_model)))
     fits = int(_SHARE * free_memory(device)) // _bytes_a_token(model, positions)
     alone, together = optimal_batch_rows(model, [longest]), int((min(positions, fits) - shared) / own)
     if min(together, len(every)) <= alone or not shares_tokens(model, longest, min(positions, distinct(every))):

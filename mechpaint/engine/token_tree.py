@@ -12,6 +12,7 @@ A node's descendants stand right behind it, so the ancestors that it may attend 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -92,6 +93,12 @@ def shareable(
     return tree if packed <= WORTHWHILE * rows else None
 
 
+def best_length(shared: int, price: int) -> int:
+    """The length of packed rows, a few tokens of which all of it shares, that costs least for each of the others."""
+    # the least of (shared + n + (shared + n)^2 / price) / n
+    return shared + math.isqrt(shared * (shared + price))
+
+
 def distinct(rows: Sequence[Sequence[int]]) -> int:
     """How many distinct beginnings some rows have."""
     order = sorted(map(tuple, rows))
@@ -123,13 +130,13 @@ def alike(first: Sequence[int], second: Sequence[int]) -> int:
 def _groups(lengths: Sequence[int], shared: Sequence[int], price: int) -> list[_Group]:
     """The rows, which are in order, cut into groups to be packed together.
 
-    Two neighbours become one where the tokens that this saves cost more than the attention that it adds.
+    Two neighbours become one while what they share costs more than the attention between their rests.
     """
     nodes, begins, ends = [*lengths], [*range(len(lengths))], [*range(1, len(lengths) + 1)]
     for i in sorted(range(1, len(lengths)), key=lambda i: -shared[i]):
         first, end, both = begins[i - 1], ends[i], shared[i]
         a, b = nodes[first], nodes[i]
-        if both * price >= 2 * (a - both) * (b - both) - both * both:
+        if a + b - both <= best_length(both, price):
             nodes[first], ends[first], begins[end - 1] = a + b - both, end, first
     groups: list[_Group] = []
     while not groups or groups[-1][1] < len(lengths):

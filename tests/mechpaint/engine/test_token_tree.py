@@ -146,6 +146,18 @@ def test_little_to_share_is_left_alone():
     assert tree.tokens.shape == (4, 150)
 
 
+def test_packed_rows_do_not_grow_with_the_batch():
+    """Attention grows with the square of a row: many texts with the same beginning are cut into several rows."""
+    tokens = torch.randint(3, VOCABULARY, (64, 100), generator=torch.Generator().manual_seed(0))
+    tokens[:, :50], tokens[:, 50] = tokens[0, :50], torch.arange(64)
+    tree = shareable(tokens, None, width=576)
+    assert tree is not None
+    assert tree.nodes == 50 + 64 * 50
+    rows, length = tree.tokens.shape
+    costs = {k: -(-64 // k) * (50 + 50 * k) * (1 + (50 + 50 * k) / 2304) for k in range(1, 65)}
+    assert rows * length * (1 + length / 2304) < 1.1 * min(costs.values())
+
+
 def test_the_summary_says_what_is_computed():
     tokens, mask = _padded(TEXTS)
     sweep = mp.sweep(tiny.bridge("llama"), tokens, ALL, attention_mask=mask)
