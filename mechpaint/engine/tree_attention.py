@@ -133,6 +133,8 @@ def can_share(
 
 def shares_tokens(model: TransformerBridge, longest: int, length: int) -> bool:
     """Tell whether a sweep of rows up to this length, packed in rows of that one, will run them as token trees."""
+    if next(model.original_model.parameters()).is_meta:  # there is nothing to compare
+        return False
     try:
         runner = RouteRunner(model)
         with torch.no_grad():

@@ -26,7 +26,8 @@ import torch
 from mechpaint.engine.fused_attention import fastest_attention
 from mechpaint.engine.layer_inputs import LayerInputs
 from mechpaint.engine.route_runner import RouteRunner
-from mechpaint.planning.layer_calls import Sweeps, calls_of, tokens_of, visits_per_call
+from mechpaint.engine.tree_attention import record_packed
+from mechpaint.planning.layer_calls import Shapes, Sweeps, calls_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import Batch
@@ -90,13 +91,13 @@ class Measured:
         return nearest.under(tree) * tokens / nearest.tokens
 
 
-def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int) -> Measured:
+def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int, shapes: Shapes) -> Measured:
     """Measure a task's smallest and largest batch, or one if they are alike."""
-    ordered = sorted(((tokens_of(b), b, tree) for tree, batches in sweeps for b in batches), key=lambda one: one[0])
+    ordered = sorted(((shapes.tokens(b), b, tree) for tree, batches in sweeps for b in batches), key=lambda one: one[0])
     chosen = [ordered[0], ordered[-1]]
     if ordered[-1][0] <= _ALIKE * ordered[0][0]:
         chosen = [ordered[len(ordered) // 2]]
-    samples = {_sample(_Asking(model, task, batch, batch_size), tree) for _, batch, tree in chosen}
+    samples = {_sample(_Asking(model, task, batch, batch_size, shapes), tree) for _, batch, tree in chosen}
     by_tokens = {sample.tokens: sample for sample in samples}
     return Measured(tuple(by_tokens[tokens] for tokens in sorted(by_tokens)))
 
@@ -104,7 +105,10 @@ def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_
 class _Asking:
     """Asks a task's items, the first of them only where all take long."""
 
-    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch: Batch[Any], batch_size: int) -> None:
+    def __init__(
+        self, model: TransformerBridge, task: Scorer[Any], batch: Batch[Any], batch_size: int, shapes: Shapes
+    ) -> None:
+        self._shapes = shapes
         self._model, self._task, self._batch_size = model, task, batch_size
         self.n_layers = len(model.blocks)
         self.batch = batch
@@ -116,7 +120,8 @@ class _Asking:
         if fewer < len(batch.items):
             self.batch = Batch[Any].of(batch.items[: max(1, fewer)])
             self.at_least *= len(self.batch.items) / len(batch.items)
-        self.per_call = visits_per_call(tokens_of(self.batch), torch.device(str(model.cfg.device)))
+        self.tokens = shapes.tokens(self.batch)
+        self.per_call = visits_per_call(self.tokens, torch.device(str(model.cfg.device)))
 
     def seconds(self, tree: PrefixTree, times: int = 1) -> float:
         """The median of a few timings under a tree of routes."""
@@ -128,7 +133,6 @@ class _Asking:
         Those of one and of most visits are timed, and the others are on the line between them.
         """
         runner, seconds = RouteRunner(self._model), dict[int, float]()
-        tokens, mask = self.batch.padded(self._model.cfg.device)
         layers = sorted({0, self.n_layers // 2, self.n_layers - 1})
         with torch.no_grad():
             real = runner.fastest()
@@ -136,7 +140,7 @@ class _Asking:
             most = 1 << (self.per_call - 1).bit_length()
             for visits in sorted({1, most}):
                 with attention():
-                    layer_inputs = runner.record(tokens.repeat(visits, 1), mask.repeat(visits, 1))
+                    layer_inputs = self._record(runner, visits)
 
                 def call(layer_inputs: LayerInputs = layer_inputs) -> None:
                     with attention():
@@ -147,6 +151,13 @@ class _Asking:
                 seconds[visits] = statistics.median(_once(call) for _ in range(3)) / len(layers)
         slope = (seconds[most] - seconds[1]) / max(1, most - 1)
         return tuple(seconds[1] + slope * (2**power - 1) for power in range(most.bit_length()))
+
+    def _record(self, runner: RouteRunner, visits: int) -> LayerInputs:
+        tree = self._shapes.tree(self.batch)
+        if tree is not None:
+            return record_packed(runner, tree, visits)
+        tokens, mask = self.batch.padded(self._model.cfg.device)
+        return runner.record(tokens.repeat(visits, 1), mask.repeat(visits, 1))
 
     def _ask(self, tree: PrefixTree) -> None:
         for _ in self._task.records(self._model, self.batch.items, tree, self._batch_size, lambda ticks: None):
@@ -161,7 +172,7 @@ def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
     alone = asking.seconds(PrefixTree(beginnings[-1:]), 3)
     a_route = max(0.0, asking.seconds(PrefixTree(beginnings), 3) - alone) / (steps - 1)
     once = max(0.0, alone - steps * calls[0] - a_route)
-    guess = Sample(tokens_of(asking.batch), calls, a_route, asking.per_call, once)
+    guess = Sample(asking.tokens, calls, a_route, asking.per_call, once)
     some = _some(tree, int(len(tree.routes) * BUDGET / guess.under(tree)))
     # long timings are steady, and repeated ones are what a plan waits for
     seconds = asking.seconds(some, 1 if guess.under(some) > BUDGET / 2 else 3)

@@ -8,6 +8,7 @@ import itertools
 import pytest
 import torch
 
+import mechpaint as mp
 from mechpaint.errors import PlanError
 from mechpaint.hooks import Skip
 from mechpaint.planning import calibration
@@ -16,12 +17,13 @@ from mechpaint.planning.calibration import Measured, Sample, measured
 from mechpaint.planning.cost import Cost, Memory
 from mechpaint.planning.flops import Counted, Operation
 from mechpaint.planning.forecast import Forecast, optimal_workers, workers
-from mechpaint.planning.layer_calls import calls_of, tokens_of, visits_per_call
+from mechpaint.planning.layer_calls import Shapes, calls_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.scoring.batches import batches
-from mechpaint.tasks import Facts
+from mechpaint.scoring.batches import Batch, batches
+from mechpaint.tasks import Facts, Item
 from mechpaint.tasks.synthetic import Described
+from tests import tiny
 
 ALL = Efficiency(1.0, 1.0, 0.0)
 
@@ -128,7 +130,7 @@ class Taking(Facts):
 
     def records(self, model, items, tree, batch_size, advance):
         (batch,) = batches(items, batch_size)
-        self.clock.now += truth(tokens_of(batch), tree)
+        self.clock.now += truth(len(batch.rows) * max(map(len, batch.rows)), tree)
         return iter(())
 
 
@@ -158,10 +160,30 @@ def test_what_a_call_and_a_route_take_is_found_from_a_few(speaking, monkeypatch,
     monkeypatch.setattr(calibration.RouteRunner, "call", call)
     tree = PrefixTree(Route.of([i, j, k], 6) for i in range(6) for j in range(6) for k in range(6))
     some = batches(Facts().items(speaking, 24), 8)
-    assert len({tokens_of(batch) for batch in some}) > 3
-    pace = measured(speaking, Taking(clock=clock), [(tree, some)], 8)
+    monkeypatch.setattr("mechpaint.planning.layer_calls.shares_tokens", lambda *_: False)
+    shapes = Shapes(speaking)
+    assert len({shapes.tokens(batch) for batch in some}) > 3
+    pace = measured(speaking, Taking(clock=clock), [(tree, some)], 8, shapes)
     for batch in some:
-        assert pace.seconds(tree, tokens_of(batch)) == pytest.approx(truth(tokens_of(batch), tree), rel=within)
+        expected = truth(shapes.tokens(batch), tree)
+        assert pace.seconds(tree, shapes.tokens(batch)) == pytest.approx(expected, rel=within)
+
+
+@pytest.mark.parametrize("name", ["gemma3", "bloom"])
+def test_a_plan_counts_the_positions_that_sweeps_compute(name):
+    """Two choices begin alike, and all need what follows the prompt; Bloom runs rows."""
+    item = Item("one", tuple(range(20)), ((30, 31, 32, 33), (40, 41), (50, 51, 52, 53), (30, 61, 62, 63)))
+    model, batch = tiny.bridge(name), Batch.of([item])
+    shapes = Shapes(model)
+    tokens, mask = batch.padded("cpu")
+    assert mp.sweep(model, tokens, ["0-5"], attention_mask=mask).computed_positions == shapes.tokens(batch)
+    rows = len(item.rows())
+    distinct = {row[:end] for row in item.rows() for end in range(1, len(row) + 1)}
+    shared = name == "gemma3"
+    assert shapes.tokens(batch) == (len(distinct) if shared else rows * 23)
+    seen = {item.rows()[p.row][: p.position + 1] for answer in item.places() for p in answer}
+    places = {(p.row, p.position) for answer in item.places() for p in answer}
+    assert shapes.scored(batch) == len(seen if shared else places)
 
 
 def test_a_forecast_adds_tasks_and_takes_the_larger_memory():
