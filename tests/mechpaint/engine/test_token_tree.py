@@ -27,8 +27,14 @@ EXACT = (
     "gpt2", "gpt_neox", "opt", "falcon", "gpt_oss", "llama", "llama4", "mistral", "mixtral", "qwen2 (sliding)", "qwen3",
     "phi", "phi3", "gemma2", "gemma3", "olmo2", "deepseek_v3",
 )  # fmt: skip
+QUICK = ("gpt2", "llama", "llama4", "gemma3", "bloom", "gpt_neo", "bert")
 ROWS_ONLY = ("bloom", "mpt", "gpt_neo", "bert", "qwen3_5", "toy (full)")
 """Positions are no input; windows within layers; both directions; states; none of Hugging Face's masks."""
+
+
+def _each(names):
+    return [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in names]
+
 
 _CONTEXT = [1, 20, 21, 22, 23, 24, 25, 26, 27]
 TEXTS = [
@@ -70,6 +76,7 @@ texts = st.lists(st.lists(st.integers(3, 5), min_size=1, max_size=7), min_size=1
 
 
 @given(texts, st.integers(1, 200))
+@settings(max_examples=40)
 def test_a_tree_has_each_beginning_where_it_can_see_its_own(several, price):
     tokens, mask = _padded(several)
     tree = TokenTree.of(tokens, mask, price)
@@ -90,7 +97,7 @@ def test_a_tree_has_each_beginning_where_it_can_see_its_own(several, price):
     assert not tree.positions[rest].any()
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", _each(EXACT))
 def test_logits_are_those_of_a_plain_loop_over_rows(name, monkeypatch):
     model, (tokens, mask) = tiny.bridge(name), _padded(TEXTS)
     before = model.original_model.config._attn_implementation
@@ -108,7 +115,7 @@ def test_logits_are_those_of_a_plain_loop_over_rows(name, monkeypatch):
     assert model.original_model.config._attn_implementation == before
 
 
-@pytest.mark.parametrize("name", ROWS_ONLY)
+@pytest.mark.parametrize("name", _each(ROWS_ONLY))
 def test_rows_stay_rows_where_trees_are_not_exact(name, monkeypatch):
     model, (tokens, mask) = tiny.bridge(name), _padded(TEXTS)
     route = Route.identity(model.cfg.n_layers)
@@ -168,7 +175,7 @@ _LLAMA = tiny.bridge("llama")
 
 
 @given(texts, st.booleans())
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_any_rows_have_the_residual_streams_of_each_by_itself(several, visits_alone):
     tokens, mask = _padded(several)
     options = {"max_batch_tokens": 1} if visits_alone else {}
@@ -250,9 +257,8 @@ def test_windows_within_layers_show_in_rows_as_long_as_theirs():
         assert (logits - model(drawn)).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2"])
-def test_memory_that_is_short_halves_visits_not_trees(name, monkeypatch):
-    model, (tokens, mask) = tiny.bridge(name), _padded(TEXTS)
+def test_memory_that_is_short_halves_visits_not_trees(monkeypatch):
+    model, (tokens, mask) = tiny.bridge("llama"), _padded(TEXTS)
     expected = dict(mp.sweep(model, tokens, ALL, attention_mask=mask, positions="last"))
     call = RouteRunner.call
 
