@@ -7,7 +7,7 @@ from typing import Any, cast
 from mechpaint.display.sanitize import short
 from mechpaint.errors import HookSetError
 from mechpaint.routes.hookset import HookSet
-from mechpaint.routes.readings import Hook, HookFunction
+from mechpaint.routes.readings import Hook
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,10 @@ class Hooks(HookSet):
 
     Args:
         functions: Pairs of a hook name, or a filter on names, and a function `(activation, hook) -> None | activation`.
+            A function of three arguments is told the visit as well, `(activation, hook, visit)`.
     """
 
-    functions: Sequence[tuple[str | Callable[[str], bool], HookFunction]]
+    functions: Sequence[tuple[str | Callable[[str], bool], Callable[..., Any]]]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,6 +12,11 @@ from .errors import WeightsError as WeightsError
 from .models.export import Exported as Exported
 from .models.export import export as export
 from .models.loading import load as load
+from .routes.edits import Change as Change
+from .routes.edits import Edit as Edit
+from .routes.edits import Given as Given
+from .routes.edits import Moment as Moment
+from .routes.edits import Part as Part
 from .routes.hookset import HookSet as HookSet
 from .routes.readings import Hook as Hook
 from .routes.readings import Reading as Reading

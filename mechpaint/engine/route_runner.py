@@ -55,6 +55,8 @@ class RouteRunner:
         self.harmless: set[int] = set()
         self.after_step: Callable[[int, Residual], None] = lambda steps, residual: None
         """Told the residual stream after so many steps of a route; does nothing unless it is set."""
+        self.tails: dict[tuple[int, str], tuple[int, ...] | None] = {}
+        """For edits: the shape of what passes a hook point beyond batch and position, by layer and point."""
         self.mask: Tensor | None = None
         """The mask `[batch, position]` of the forward pass that runs, if it was given one."""
         check_unchanged(self, self._bare)
@@ -100,15 +102,13 @@ class RouteRunner:
         """What the forward pass that runs is given."""
         rows, positions = layer_inputs.embeddings.shape[:2]
         cache = layer_inputs.layers[0].cache
-        config = self.model.cfg
         return Given(
             route=route,
             rows=rows,
             positions=positions,
             first=0 if cache is None else int(cache.get_seq_length()),
-            padded=self.mask is not None and not bool(self.mask.all()),
-            n_heads=int(config.n_heads),
-            d_model=int(config.d_model),
+            mask=None if self.mask is None or bool(self.mask.all()) else self.mask,
+            tails=self.tails,
         )
 
     @contextmanager
