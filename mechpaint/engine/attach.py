@@ -113,7 +113,11 @@ class Session(Summarized):
 
     @contextmanager
     def pass_through(self, mask: Tensor | None) -> Generator[None]:
-        """One forward pass along the route: what it reads is kept if it comes to its end."""
+        """One forward pass along the route: what it reads is kept if it comes to its end.
+
+        Args:
+            mask: `[batch, position]`, 1 at real tokens; None if it was given none.
+        """
         self._clear()
         self._failed = True
         try:
@@ -134,7 +138,12 @@ class Session(Summarized):
         return tuple(self._store)
 
     def reader(self, runner: RouteRunner, reading: Reading) -> HookFunction:
-        """A hook that keeps what passes, at the visits of a reading."""
+        """A hook that keeps what passes, at the visits of a reading.
+
+        Args:
+            runner: Runs the model.
+            reading: What to keep.
+        """
         read, visits = self._store[reading.key], frozenset(reading.visits(self.route))
 
         def keep(tensor: Tensor, hook: HookPoint) -> None:
@@ -145,7 +154,11 @@ class Session(Summarized):
         return keep
 
     def watch_stream(self, runner: RouteRunner) -> None:
-        """Keep the residual stream after each step, if something reads it."""
+        """Keep the residual stream after each step, if something reads it.
+
+        Args:
+            runner: Runs the model.
+        """
         for reading in self.hook_set.reads():
             if reading.point == AFTER_STEP:
                 read = self._store[reading.key]

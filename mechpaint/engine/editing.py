@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def _seen(runner: RouteRunner, layer: int, name: str) -> _Seen:
         drawn = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0))
         return tensor + drawn.to(tensor)
 
-    with silenced(runner.model), ExitStack() as stack:
+    with silenced(runner.model), warnings.catch_warnings(action="ignore"), ExitStack() as stack:
         layer_inputs = runner.record(tokens)
         plain = _output(runner, layer, layer_inputs)
         try:
