@@ -16,6 +16,7 @@ from mechpaint.hooks.read_residual import ReadResidual
 from mechpaint.hooks.read_stream import ReadStream
 from mechpaint.hooks.reroute import Reroute
 from mechpaint.hooks.reverse import Reverse
+from mechpaint.hooks.sae import SAE
 from mechpaint.hooks.scale import Scale
 from mechpaint.hooks.shuffle import Shuffle
 from mechpaint.hooks.skip import Skip
@@ -23,6 +24,7 @@ from mechpaint.hooks.steer import Steer
 from mechpaint.hooks.swap import Swap
 
 __all__ = [
+    "SAE",
     "Ablate",
     "Average",
     "Duplicate",
@@ -62,6 +64,7 @@ BUILT_IN = (
     ReadStream,
     Reroute,
     Reverse,
+    SAE,
     Scale,
     Shuffle,
     Skip,

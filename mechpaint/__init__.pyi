@@ -15,6 +15,11 @@ from .models.export import export as export
 from .models.loading import load as load
 from .models.unroll import UnrolledBridge as UnrolledBridge
 from .models.unroll import unroll as unroll
+from .routes.edits import Change as Change
+from .routes.edits import Edit as Edit
+from .routes.edits import Given as Given
+from .routes.edits import Moment as Moment
+from .routes.edits import Part as Part
 from .routes.hookset import HookSet as HookSet
 from .routes.readings import Hook as Hook
 from .routes.readings import Reading as Reading

@@ -14,8 +14,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.display.sanitize import short
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.engine.arguments import Routing, as_hook_set
-from mechpaint.engine.by_name import NamedTools
-from mechpaint.engine.editing import Editing, unknown_name
+from mechpaint.engine.by_name import NamedTools, layer_of
+from mechpaint.engine.editing import Editing, check_width, unknown_name
 from mechpaint.engine.kv_cache import KV, layout
 from mechpaint.engine.layer_inputs import LayerInputs
 from mechpaint.engine.route_runner import RouteRunner
@@ -95,7 +95,7 @@ class Session(Summarized):
         Raises:
             KeyError: The model has not run yet, or nothing reads.
         """
-        points = {reading.key: reading.point for reading in self.hook_set.reads() if reading.point != AFTER_STEP}
+        points = {r.key: r.point for r in self.hook_set.reads() if r.point != AFTER_STEP and r.of is None}
         if not points:
             raise KeyError("nothing reads at a hook point in this session: add mechpaint.hooks.Read(point)")
         read = {(point, visit): value for key, point in points.items() for visit, value in self[key].items()}
@@ -113,7 +113,11 @@ class Session(Summarized):
 
     @contextmanager
     def pass_through(self, mask: Tensor | None) -> Generator[None]:
-        """One forward pass along the route: what it reads is kept if it comes to its end."""
+        """One forward pass along the route: what it reads is kept if it comes to its end.
+
+        Args:
+            mask: `[batch, position]`, 1 at real tokens; None if it was given none.
+        """
         self._clear()
         self._failed = True
         try:
@@ -134,17 +138,27 @@ class Session(Summarized):
         return tuple(self._store)
 
     def reader(self, runner: RouteRunner, reading: Reading) -> HookFunction:
-        """A hook that keeps what passes, at the visits of a reading."""
+        """A hook that keeps what passes, at the visits of a reading.
+
+        Args:
+            runner: Runs the model.
+            reading: What to keep.
+        """
         read, visits = self._store[reading.key], frozenset(reading.visits(self.route))
 
         def keep(tensor: Tensor, hook: HookPoint) -> None:
             if runner.visit in visits and runner.in_its_thread():
-                read[runner.visit] = tensor.detach().clone()  # a hook after this one may write into the tensor
+                # a copy: a hook after this one may write into the tensor
+                read[runner.visit] = tensor.detach().clone() if reading.of is None else reading.of(tensor.detach())
 
         return keep
 
     def watch_stream(self, runner: RouteRunner) -> None:
-        """Keep the residual stream after each step, if something reads it."""
+        """Keep the residual stream after each step, if something reads it.
+
+        Args:
+            runner: Runs the model.
+        """
         for reading in self.hook_set.reads():
             if reading.point == AFTER_STEP:
                 read = self._store[reading.key]
@@ -244,6 +258,7 @@ def attach(model: TransformerBridge, hook_set: Routing, *, kv: KV = "exact") -> 
 
 def _in_order(runner: RouteRunner, session: Session, editing: Editing) -> tuple[list[NamedHook], list[_Watched]]:
     """The hooks to install, part by part as the hook sets were added."""
+    _check_keys(session)
     hooks: list[NamedHook] = []
     watched: list[_Watched] = []
     for action in session.hook_set.actions():
@@ -257,6 +272,19 @@ def _in_order(runner: RouteRunner, session: Session, editing: Editing) -> tuple[
             hooks.append((action.where, own))
             watched.append(own)
     return [*hooks, *editing.last_hooks()], watched
+
+
+def _check_keys(session: Session) -> None:
+    """Refuse two readings that would be filed at one place."""
+    taken: dict[tuple[str, Visit], Reading] = {}
+    for reading in session.hook_set.reads():
+        for visit in reading.visits(session.route) if reading.point != AFTER_STEP else ():
+            other = taken.setdefault((reading.key, visit), reading)
+            if other.what != reading.what:
+                raise HookSetError(
+                    f"two things are read as {reading.key!r} at {visit.layer}@{visit.step}, {other.point} and "
+                    f"{reading.point}: give one of them another key"
+                )
 
 
 class _Watched:
@@ -296,6 +324,8 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _check_name(runner: RouteRunner, hook: Hook) -> None:
+    if isinstance(hook.where, str) and takes_visit(hook.call) and layer_of(hook.where) is None:
+        raise HookSetError(f"the hook at {hook.where!r} takes a visit, and that point is not in a layer")
     if callable(hook.where):
         if not any(map(hook.where, runner.model.hook_dict)):
             raise HookSetError("a filter on hook names matches none of the model's hook points")
@@ -307,7 +337,10 @@ def _readers(runner: RouteRunner, session: Session, reading: Reading) -> list[Na
     if reading.point == AFTER_STEP:
         return []
     keep = session.reader(runner, reading)
-    names = [f"blocks.{layer}.{reading.point}" for layer in sorted({v.layer for v in reading.visits(session.route)})]
+    layers = sorted({visit.layer for visit in reading.visits(session.route)})
+    if reading.width is not None:
+        check_width(runner, reading.point, layers, reading.width)
+    names = [f"blocks.{layer}.{reading.point}" for layer in layers]
     for name in names:
         if name not in runner.model.hook_dict:
             raise HookSetError(unknown_name(runner, name))

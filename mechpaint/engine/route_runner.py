@@ -55,6 +55,8 @@ class RouteRunner:
         self.harmless: set[int] = set()
         self.after_step: Callable[[int, Residual], None] = lambda steps, residual: None
         """Told the residual stream after so many steps of a route; does nothing unless it is set."""
+        self.tails: dict[tuple[int, str], tuple[int, ...] | None] = {}
+        """For edits: the shape of what passes a hook point beyond batch and position, by layer and point."""
         self.mask: Tensor | None = None
         """The mask `[batch, position]` of the forward pass that runs, if it was given one."""
         check_unchanged(self, self._bare)
@@ -100,14 +102,13 @@ class RouteRunner:
         """What the forward pass that runs is given."""
         cache = layer_inputs.layers[0].cache
         first = 0 if cache is None else int(cache.get_seq_length())
-        padded = self.mask is not None and not bool(self.mask.all())
-        return self.given_rows(route, layer_inputs.embeddings.shape[:2], padded, first)
+        return self.given_rows(route, layer_inputs.embeddings.shape[:2], self.mask, first)
 
-    def given_rows(self, route: Route, shape: Sequence[int], padded: bool, first: int = 0) -> Given:
+    def given_rows(self, route: Route, shape: Sequence[int], mask: Tensor | None, first: int = 0) -> Given:
         """What a forward pass over rows of this shape, `[batch, position]`, is given."""
-        config = self.model.cfg
         rows, positions = shape
-        return Given(route, rows, positions, first, padded, int(config.n_heads), int(config.d_model))
+        padding = None if mask is None or bool(mask.all()) else mask
+        return Given(route, rows, positions, first, padding, self.tails)
 
     @contextmanager
     def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:

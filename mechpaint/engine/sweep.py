@@ -123,14 +123,12 @@ class Sweep(Summarized):
         routes = [route for route in self._tree.routes if isinstance(route, EditedRoute)]
         if not routes:
             return None
-        mask = self._attention_mask
-        padded = mask is not None and not bool(mask.all())
         for route in routes:
-            given = self._runner.given_rows(route, self._tokens.shape, padded)
+            given = self._runner.given_rows(route, self._tokens.shape, self._attention_mask)
             for edit, visits in route.edits:
                 check_effective(self._runner, edit.point, {visit.layer for visit in visits})
                 edit.change.check(edit.point, visits, given)
-        return self._runner.given_rows(routes[0], self._tokens.shape, padded)
+        return self._runner.given_rows(routes[0], self._tokens.shape, self._attention_mask)
 
     @property
     def shares_tokens(self) -> bool:

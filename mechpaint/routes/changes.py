@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mechpaint.errors import HookSetError
-from mechpaint.routes.edits import BY_HEAD, BY_QUERY, Change, Given, Moment, Part, check_positions
+from mechpaint.routes.edits import BY_QUERY, Change, Given, Moment, Part, check_positions
 from mechpaint.routes.steps import Visit
 from mechpaint.routes.visit_cache import VisitCache
 
@@ -38,9 +38,7 @@ class PartChange(Change):
 
     def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
         """Refuse positions and heads that do not exist."""
-        if self.part.heads is not None and point not in (BY_HEAD, *BY_QUERY):
-            raise HookSetError(f"{point!r} has no heads: expected {BY_HEAD!r}, or attention scores or patterns")
-        self.part.check(given)
+        self.part.check(point, visits, given)
 
     def apply(self, activation: Tensor, moment: Moment) -> Tensor:
         """The activation with the part replaced."""
@@ -76,7 +74,7 @@ class BatchMean(PartChange):
                 "the mean over the rows of a batch of one row is that row: give several rows, or a cache of other "
                 "texts, by=session.cache.mean()"
             )
-        if given.padded:
+        if given.mask is not None:
             raise HookSetError("the mean over rows that are padded differently is none: give rows of one length")
 
     def value(self, activation: Tensor, moment: Moment) -> Tensor:
@@ -110,24 +108,39 @@ class Taken(PartChange):
     source: VisitCache | None = None
 
     def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
-        """Refuse a run of other rows, or of another length."""
+        """Refuse a run of other rows, of another length, or of a model with other widths."""
         super().check(point, visits, given)
         if given.first:
             return  # a step of generating: the prompt was checked
         for visit in visits:
-            shape = self._value(point, visit, given).shape
-            rows, positions = shape[0], shape[2 if point in BY_QUERY else 1]
-            if rows not in (1, given.rows) or positions not in (1, given.positions):
-                raise HookSetError(
-                    f"what was read at {point!r} has {rows} rows of {positions} positions, and this run has "
-                    f"{given.rows} of {given.positions}: expected the same, or means (cache.mean())"
-                )
-        self._check_padding(given)
+            value = self._value(point, visit, given)
+            self._check_shape(value, point, given.tail(point, visit), given)
+            if value.shape[_positions_axis(point)] > 1:
+                self._check_padding(value.shape[0], given)
 
-    def _check_padding(self, given: Given) -> None:
-        padded = self.source is not None and self.source.mask is not None
-        if padded != given.padded and given.rows > 1:
-            raise HookSetError("one of the two runs has padding, and the other has none: give rows padded alike")
+    def _check_shape(self, value: Tensor, point: str, tail: tuple[int, ...], given: Given) -> None:
+        by_query = point in BY_QUERY
+        if value.ndim != (4 if by_query else 2 + len(tail)) or not value.is_floating_point():
+            raise HookSetError(f"what was read at {point!r} is {_kind(value)}: not what a run of this model reads")
+        rows, positions = value.shape[0], value.shape[_positions_axis(point)]
+        if rows not in (1, given.rows) or positions not in (1, given.positions):
+            raise HookSetError(
+                f"what was read at {point!r} has {rows} rows of {positions} positions, and this run has "
+                f"{given.rows} of {given.positions}: expected the same, or means (cache.mean())"
+            )
+        rest = (value.shape[1], value.shape[3]) if by_query else tuple(value.shape[2:])
+        expected = (*tail, given.positions) if by_query else tail
+        if rest != expected:
+            raise HookSetError(
+                f"what was read at {point!r} is {_kind(value)}, and this run has {list(expected)} there beyond batch "
+                "and position: expected what a run of the same model read"
+            )
+
+    def _check_padding(self, rows: int, given: Given) -> None:
+        own = None if self.source is None else self.source.mask
+        one_for_all = rows == 1 and own is None and not given.begins_padded
+        if not one_for_all and not _same_mask(own, given.mask):
+            raise HookSetError("the two runs do not have their padding at the same places: give rows padded alike")
 
     def _value(self, point: str, visit: Visit, given: Given) -> Tensor:
         if self.source is None:
@@ -137,9 +150,22 @@ class Taken(PartChange):
     def value(self, activation: Tensor, moment: Moment) -> Tensor:
         """The other run's activation; this one's at tokens that it did not have."""
         value = self._value(moment.point, moment.visit, moment.given).to(activation)
-        axis = 2 if moment.point in BY_QUERY else 1
-        beyond = moment.given.first > 0 and value.shape[axis] > 1
+        beyond = moment.given.first > 0 and value.shape[_positions_axis(moment.point)] > 1
         return activation if beyond else value
+
+
+def _positions_axis(point: str) -> int:
+    return 2 if point in BY_QUERY else 1
+
+
+def _kind(value: Tensor) -> str:
+    return f"{list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+
+
+def _same_mask(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and bool((one.to(other.device) == other).all())
 
 
 @dataclass(frozen=True)
@@ -156,8 +182,11 @@ class Added(PartChange):
         """Refuse a direction of another width."""
         super().check(point, visits, given)
         width = 0 if self.direction is None else len(self.direction.values)
-        if width != given.d_model:
-            raise HookSetError(f"the direction has {width} numbers, and the residual stream {given.d_model}")
+        for tail in {given.tail(point, visit) for visit in visits}:
+            if tail != (width,):
+                raise HookSetError(
+                    f"the direction has {width} numbers, and what passes {point!r} has {list(tail)} at each position"
+                )
 
     def value(self, activation: Tensor, moment: Moment) -> Tensor:
         """The sum."""
@@ -191,7 +220,7 @@ class Unattended(Change):
 
     def check(self, point: str, visits: tuple[Visit, ...], given: Given) -> None:
         """Refuse positions and heads that do not exist."""
-        Part(self.queries, self.heads).check(given)
+        Part(self.queries, self.heads).check(point, visits, given)
         check_positions(self.keys, given)
 
     def apply(self, activation: Tensor, moment: Moment) -> Tensor:
@@ -203,14 +232,18 @@ class Unattended(Change):
         blocked = activation.clone()
         blocked[..., [k for k in keys if k < activation.shape[-1]]] = lowest
         changed = Part(self.queries, self.heads).put(activation, blocked, moment)
-        _check_sees(changed, keys, lowest)
+        if bool((_blind(changed, lowest) & ~_blind(activation, lowest)).any()):
+            _refuse_blind(keys)
         return changed
 
 
-def _check_sees(scores: Tensor, keys: Sequence[int], lowest: float) -> None:
-    """Refuse a position that has nothing left to attend to: its attention would be spread over what it may not see."""
-    if bool((scores.detach() <= lowest / 2).all(-1).any()):
-        raise HookSetError(
-            f"some position sees nothing but the positions {', '.join(map(str, keys))}, which it is not to see: name "
-            "the queries, such as queries=-1"
-        )
+def _blind(scores: Tensor, lowest: float) -> Tensor:
+    """True where a position has nothing to attend to: its attention would be spread over what it may not see."""
+    return (scores.detach() <= lowest / 2).all(-1)
+
+
+def _refuse_blind(keys: Sequence[int]) -> NoReturn:
+    raise HookSetError(
+        f"some position sees nothing but the positions {', '.join(map(str, keys))}, which it is not to see: name the "
+        "queries, such as queries=-1"
+    )

@@ -13,7 +13,9 @@ from mechpaint.routes.heads import HeadSelection
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.visits import Selection, Visits
 
-ATTENTION_OUT, MLP_OUT = "attn.hook_out", "mlp.hook_out"
+ATTENTION_OUT, MLP_OUT = "hook_attn_out", "hook_mlp_out"
+"""What a layer's attention and its MLP add to the residual stream: after a norm that follows them, without the residual
+connection that some modules of Hugging Face's have within them."""
 
 
 @dataclass(frozen=True, kw_only=True)

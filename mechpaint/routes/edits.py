@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mechpaint.errors import HookSetError
 from mechpaint.routes.route import Route
 from mechpaint.routes.steps import Visit
-from mechpaint.routes.visits import Visits
+from mechpaint.routes.visits import Selection, Visits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,18 +31,65 @@ class Given:
         rows: How many rows the batch has.
         positions: How many positions each row has in this pass.
         first: The position of the first of them; more than 0 while generating with a key-value cache.
-        padded: Whether some positions are padding.
-        n_heads: How many attention heads the model's layers have.
-        d_model: The width of the residual stream.
+        mask: `[batch, position]`, 0 at padding, those before `first` included; None if nothing is padding.
+        tails: The shape of an activation beyond batch and position, by layer and hook point, for each point that is
+            edited: `[head, d_head]` of `"attn.hook_z"`. `[head]` of attention scores and patterns. None where an
+            activation is laid out otherwise.
     """
 
     route: Route
     rows: int
     positions: int
     first: int
-    padded: bool
-    n_heads: int
-    d_model: int
+    mask: Tensor | None
+    tails: Mapping[tuple[int, str], tuple[int, ...] | None]
+
+    @property
+    def begins_padded(self) -> bool:
+        """Whether some rows begin with padding."""
+        return self.mask is not None and not bool(self.mask[:, 0].all())
+
+    @property
+    def ends_padded(self) -> bool:
+        """Whether some rows end with padding."""
+        return self.mask is not None and not bool(self.mask[:, -1].all())
+
+    def tail(self, point: str, visit: Visit) -> tuple[int, ...]:
+        """The shape beyond batch and position of what passes a hook point.
+
+        Args:
+            point: The hook point inside its block.
+            visit: The visit.
+
+        Raises:
+            HookSetError: It is laid out otherwise.
+        """
+        tail = self.tails[visit.layer, point]
+        if tail is None:
+            raise HookSetError(
+                f"what passes {point!r} of layer {visit.layer} is not laid out as [batch, position, ...] in this "
+                "model: change another point, such as 'hook_out'"
+            )
+        return tail
+
+    def check_width(self, width: int, point: str, visit: Visit) -> None:
+        """Refuse another number of values at each position.
+
+        Args:
+            width: How many there have to be.
+            point: The hook point inside its block.
+            visit: The visit.
+
+        Raises:
+            HookSetError: There are others.
+        """
+        if math.prod(self.tail(point, visit)) != width:
+            raise HookSetError(wrong_width(width, point, self.tail(point, visit)))
+
+
+def wrong_width(width: int, point: str, tail: Sequence[int]) -> str:
+    """An error message for a number of values that a hook point does not have at each position."""
+    return f"expected {width} numbers at each position of {point!r}, and in this model there are {list(tail)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +105,24 @@ class Part:
     positions: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
 
-    def check(self, given: Given) -> None:
+    def check(self, point: str, visits: Sequence[Visit], given: Given) -> None:
         """Refuse positions and heads that do not exist.
 
         Args:
+            point: The hook point inside its block.
+            visits: The visits at which it will be changed.
             given: The forward pass that is about to run.
 
         Raises:
-            HookSetError: One does not exist, or counts from the end of rows that end with padding.
+            HookSetError: One does not exist, or counts from where some rows have padding.
         """
-        for head in self.heads or ():
-            if not 0 <= head < given.n_heads:
-                raise HookSetError(f"head {head} does not exist: this model has heads 0 to {given.n_heads - 1}")
+        if self.heads is not None and point not in (BY_HEAD, *BY_QUERY):
+            raise HookSetError(f"{point!r} has no heads: expected {BY_HEAD!r}, or attention scores or patterns")
+        for visit in visits:
+            tail = given.tail(point, visit)
+            for head in self.heads or ():
+                if not 0 <= head < tail[0]:
+                    raise HookSetError(f"head {head} does not exist: layer {visit.layer} has heads 0 to {tail[0] - 1}")
         check_positions(self.positions, given)
 
     def put(self, activation: Tensor, changed: Tensor, moment: Moment) -> Tensor:
@@ -100,13 +155,14 @@ class Part:
 
 
 def check_positions(positions: tuple[int, ...] | None, given: Given) -> None:
-    """Refuse positions that do not exist, or that count from the end of rows that end with padding."""
+    """Refuse positions that do not exist, or that count from where some rows have padding."""
     end = given.first + given.positions
     for position in positions or ():
-        if position < 0 and given.padded:
+        if given.ends_padded if position < 0 else given.begins_padded:
+            where, other = ("end", "beginning") if position < 0 else ("beginning", "end")
             raise HookSetError(
-                f"position {position} counts from the end, and some rows are padded: give rows of one length, or "
-                "positions from the beginning"
+                f"position {position} counts from the {where}, where some rows are padded: give rows of one length, or "
+                f"positions from the {other}"
             )
         if not given.first and not -end <= position < end:
             raise HookSetError(f"position {position} does not exist: the rows have positions 0 to {end - 1}")
@@ -178,10 +234,18 @@ class Edit:
 
     Args:
         point: The hook point inside a block, such as `"attn.hook_z"`.
-        visits: At which visits.
+        which: At which visits: layers, texts such as `"5#2"`, visits, or a filter; None for every visit.
         change: What becomes of the activation there.
     """
 
     point: str
-    visits: Visits
+    which: Selection
     change: Change
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "which", Visits.read(self.which))
+
+    @property
+    def visits(self) -> Visits:
+        """The visits, read."""
+        return Visits.read(self.which)

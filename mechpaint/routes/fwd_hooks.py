@@ -110,13 +110,12 @@ def _read(reading: Reading, route: Route, store: Store | None) -> list[NamedHook
         raise HookSetError("this hook set reads: pass fwd_hooks(model, store={}) to receive what it reads")
     if reading.point == AFTER_STEP:
         raise HookSetError("hook points alone cannot read the residual stream after each step: use mechpaint.attach")
-    return [
-        (f"blocks.{visit.layer}.{reading.point}", _keep(store, reading.key, visit)) for visit in reading.visits(route)
-    ]
+    return [(f"blocks.{visit.layer}.{reading.point}", _keep(store, reading, visit)) for visit in reading.visits(route)]
 
 
-def _keep(store: Store, key: str, visit: Visit) -> HookFunction:
+def _keep(store: Store, reading: Reading, visit: Visit) -> HookFunction:
     def keep(tensor: Tensor, hook: HookPoint) -> None:
-        store.setdefault(key, {})[visit] = tensor.detach().clone()
+        kept = tensor.detach().clone() if reading.of is None else reading.of(tensor.detach())
+        store.setdefault(reading.key, {})[visit] = kept
 
     return keep

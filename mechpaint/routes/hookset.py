@@ -188,7 +188,10 @@ def _argument(cls: type[HookSet], field: dataclasses.Field[Any], value: object) 
     """One field as an argument: bare where it is required, by name where it differs from its default."""
     if value == field.default:
         return ""
-    text = repr(str(value)) if isinstance(value, (Route, str, Visits, Heads)) else repr(value)
+    if isinstance(value, Visits) and value.where is not None:
+        text = f"<{value}>"  # a function has no text form
+    else:
+        text = repr(str(value)) if isinstance(value, (Route, str, Visits, Heads)) else repr(value)
     if is_layers(cls, field.name) and isinstance(value, tuple):
         text = repr(list(cast(tuple[int, ...], value)))
     return text if field.default is dataclasses.MISSING else f"{field.name}={text}"

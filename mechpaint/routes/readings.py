@@ -62,14 +62,23 @@ class Reading:
         key: What to file it under: `session[key][visit]`.
         point: The hook point inside a block, `"attn.hook_pattern"`.
         which: At which visits: layers, texts such as `"5#2"`, visits, or a filter; None for every visit.
+        of: What to keep of the activation, such as an encoder's features of it; None to keep the activation itself.
+        width: How many numbers that takes at each position; None for any.
     """
 
     key: str
     point: str
     which: Selection = None
+    of: Callable[[Tensor], Tensor] | None = None
+    width: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "which", Visits.read(self.which))
+
+    @property
+    def what(self) -> tuple[str, Callable[[Tensor], Tensor] | None]:
+        """What is kept at a visit."""
+        return self.point, self.of
 
     @property
     def where(self) -> str:

@@ -125,7 +125,8 @@ class VisitCache(Summarized):
             A cache whose activations have length 1 where they were averaged.
 
         Raises:
-            InputError: Attention scores and patterns: their mean over positions is none.
+            InputError: Attention scores and patterns: their mean over positions is none. Position by position, rows
+                that begin with padding.
         """
         if over not in ("batch", "batch and positions"):
             raise InputError(f'expected the mean over "batch" or "batch and positions", got {short(over)}')
@@ -136,7 +137,8 @@ class VisitCache(Summarized):
 
         if point in BY_QUERY and over != "batch":
             raise InputError(f"{point} has queries and keys: expected its mean over the batch alone, mean('batch')")
-        if self.mask is not None and point in BY_QUERY:
+        begins_padded = self.mask is not None and not bool(self.mask[:, 0].all())
+        if self.mask is not None and (point in BY_QUERY or (over == "batch" and begins_padded)):
             raise InputError(
                 f"the mean of {point} over rows that are padded differently is none: give rows of one length"
             )

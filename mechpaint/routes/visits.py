@@ -96,7 +96,8 @@ class Visits:
         return not self.items and self.where is None
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.items)) or "*"
+        shown = ", ".join(map(str, self.items)) or "*"
+        return shown if self.where is None else f"{shown} that pass {getattr(self.where, '__name__', 'a filter')}"
 
     def of(self, route: Route) -> tuple[Visit, ...]:
         """These visits of a route, in its order.
