@@ -39,6 +39,10 @@ class Ablate(Components):
                 "by it, or patch 'hook_out'"
             )
 
+    def files(self) -> tuple[str, ...]:
+        """The saved cache, if it is ablated by one."""
+        return () if self.by in ("zero", "mean") else (VisitCache.file_of(self.by),)
+
     def edits(self) -> tuple[Edit, ...]:
         """An edit for each component."""
         return self.edits_with(self._change)

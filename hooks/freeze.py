@@ -44,6 +44,10 @@ class Freeze(HookSet):
         object.__setattr__(self, "_source", VisitCache.of(self.source))
         one_of(self.layers, self.visits)
 
+    def files(self) -> tuple[str, ...]:
+        """The saved cache."""
+        return (VisitCache.file_of(self.source),)
+
     def edits(self) -> tuple[Edit, ...]:
         """An edit for each hook point."""
         visits, part = one_of(self.layers, self.visits), Part(as_layers(self.positions))

@@ -45,6 +45,10 @@ class Patch(HookSet):
             )
         one_of(self.layers, self.visits)
 
+    def files(self) -> tuple[str, ...]:
+        """The saved cache."""
+        return (VisitCache.file_of(self.source),)
+
     def edits(self) -> tuple[Edit, ...]:
         """An edit for all visits, or for each visit's heads."""
         source, positions = vars(self)["_source"], as_layers(self.positions)

@@ -67,6 +67,10 @@ class SAE(HookSet):
         reading = Reading(self.key, sae.settings.point, self._where(sae), sae.encode, sae.settings.d_in)
         return (reading,) if self.mode == "read" else ()
 
+    def files(self) -> tuple[str, ...]:
+        """The autoencoder's folder."""
+        return (self.folder,)
+
     def edits(self) -> tuple[Edit, ...]:
         """The splice, if there is one."""
         sae: SparseAutoencoder = vars(self)["_sae"]

@@ -41,6 +41,14 @@ class Steer(HookSet):
         one_of(self.layers, self.visits)
         object.__setattr__(self, "_added", Direction(_vector(self.direction) * self.scale))
 
+    def files(self) -> tuple[str, ...]:
+        """The direction's file."""
+        if not isinstance(self.direction, str | Path):
+            raise HookSetError(
+                "a direction in memory cannot be part of a run: save it as safetensors, and give the path"
+            )
+        return (str(self.direction),)
+
     def edits(self) -> tuple[Edit, ...]:
         """The one edit."""
         change = Added(Part(as_layers(self.positions)), direction=vars(self)["_added"])

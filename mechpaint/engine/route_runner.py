@@ -34,6 +34,7 @@ from mechpaint.errors import CannotReroute
 from mechpaint.routes.edits import Given
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.route import Route
+from mechpaint.routes.stages import EditedRoute
 from mechpaint.routes.steps import Step, Visit
 
 
@@ -139,6 +140,10 @@ class RouteRunner:
 
     def run(self, route: Route, layer_inputs: LayerInputs, layout: Layout | None = None) -> Residual:
         """The final residual stream of a route."""
+        if isinstance(route, EditedRoute):
+            raise CannotReroute(
+                f"what runs one route at a time (generating, training) does not change activations along it: {route}"
+            )
         layout = layout or ExactSlots(route)
         cache = layer_inputs.layers[0].cache
         tokens = layer_inputs.embeddings.shape[1]

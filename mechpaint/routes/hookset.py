@@ -66,6 +66,14 @@ class HookSet(Summarized):
         """The changes of activations, at some visits of the route."""
         return ()
 
+    def files(self) -> tuple[str, ...]:
+        """The files and folders that what it does depends on, beyond its text form.
+
+        Raises:
+            HookSetError: It depends on something in memory, which another session could not be given.
+        """
+        return ()
+
     def only_reroutes(self) -> bool:
         """True if its route is all that it does: it keeps nothing, changes no activation and installs no hooks."""
         return self.only_edits() and not self.edits()
@@ -168,6 +176,10 @@ class Composed(HookSet):
     def edits(self) -> tuple[Edit, ...]:
         """Every member's changes, first to last."""
         return tuple(edit for member in self.members for edit in member.edits())
+
+    def files(self) -> tuple[str, ...]:
+        """Every member's files."""
+        return tuple(dict.fromkeys(file for member in self.members for file in member.files()))
 
     def parts(self) -> tuple[HookSet, ...]:
         """The members."""

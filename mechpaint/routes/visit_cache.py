@@ -52,6 +52,22 @@ class VisitCache(Summarized):
             raise HookSetError(f"expected session.cache of another run, or the path of a saved one, got {short(given)}")
         return cls.load(given)
 
+    @staticmethod
+    def file_of(given: VisitCache | str) -> str:
+        """The path of a cache that was given as one.
+
+        Args:
+            given: A cache, or the path of one.
+
+        Raises:
+            HookSetError: It was given as an object, which another session could not be given.
+        """
+        if isinstance(given, VisitCache):
+            raise HookSetError(
+                "activations in memory cannot be part of a run: save them, cache.save(path), and give the path"
+            )
+        return given
+
     def __getitem__(self, key: tuple[str, Visit | str]) -> Tensor:
         point, visit = self._checked(key)
         return self._entries[point, visit]

@@ -63,10 +63,12 @@ class Visits:
     Args:
         items: The visits are those of any item. No items: every visit.
         where: A filter that they have to pass as well.
+        optional: True if a route need not make any of them.
     """
 
     items: tuple[Item, ...] = ()
     where: Callable[[Visit], bool] | None = None
+    optional: bool = False
 
     @classmethod
     def read(cls, given: Selection) -> Visits:
@@ -112,10 +114,10 @@ class Visits:
         chosen: set[Visit] = set() if self.items else set(visits)
         for item in self.items:
             found = item.of(visits)
-            _check_found(item, found, route, visits)
+            _check_found(item, found, route, visits, self.optional)
             chosen.update(found)
         passed = tuple(v for v in visits if v in chosen and (self.where is None or self.where(v)))
-        if not passed:
+        if not passed and not self.optional:
             raise HookSetError(f"the filter lets no visit of the route {route} pass")
         return passed
 
@@ -145,10 +147,12 @@ def visit_of(route: Route, layer: int, number: int = 1) -> Visit:
     return Visits((Item(layer, layer, nth=number),)).of(route)[0]
 
 
-def _check_found(item: Item, found: Sequence[Visit], route: Route, visits: Sequence[Visit]) -> None:
+def _check_found(item: Item, found: Sequence[Visit], route: Route, visits: Sequence[Visit], optional: bool) -> None:
     layers = () if item.first is None else range(item.first, cast(int, item.last) + 1)
     for layer in layers:
         route.check_layer(layer)
+    if optional:
+        return
     whole = item.nth is None and item.step is None
     missing = [layer for layer in layers if layer not in {v.layer for v in found}] if whole else []
     if missing:

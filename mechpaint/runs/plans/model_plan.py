@@ -49,7 +49,7 @@ class ModelPlan(Plan):
     def config(self) -> dict[str, Any]:
         """The analysis, the model and the hook sets that follow each of the analysis's own."""
         routed_model = self.routed_model
-        model = {"model": routed_model.weights, "dtype": routed_model.dtype, "hooks": str(routed_model.hooks)}
+        model = {"model": routed_model.weights, "dtype": routed_model.dtype, **routed_model.settings_of_hooks}
         return {**self.analysis.settings(), **model}
 
     def made_of(self) -> list[object]:

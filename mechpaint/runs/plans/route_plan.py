@@ -13,6 +13,7 @@ from mechpaint.errors import HookSetError, TaskError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
+from mechpaint.routes.stages import EditedRoute, edited
 from mechpaint.runs.fingerprint import fingerprint, plugin_versions
 from mechpaint.runs.plans.levels import fitted
 from mechpaint.runs.plans.plan import Cell, ItemsCell, Left, Plan
@@ -100,7 +101,7 @@ class RoutePlan(Plan):
             ],
             "limit": settings.limit,
             "seed": settings.seed,
-            "hooks": str(self.routed_model.hooks),
+            **self.routed_model.settings_of_hooks,
         }
 
     def made_of(self) -> list[object]:
@@ -292,15 +293,18 @@ def _missing(
 def _routes(analysis: RouteAnalysis, routed_model: RoutedModel) -> dict[str, Route]:
     hook_sets = {BASELINE: HookSet(), **analysis.hook_sets(routed_model.n_layers)}
     for label, hook_set in hook_sets.items():
-        if not hook_set.only_reroutes():
+        if not hook_set.only_edits():
             raise HookSetError(
                 f"{label!r} of the analysis {analysis.name!r} also reads or hooks: {hook_set}; expected hook sets that "
-                "reroute, since scored routes share their work. To read, make it a ModelAnalysis"
+                "reroute or change activations, since scored routes share their work. To read, make it a ModelAnalysis"
             )
-    own = {hook_set.route(routed_model.n_layers) for hook_set in hook_sets.values()}
+    own = {edited(hook_set, routed_model.n_layers) for hook_set in hook_sets.values()}
     routes = {
-        label: hook_set.route(routed_model.n_layers) for label, hook_set in routed_model.hooked(hook_sets).items()
+        label: edited(hook_set, routed_model.n_layers) for label, hook_set in routed_model.hooked(hook_sets).items()
     }
+    changed = any(isinstance(route, EditedRoute) for route in routes.values())
+    if routed_model.hooks.edits() and not changed:
+        raise HookSetError(f"no route of {analysis.name} makes a visit that {routed_model.hooks} would change")
     if len(own) > 1 and len(set(routes.values())) == 1:
         raise HookSetError(
             f"under {routed_model.hooks} all {len(routes)} hook sets of {analysis.name} come to the one route "
