@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="gemma-3-270m", help="a preset, a folder or a name on the hub")
+    parser.add_argument("--model", default="smollm2-135m", help="a preset, a folder or a name on the hub")
     parser.add_argument("--skipped", type=int, nargs="+", default=[0, 1, 3, 5, 7, 9], help="how many middle layers")
     parser.add_argument("--updates", type=int, default=12, help="how often the weights change")
     parser.add_argument("--batch", type=int, default=4, help="windows an update")

@@ -11,7 +11,7 @@ from mechpaint.hooks import Skip
 
 def main(prompt: str) -> None:
     """Print the next token of the full model, and without each layer."""
-    model = mp.load("gemma-3-270m")
+    model = mp.load("smollm2-135m")
     n_layers = len(model.blocks)
     names = {mp.Route.identity(n_layers): "all layers"}
     names |= {Skip(layer, layer).route(n_layers): f"without layer {layer}" for layer in range(n_layers)}

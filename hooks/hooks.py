@@ -7,7 +7,7 @@ from typing import Any, cast
 from mechpaint.display.sanitize import short
 from mechpaint.errors import HookSetError
 from mechpaint.routes.hookset import HookSet
-from mechpaint.routes.readings import Hook
+from mechpaint.routes.readings import Hook, UserHook
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,11 @@ class Hooks(HookSet):
     """Install plain TransformerLens hooks while a session lasts; they fire on every visit.
 
     Args:
-        functions: Pairs of a hook name, or a filter on names, and a function `(activation, hook) -> None | activation`.
-            A function of three arguments is told the visit as well, `(activation, hook, visit)`.
+        functions: Pairs of a hook name, or a filter on names, and a function `(activation, hook) -> None | activation`;
+            one of three arguments, `(activation, hook, visit)`, is told the visit.
     """
 
-    functions: Sequence[tuple[str | Callable[[str], bool], Callable[..., Any]]]
+    functions: Sequence[tuple[str | Callable[[str], bool], UserHook]]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ from .engine.sweep import Sweep as Sweep
 from .engine.sweep import sweep as sweep
 from .errors import CannotExport as CannotExport
 from .errors import CannotReroute as CannotReroute
+from .errors import CannotUnroll as CannotUnroll
 from .errors import HookSetError as HookSetError
 from .errors import InputError as InputError
 from .errors import LoadError as LoadError
@@ -12,6 +13,8 @@ from .errors import WeightsError as WeightsError
 from .models.export import Exported as Exported
 from .models.export import export as export
 from .models.loading import load as load
+from .models.unroll import UnrolledBridge as UnrolledBridge
+from .models.unroll import unroll as unroll
 from .routes.edits import Change as Change
 from .routes.edits import Edit as Edit
 from .routes.edits import Given as Given

@@ -7,6 +7,7 @@
         CannotReroute    a model whose layers cannot run in another order, or that is attached already
         TextTooLong      more tokens than the model has positions for
         CannotExport     a route or model that no checkpoint can hold, or a folder that is not empty
+        CannotUnroll     a route or model that has no form of one block after another
         LoadError        no such model, device, dtype or tokenizer; a damaged checkpoint; a model without its head
         TaskError        no such task, no items, a source that cannot be read, a task that the model cannot do
         AnalysisError    settings of an analysis with which nothing can be measured
@@ -39,6 +40,7 @@ __all__ = [
     "AnalysisError",
     "CannotExport",
     "CannotReroute",
+    "CannotUnroll",
     "CannotWrite",
     "CellError",
     "DamagedCell",
@@ -84,6 +86,10 @@ class TextTooLong(InputError):
 
 class CannotExport(InputError):
     """A route or model that no checkpoint can hold, or a folder that is not empty."""
+
+
+class CannotUnroll(InputError):
+    """A route or model that has no form of one block after another, or a hook set that does more than reroute."""
 
 
 class LoadError(InputError):

@@ -70,7 +70,7 @@ def test_the_example(capsys):
     script["main"]("The capital of France is the city of")
     shown = capsys.readouterr().out
     assert "all layers      ' Paris'" in shown
-    assert len(shown.splitlines()) == 20
+    assert len(shown.splitlines()) == 32
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -36,11 +36,12 @@ def print_run(run: Run, shard: str | None, tables: bool, as_json: bool) -> None:
     elif as_json:
         _print_json(run.report, {"run": str(run.path)}, run.page)
     else:
-        report = run.report
-        _print_tables(report, tables)
-        highlights = " · ".join(f"{name}: {value}" for name, value in report.highlights)
-        said = highlights or " ".join(report.summary[:1])
-        Console().print(Text.assemble((sanitize(report.title), "bold"), "\n", sanitize(said)))
+        if tables:
+            _print_tables(run.report)
+        told = run.headline
+        highlights = " · ".join(f"{name}: {value}" for name, value in told.highlights)
+        said = highlights or " ".join(told.summary[:1])
+        Console().print(Text.assemble((sanitize(told.title), "bold"), "\n", sanitize(said)))
         print(f"{run.work or 'all was computed before'}\nreport: {run.page}")  # noqa: T201
 
 
@@ -50,7 +51,8 @@ def print_comparison(comparison: Comparison, tables: bool, as_json: bool) -> Non
     if as_json:
         _print_json(report, {"comparison": str(comparison.path)}, comparison.page)
         return
-    _print_tables(report, tables)
+    if tables:
+        _print_tables(report)
     for table in _tables(report)[: 0 if tables else 1]:
         print_rows(table.title, table.columns, table.texts[:_MOST_ROWS])
         if len(table.rows) > _MOST_ROWS:
@@ -95,8 +97,8 @@ def _tables(report: Report) -> list[Table]:
     return [section for section in report.sections if isinstance(section, Table)]
 
 
-def _print_tables(report: Report, wanted: bool) -> None:
-    for table in _tables(report) if wanted else ():
+def _print_tables(report: Report) -> None:
+    for table in _tables(report):
         print_rows(table.title, table.columns, table.texts)
 
 

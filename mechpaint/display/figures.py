@@ -181,6 +181,16 @@ def heatmap(
     drawing.colorbar(image, ax=ax, shrink=0.8)
 
 
+def diverging_heatmap(drawing: Any, ax: Axes, values: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Draw values as shades of two colours, white at 0, up to the largest of either sign."""
+    ax.grid(False)
+    most = float(np.nanmax(np.abs(values), initial=1e-9))
+    image = ax.imshow(values, vmin=-most, vmax=most, cmap="RdBu", aspect="auto", interpolation="none")
+    ax.set_xticks(range(len(columns)), columns, rotation=90 if max(map(len, columns)) > 2 else 0, fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=7)
+    drawing.colorbar(image, ax=ax, shrink=0.8)
+
+
 def _ink(image: Any, value: float) -> str:
     """Choose black or white, by contrast with the shade of a value: both are equal at a luminance of 0.18."""
     red, green, blue, _ = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in image.to_rgba(value))

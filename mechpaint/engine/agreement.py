@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -116,10 +116,11 @@ def _alike(runner: Runs, layers: Sequence[nn.Module]) -> bool | None:
 def close(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
     """Tell whether what layers add is the same but for rounding."""
     eps = torch.finfo(expected[0].dtype).eps
-    return all(_square(b - a) <= eps * _square(a) for a, b in zip(expected, found, strict=True))
+    return all(square(b - a) <= eps * square(a) for a, b in zip(expected, found, strict=True))
 
 
-def _square(values: Tensor) -> float:
+def square(values: Tensor) -> float:
+    """The sum of the squares."""
     return float(values.float().square().sum())
 
 
@@ -129,8 +130,15 @@ def added(runner: Runs, layers: Sequence[nn.Module]) -> list[Tensor]:
     real = torch.tensor(_REAL, device=runner.model.cfg.device)
     vocabulary = int(runner.model.cfg.d_vocab)
     tokens = torch.arange(real.numel(), device=real.device).reshape(real.shape) % vocabulary
-    layer_inputs = runner.record(tokens, real)
-    start, seen = layer_inputs.embeddings, set(runner.harmless)
-    outputs: list[Any] = [runner.call(i, start, layer_inputs.layers[i], layer) for i, layer in enumerate(layers)]
+    layer_inputs, seen = runner.record(tokens, real), set(runner.harmless)
+    outputs = [output[real.bool().to(output.device)] for output in additions(runner, layers, layer_inputs)]
     runner.harmless.intersection_update(seen)  # a real run may hand layers more than this
-    return [(output - start.to(output.device))[real.bool().to(output.device)] for output in outputs]
+    return outputs
+
+
+def additions(runner: Runs, layers: Sequence[nn.Module], layer_inputs: LayerInputs) -> Iterator[Tensor]:
+    """What every layer adds to the embeddings."""
+    start = layer_inputs.embeddings
+    for i, layer in enumerate(layers):
+        output: Any = runner.call(i, start, layer_inputs.layers[i], layer)
+        yield output - start.to(output.device)

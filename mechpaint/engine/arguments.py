@@ -19,6 +19,7 @@ from mechpaint.routes.hookset import HookSet
 from mechpaint.routes.hookset_text import parse_hook_set
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
+from mechpaint.routes.stages import edited
 
 Routing: TypeAlias = HookSet | Route | str
 """A hook set, a route, or a text of either: `"skip(4, 7) + read_attention()"`, `"0-3 14-17"`."""
@@ -62,15 +63,29 @@ def as_route(given: object, n_layers: int) -> Route:
     return hook_set.route(n_layers)
 
 
+def as_swept(given: object, n_layers: int) -> Route:
+    """Read a route, a hook set that reroutes and changes activations, or a text of either, as a sweep runs it."""
+    if isinstance(given, Route):
+        given.check_model(n_layers)
+        return given
+    hook_set = as_hook_set(given)
+    if not hook_set.only_edits():
+        raise HookSetError(
+            f"a sweep runs hook sets that reroute and change activations, and {hook_set} also reads or hooks: run it "
+            "with mechpaint.attach"
+        )
+    return edited(hook_set, n_layers)
+
+
 def as_tree(given: object, n_layers: int) -> PrefixTree:
-    """Read a prefix tree, or one or more of what `as_route` reads."""
+    """Read a prefix tree, or one or more of what `as_swept` reads."""
     if isinstance(given, PrefixTree):
         return given
     if isinstance(given, HookSet | Route | str):
-        return PrefixTree([as_route(given, n_layers)])
+        return PrefixTree([as_swept(given, n_layers)])
     if not isinstance(given, Iterable):
         raise HookSetError(f"expected routes, hook sets or texts of them, got {short(given)}")
-    return PrefixTree(as_route(one, n_layers) for one in cast(Iterable[object], given))
+    return PrefixTree(as_swept(one, n_layers) for one in cast(Iterable[object], given))
 
 
 def as_tokens(model: TransformerBridge, given: object) -> tuple[Tokens, Tokens | None]:

@@ -21,11 +21,11 @@ from torch import Tensor
 from transformer_lens import ActivationCache
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedModel
 
 from mechpaint.errors import CannotReroute, HookSetError
 from mechpaint.routes.route import Route
 
-_BY_VISIT = "read by visit: mechpaint.attach(model, hook_set + ReadResidual()), then session['residual']"
 _ENTERING = ("hook_resid_pre", "hook_in")
 _LEAVING = ("hook_resid_post", "hook_out")
 _ADDED = ("hook_attn_out", "hook_mlp_out")
@@ -72,7 +72,8 @@ class NamedTools:
         name, visits = str(point.name), self._visits[layer]
         if visits > 1:
             raise CannotReroute(
-                f"{name} means one visit, and layer {layer} runs {visits} times on the route {self._route}: {_BY_VISIT}"
+                f"{name} means one visit, and layer {layer} runs {visits} times on the route {self._route}: "
+                f"{_remedy(self._model, self._route)}"
             )
         if not module.startswith(_TOOLS):
             return
@@ -82,14 +83,14 @@ class NamedTools:
                 "hook the layers that do with model.run_with_hooks"
             )
         if module.startswith("transformer_lens.tools") and not in_order(self._route):
-            _refuse_order(module, self._route)
+            _refuse_order(module, self._model, self._route)
 
     def _check_listed(self, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Refuse Hugging Face's list of hidden states: on a route its places are not the layers' numbers."""
         if kwargs.get("output_hidden_states", getattr(getattr(module, "config", None), "output_hidden_states", False)):
             raise CannotReroute(
                 f"output_hidden_states lists the residual stream by layer, and the route {self._route} is not the "
-                f"model's own order: {_BY_VISIT}"
+                f"model's own order: {_remedy(self._model, self._route)}"
             )
 
     def _naming(self, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +99,7 @@ class NamedTools:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             if not in_order(self._route) and _is_direct_path():
-                _refuse_order("patching a direct path", self._route)
+                _refuse_order("patching a direct path", self._model, self._route)
             listed = [*args, *kwargs.values()]
             for hooks in listed:
                 for pair in cast(Sequence[Any], hooks) if isinstance(hooks, list | tuple) else ():
@@ -123,7 +124,7 @@ class NamedTools:
         """Refuse TransformerLens's own tools for caches where they would take layers for the terms of a sum."""
         name = str(module.get("__name__"))
         if name.startswith("transformer_lens.tools") and not in_order(self._route):
-            _refuse_order(name, self._route)
+            _refuse_order(name, self._model, self._route)
 
     def _check_runs(self, name: str) -> None:
         layer = layer_of(name)
@@ -149,7 +150,7 @@ def _adding(name: str) -> Callable[..., Any]:
 
     def method(cache: RoutedCache, *args: Any, **kwargs: Any) -> Any:
         if not in_order(cache.route):
-            _refuse_order(name, cache.route)
+            _refuse_order(name, cast(TransformerBridge, cache.model), cache.route)
         return getattr(_whole(cache), name)(*args, **kwargs)
 
     return method
@@ -219,6 +220,15 @@ def _cached(entries: Mapping[str, Tensor], layer: int, names: Sequence[str]) -> 
     return next((entries[full] for name in names if (full := f"blocks.{layer}.{name}") in entries), None)
 
 
+def _remedy(model: TransformerBridge, route: Route) -> str:
+    """The way to what was asked for: a block for every visit, where the route has such a form, or reading by visit."""
+    by_visit = "read by visit: mechpaint.attach(model, hook_set + ReadResidual()), then session['residual']"
+    single = all(len(step.layers) == 1 for step in route.steps)
+    if single and isinstance(model.original_model, PreTrainedModel):
+        return f'use mechpaint.unroll(model, "{route}"), which has a block for every visit, or {by_visit}'
+    return by_visit
+
+
 def in_order(route: Route) -> bool:
     """Tell whether layers run one after another, each at most once, in the model's own order."""
     single = all(len(step.layers) == 1 for step in route.steps)
@@ -233,10 +243,10 @@ def refuse_bounds() -> NoReturn:
     )
 
 
-def _refuse_order(what: str, route: Route, *_: object, **__: object) -> NoReturn:
+def _refuse_order(what: str, model: TransformerBridge, route: Route) -> NoReturn:
     raise CannotReroute(
         f"{what} takes layers for terms of one sum, in the model's order, and the route {route} runs them otherwise: "
-        f"{_BY_VISIT}"
+        f"{_remedy(model, route)}"
     )
 
 

@@ -46,15 +46,15 @@ def fastest_attention(runner: RouteRunner, layers: Sequence[nn.Module]) -> Calla
 def can_fuse(runner: RouteRunner, layers: Sequence[nn.Module]) -> bool:
     """Check that a model's attention is eager, and can be fused with the same results but for rounding."""
     whole: Any = runner.model.original_model
-    if not getattr(whole, "_supports_sdpa", False) or any(kind != "eager" for kind in _implementations(whole.config)):
+    if not getattr(whole, "_supports_sdpa", False) or any(kind != "eager" for kind in implementations(whole.config)):
         return False
     if whole not in _ALIKE:
         _ALIKE[whole] = _alike(runner, layers)
     return _ALIKE[whole]
 
 
-def _implementations(config: Any) -> list[str | None]:
-    """Of a model, and of the models that it is made of."""
+def implementations(config: Any) -> list[str | None]:
+    """The attention of a model, and of the models that it is made of."""
     configs = [config, *[getattr(config, name, None) for name in getattr(config, "sub_configs", {})]]
     return [part._attn_implementation for part in configs if part is not None]
 

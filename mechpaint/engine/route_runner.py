@@ -100,16 +100,14 @@ class RouteRunner:
 
     def given(self, route: Route, layer_inputs: LayerInputs) -> Given:
         """What the forward pass that runs is given."""
-        rows, positions = layer_inputs.embeddings.shape[:2]
         cache = layer_inputs.layers[0].cache
-        return Given(
-            route=route,
-            rows=rows,
-            positions=positions,
-            first=0 if cache is None else int(cache.get_seq_length()),
-            mask=None if self.mask is None or bool(self.mask.all()) else self.mask,
-            tails=self.tails,
-        )
+        first = 0 if cache is None else int(cache.get_seq_length())
+        return self.given_rows(route, layer_inputs.embeddings.shape[:2], self.mask, first)
+
+    def given_rows(self, route: Route, shape: Sequence[int], mask: Tensor | None, first: int = 0) -> Given:
+        """What a forward pass over rows of this shape, `[batch, position]`, is given; with its mask, if it has one."""
+        rows, positions = shape
+        return Given(route, rows, positions, first, None if mask is None or bool(mask.all()) else mask, self.tails)
 
     @contextmanager
     def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:
@@ -203,6 +201,11 @@ class RouteRunner:
         if not known_to_agree(self.model, self._bare.identity):
             with torch.no_grad():
                 self.fastest()
+
+    @property
+    def identity(self) -> int:
+        """A number that is another once parts of the layers are changed."""
+        return self._bare.identity
 
     def has_user_hooks(self) -> bool:
         """Look for hooks in the layers that are not TransformerLens's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -13,9 +14,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from mechpaint.display.summary import Summarized, Summary
 from mechpaint.engine.arguments import Routing, Text, as_tree
 from mechpaint.engine.batch_size import clear_device_cache, is_out_of_memory, tokens_that_pay
+from mechpaint.engine.editing import check_effective
 from mechpaint.engine.fused_attention import fastest_attention
 from mechpaint.engine.layer_inputs import LayerInputs, Residual
 from mechpaint.engine.route_runner import RouteRunner
+from mechpaint.engine.row_edits import row_edits
 from mechpaint.engine.sweep_inputs import (
     Positions,
     check_evaluating,
@@ -24,12 +27,16 @@ from mechpaint.engine.sweep_inputs import (
     checked_tokens,
     selected,
 )
+from mechpaint.engine.token_tree import TokenTree, shareable
+from mechpaint.engine.tree_attention import can_share, record_packed
 from mechpaint.errors import CannotReroute, RouteError
+from mechpaint.routes.edits import Given
 from mechpaint.routes.merge import GroupMerge
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.routes.schedule import Schedule
-from mechpaint.routes.walk import Stream, walk
+from mechpaint.routes.stages import Call, EditedRoute
+from mechpaint.routes.walk import Stream, Waiting, walk
 
 TAIL_BYTES = 2**27
 """The most bytes of logits that are computed at once for several routes; a single route's may be larger."""
@@ -46,8 +53,8 @@ class Sweep(Summarized):
     Args:
         model: A TransformerBridge.
         tokens: `[batch, position]` token ids; or a text, or several, which are padded on the right and masked.
-        routes: Routes of this model, hook sets that only reroute, and texts of either; or a `PrefixTree`. Each distinct
-            route runs once.
+        routes: Routes of this model, hook sets that reroute and change activations, and texts of either; or a
+            `PrefixTree`. Each distinct one runs once; what comes before the first change is shared with the others.
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted. `"all"` gives `[batch, position, vocab]`; `"last"`, the last real token
             of every sequence, gives `[batch, vocab]`; a boolean mask `[batch, position]` gives `[selected, vocab]`,
@@ -66,7 +73,7 @@ class Sweep(Summarized):
     Raises:
         CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
         RouteError: No routes, or routes of another number of layers.
-        HookSetError: Hook sets that cannot be read, or do more than reroute.
+        HookSetError: Hook sets that cannot be read, that read or hook, or whose changes do not fit model and tokens.
         LoadError: A text for a model without a tokenizer.
         InputError: Tokens, mask and positions that do not fit together or the model, inputs that would be ignored, or a
             model in training mode with dropout.
@@ -92,12 +99,15 @@ class Sweep(Summarized):
         self._max_batch_tokens = checked_size(max_batch_tokens) or tokens_that_pay(tokens.device)
         whole = isinstance(positions, str) and positions == "all"
         self._whole_rows = self._runner.tail_is_hooked
+        edited = any(isinstance(route, EditedRoute) for route in self._tree.routes)
+        self._packed = None if edited or _given(inputs) else shareable(tokens, attention_mask, int(model.cfg.d_model))
         self.watch: Callable[[int], None] = lambda layer_calls: None
         if not whole and not self._runner.by_position:
             raise CannotReroute(
                 f"{type(model.original_model).__name__} has one output for a whole sequence, none at single positions: "
                 'expected positions="all"; residuals() has the final residual streams at every position'
             )
+        self._given = self._checked_edits()
         self._selected = selected(positions, tokens, attention_mask)
         self._size = int(self._selected.sum())
         self._shape = tuple(tokens.shape) if whole else (-1,)
@@ -107,9 +117,52 @@ class Sweep(Summarized):
     def __len__(self) -> int:
         return len(self._tree.routes)
 
+    def _checked_edits(self) -> Given | None:
+        """What edits are told, once all fit the model and the tokens; None if there are none."""
+        routes = [route for route in self._tree.routes if isinstance(route, EditedRoute)]
+        if not routes:
+            return None
+        mask = self._attention_mask
+        for route in routes:
+            given = self._runner.given_rows(route, self._tokens.shape, mask)
+            for edit, visits in route.edits:
+                check_effective(self._runner, edit.point, {visit.layer for visit in visits})
+                edit.change.check(edit.point, visits, given)
+        return self._runner.given_rows(routes[0], self._tokens.shape, mask)
+
+    @property
+    def shares_tokens(self) -> bool:
+        """Whether rows that begin alike run their beginnings once: where that saves enough, and is exact.
+
+        It is not for models that are no causal transformers, have positions or masks of their own making, or have hooks
+        anywhere; nor with padding on the left or `inputs`. Found out by a comparison, once a model.
+        """
+        return self._shared_tree() is not None
+
+    @property
+    def computed_positions(self) -> int:
+        """The positions that each of the layer calls computes: of all rows, or of what is distinct of them.
+
+        Padding included.
+        """
+        tree = self._shared_tree()
+        return (self._tokens if tree is None else tree.tokens).numel()
+
+    def _shared_tree(self) -> TokenTree | None:
+        """The rows packed, if they can be run like that as the model is now."""
+        if self._packed is None:
+            return None
+        with torch.no_grad():
+            layers = self._runner.fastest()
+            attention = fastest_attention(self._runner, layers)
+            length = max(self._tokens.shape[1], self._packed.tokens.shape[1])
+            return self._packed if can_share(self._runner, layers, attention, length) else None
+
     def _summary(self) -> Summary:
         shared = f"{self.layer_calls:,}; every route by itself would take {self.layer_calls_unshared:,}"
         facts = [("routes", f"{len(self):,}"), ("layer calls", shared)]
+        with suppress(CannotReroute):  # while the model is attached nobody can tell
+            facts.append(("positions a call", f"{self.computed_positions:,} of {self._tokens.numel():,}"))
         rows = [(str(route), f"{route.layer_calls:,}") for route in self._tree.routes]
         return Summary("Sweep", facts, ("route", "layer calls alone"), rows)
 
@@ -146,8 +199,9 @@ class Sweep(Summarized):
             return
         waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
         per_call = max(1, rows // self._size)
-        for route, residual in self.residuals():
-            waiting.append((route, residual[self._selected.to(residual.device)]))
+        for route, residual, tree in self._ends():
+            selected = self._selected.to(residual.device)
+            waiting.append((route, residual[selected] if tree is None else tree.picked(residual, self._selected)))
             del residual
             if len(waiting) >= per_call:
                 yield from self._logits(waiting, rows)
@@ -164,16 +218,36 @@ class Sweep(Summarized):
             this is its last hidden state). At padding it is as meaningless as there. Other routes may go on from the
             same tensor, so copy it before writing to it.
         """
-        calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs)
-        visits = visits_per_call(self._tokens.numel(), self._max_batch_tokens)
+        for route, residual, tree in self._ends():
+            yield route, residual if tree is None else tree.unpacked(residual)
+
+    def _ends(self) -> Iterator[tuple[Route, Residual, TokenTree | None]]:
+        """Every route with its final residual streams, of rows or packed."""
+        packed = self._shared_tree()
+        infinite: list[Route] = []
+        for route, residual in self._walk(self._tree, packed, self.watch):
+            if packed is not None and not residual.isfinite().all():
+                infinite.append(route)
+            else:
+                yield route, residual, packed
+        if infinite:  # what is not finite reaches all of a packed row, though attention to it is 0
+            for route, residual in self._walk(PrefixTree(infinite), None, lambda layer_calls: None):
+                yield route, residual, None
+
+    def _walk(
+        self, tree: PrefixTree, packed: TokenTree | None, watch: Callable[[int], None]
+    ) -> Iterator[tuple[Route, Residual]]:
+        calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs, packed)
+        calls.given = self._given
+        visits = visits_per_call(calls.positions, self._max_batch_tokens)
         schedule = Schedule[Stream[Residual]](1 if calls.has_user_hooks else visits)
 
-        def outputs(layer: int, streams: Sequence[Stream[Residual]]) -> list[Residual]:
-            made = calls.outputs(schedule, layer, streams)
-            self.watch(len(streams))
+        def outputs(layer: int, waiting: Sequence[Waiting[Residual]]) -> list[Residual]:
+            made = calls.outputs(schedule, layer, waiting)
+            watch(len(waiting))
             return made
 
-        yield from walk(self._tree, schedule, calls.embeddings, GroupMerge, outputs)
+        yield from walk(tree, schedule, calls.embeddings, GroupMerge, outputs)
 
     def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
@@ -200,12 +274,21 @@ class _Calls:
     """The layer calls of one sweep: each on one stream or more, which are rows of a batch then."""
 
     def __init__(
-        self, runner: RouteRunner, tokens: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]
+        self,
+        runner: RouteRunner,
+        tokens: Tensor,
+        attention_mask: Tensor | None,
+        inputs: dict[str, Any],
+        packed: TokenTree | None,
     ) -> None:
         self._runner = runner
         self._inputs = {"tokens": tokens, "attention_mask": attention_mask, **inputs}
-        self._rows = len(tokens)
-        self._recordings: dict[int, LayerInputs] = {}
+        self._packed = packed
+        self._rows = len(tokens if packed is None else packed.tokens)
+        self.positions = (tokens if packed is None else packed.tokens).numel()
+        self._recordings: dict[tuple[bool, int], LayerInputs] = {}
+        self.given: Given | None = None
+        """What the edits of this sweep are told."""
         with torch.no_grad():
             self._layers = runner.fastest()
             self._attention = fastest_attention(runner, self._layers)
@@ -214,41 +297,65 @@ class _Calls:
         self.embeddings = self._recording(1).embeddings
 
     def outputs(
-        self, schedule: Schedule[Stream[Residual]], layer: int, streams: Sequence[Stream[Residual]]
+        self, schedule: Schedule[Stream[Residual]], layer: int, waiting: Sequence[Waiting[Residual]]
     ) -> list[Residual]:
         """A layer's output for each stream. Out of memory, halve the call, and let the schedule give fewer from now."""
         try:
-            return self._outputs(layer, streams)
+            return self._outputs(layer, waiting)
         except Exception as error:
-            if len(streams) == 1 or not is_out_of_memory(error):
+            if len(waiting) == 1 or not is_out_of_memory(error):
                 raise
-        schedule.per_call = half = len(streams) // 2
-        self._recordings = {copies: inputs for copies, inputs in self._recordings.items() if copies <= half}
+        schedule.per_call = half = len(waiting) // 2
+        self._recordings = {key: inputs for key, inputs in self._recordings.items() if key[1] <= half}
         clear_device_cache()
-        return [*self.outputs(schedule, layer, streams[:half]), *self.outputs(schedule, layer, streams[half:])]
+        return [*self.outputs(schedule, layer, waiting[:half]), *self.outputs(schedule, layer, waiting[half:])]
 
-    def _outputs(self, layer: int, streams: Sequence[Stream[Residual]]) -> list[Residual]:
-        residuals = [stream.residual for stream in streams if stream.residual is not None]
+    def _outputs(self, layer: int, waiting: Sequence[Waiting[Residual]]) -> list[Residual]:
+        """Those without edits in one call, without hook points if that is possible; those with edits in another."""
         if not self.has_user_hooks and self._layers is self._runner.layers and self._runner.has_user_hooks():
             raise CannotReroute("hooks were added while this sweep was under way: run it to its end first")
+        made: dict[int, Residual] = {}
+        for edited in (False, True):
+            some = [i for i, (_, call) in enumerate(waiting) if bool(call.edits) is edited]
+            if some:
+                made.update(zip(some, self._together(layer, [waiting[i] for i in some], edited), strict=True))
+        return [made[i] for i in range(len(waiting))]
+
+    def _together(self, layer: int, waiting: Sequence[Waiting[Residual]], edited: bool) -> Sequence[Residual]:
+        """A layer's output for streams that are rows of one call."""
+        residuals = [stream.residual for stream, _ in waiting if stream.residual is not None]
         together = _joined(residuals)
-        arguments = self._recording(len(residuals)).layers[layer]
-        with torch.no_grad(), self._attention():
-            output = self._runner.call(layer, together, arguments, self._layers[layer])
+        arguments = self._recording(len(residuals), edited).layers[layer]
+        with torch.no_grad(), self._edits(layer, [call for _, call in waiting]) if edited else self._attention():
+            block = self._runner.layers[layer] if edited else self._layers[layer]
+            output = self._runner.call(layer, together, arguments, block)
         if len(residuals) == 1:
             return [output]
         # copies: a view would keep all rows in memory for as long as one waits
         parts: tuple[Tensor, ...] = torch.split(output, self._rows)
         return [rows.clone() for rows in parts]
 
-    def _recording(self, copies: int) -> LayerInputs:
-        """The layers' inputs for so many copies of the batch, as Hugging Face makes them."""
-        recorded = self._recordings.get(copies)
+    def _edits(self, layer: int, calls: Sequence[Call]) -> AbstractContextManager[None]:
+        """Within this context a layer that runs changes each stream's rows as its call says."""
+        if self.given is None:
+            raise RuntimeError("the sweep has edits that were not checked")
+        return row_edits(self._runner, layer, calls, self._rows, self.given)
+
+    def _recording(self, copies: int, edited: bool = False) -> LayerInputs:
+        """The layers' inputs for so many copies of the batch, as Hugging Face makes them.
+
+        Edited layers are the bridge's own, whose attention is not fused: its masks are of another form.
+        """
+        recorded = self._recordings.get((edited, copies))
         if recorded is None:
-            with torch.no_grad(), self._attention():
-                recorded = self._runner.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
-            self._recordings[copies] = recorded
+            with torch.no_grad(), nullcontext() if edited else self._attention():
+                recorded = self._recordings[edited, copies] = self._record(copies)
         return recorded
+
+    def _record(self, copies: int) -> LayerInputs:
+        if self._packed is not None:
+            return record_packed(self._runner, self._packed, copies)
+        return self._runner.record(**{name: self._times(copies, v) for name, v in self._inputs.items()})
 
     def _times(self, copies: int, value: Any) -> Any:
         """An input for so many copies of the batch, if it has a row for each of the batch's."""
@@ -271,8 +378,8 @@ def sweep(
     Args:
         model: A TransformerBridge.
         tokens: `[batch, position]` token ids; or a text, or several, which are padded on the right and masked.
-        routes: Routes of this model, hook sets that only reroute, and texts of either; or a `PrefixTree`. Each distinct
-            route runs once.
+        routes: Routes of this model, hook sets that reroute and change activations, and texts of either; or a
+            `PrefixTree`. Each distinct one runs once; what comes before the first change is shared with the others.
         attention_mask: `[batch, position]`, 1 at real tokens, as for `model(tokens, attention_mask=...)`.
         positions: Where logits are wanted: `"all"`, `"last"` or a boolean mask `[batch, position]`; `"all"` for a
             model that classifies whole sequences, which gives `[batch, labels]`.
@@ -286,7 +393,7 @@ def sweep(
     Raises:
         CannotReroute: This model's layers cannot be rerouted, or it has no output at single positions.
         RouteError: No routes, or routes of another number of layers.
-        HookSetError: Hook sets that cannot be read, or do more than reroute.
+        HookSetError: Hook sets that cannot be read, that read or hook, or whose changes do not fit model and tokens.
         LoadError: A text for a model without a tokenizer.
         InputError: Tokens, mask and positions that do not fit together or the model, inputs that would be ignored, or a
             model in training mode with dropout.
@@ -306,6 +413,10 @@ def _joined(streams: list[Tensor]) -> Tensor:
 def visits_per_call(tokens: int, max_batch_tokens: int) -> int:
     """The most visits of a layer that share a call."""
     return max(1, min(MAX_VISITS_PER_CALL, max_batch_tokens // tokens))
+
+
+def _given(inputs: dict[str, Any]) -> bool:
+    return any(value is not None for value in inputs.values())
 
 
 def _check_routes(tree: PrefixTree, n_layers: int) -> None:

@@ -1,18 +1,15 @@
-"""Hugging Face models whose layers are another model's in a different order. Knows what a configuration says by layer.
+"""Hugging Face models whose layers are another model's in a different order, to be written.
 
-A model is built anew by its own class, from its configuration with another number of layers; settings that are given
-layer by layer are put into the new order, and every weight is looked up under the name that the class gives it. No
-model code is copied. What a class makes of a layer's place besides (GPT-2 can scale attention by it, DeepSeek's first
-layers are dense) shows when its layers are compared with the original's, and is refused.
+A model is built anew by its own class, and every weight is looked up under the name that the class gives it. No model
+code is copied.
 """
 
 from __future__ import annotations
 
-import copy
 import errno
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +25,7 @@ from transformers import PreTrainedModel
 from mechpaint.engine.compatibility import layer_path
 from mechpaint.errors import CannotExport
 from mechpaint.models.quiet import without_bars
+from mechpaint.models.rearranged import without_weights
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,11 @@ class Checkpoint:
     def of(cls, model: TransformerBridge, order: Sequence[int]) -> Checkpoint:
         """The checkpoint of a model whose layers are `order`."""
         original = _hugging_face(model)
-        config: Any = copy.deepcopy(original.config)
-        rearranged = _rearrange(config.get_text_config(), order)
         path = layer_path(model)
-        before, after = (_skeleton(type(original), each) for each in (original.config, config))
-        _check_same_layers(before, after, path, order)
+        after, rearranged = without_weights(original, path, order, "a checkpoint", CannotExport)
         after.load_state_dict(_weights(original, after, path, order), assign=True)
         after.tie_weights()
-        if getattr(original, "generation_config", None) is not None:
-            after.generation_config = copy.deepcopy(original.generation_config)
-        return cls(after.eval(), rearranged)
+        return cls(after, rearranged)
 
     @property
     def window(self) -> int:
@@ -97,21 +90,6 @@ class Checkpoint:
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "local_attention")
 """Settings that say how far a layer with local attention looks back."""
 
-_BY_LAYER = (
-    "layer_types",
-    "mlp_layer_types",
-    "layers_block_type",
-    "attention_layers",
-    "no_rope_layers",
-    "indexer_types",
-    "sliding_windows",
-)
-"""Settings with one value for each layer."""
-_LAYER_NUMBERS = ("mlp_only_layers", "moe_layers", "full_attn_idxs", "attn_layer_indices")
-"""Settings that list the numbers of some layers."""
-_PLACES = ("layer_idx", "layer_id", "layer_number", "layer_index")
-"""The names by which modules call their own layer's number."""
-
 
 def _hugging_face(model: TransformerBridge) -> PreTrainedModel:
     """The Hugging Face model in a bridge, if there is one that can be written."""
@@ -133,77 +111,16 @@ def _hugging_face(model: TransformerBridge) -> PreTrainedModel:
     return original
 
 
-def _rearrange(config: Any, order: Sequence[int]) -> tuple[str, ...]:
-    """Put all that a configuration says layer by layer into a new order; gives the names of what has changed."""
-    if list(order) == list(range(config.num_hidden_layers)):
-        return ()
-    old = cast(dict[str, Any], vars(config))
-    new: dict[str, Any] = {
-        **{name: [old[name][i] for i in order] for name in _BY_LAYER if _one_each(old.get(name), config)},
-        **{name: _places(old[name], order) for name in _LAYER_NUMBERS if old.get(name) is not None},
-    }
-    if "attention_layers" in new:  # GPT-Neo computes them from these
-        new["attention_types"] = [[[kind], 1] for kind in new["attention_layers"]]
-    if "mlp_only_layers" in new and old.get("decoder_sparse_step"):  # every so many layers one has experts
-        dense = {*old["mlp_only_layers"], *(i for i in order if (i + 1) % old["decoder_sparse_step"])}
-        new |= {"mlp_only_layers": _places(dense, order), "decoder_sparse_step": 1}
-    changed = tuple(name for name, value in new.items() if value != old[name])
-    for name in changed:
-        setattr(config, name, new[name])
-    config.num_hidden_layers = len(order)
-    return changed
-
-
-def _one_each(values: Any, config: Any) -> bool:
-    return isinstance(values, (list, tuple)) and len(cast(Sequence[Any], values)) == config.num_hidden_layers
-
-
-def _places(layers: Collection[int], order: Sequence[int]) -> list[int]:
-    """Where some layers are in an order."""
-    return [place for place, layer in enumerate(order) if layer in layers]
-
-
-def _skeleton(kind: type[PreTrainedModel], config: Any) -> PreTrainedModel:
-    """A model without memory for its weights."""
-    with torch.device("meta"):
-        return cast(Any, kind)(copy.deepcopy(config))
-
-
-def _check_same_layers(before: nn.Module, after: nn.Module, path: str, order: Sequence[int]) -> None:
-    """Refuse a layer that its class makes another one in its new place."""
-    for place, layer in enumerate(order):
-        old, new = (_traits(m.get_submodule(f"{path}.{i}")) for m, i in ((before, layer), (after, place)))
-        for trait in {**old, **new}:
-            if old.get(trait) != new.get(trait):
-                raise CannotExport(
-                    f"{type(before).__name__} makes its layers by their place: layer {layer} has {trait} "
-                    f"{old.get(trait)}, and as layer {place} of a checkpoint it would have {new.get(trait)}. Its "
-                    "configuration cannot say that layer by layer; mechpaint.attach runs such a route"
-                )
-
-
-def _traits(layer: nn.Module) -> dict[str, str]:
-    """All that a layer is made of, by name: kinds of modules, shapes of weights, and plain settings."""
-    modules: dict[str, nn.Module] = dict(cast(Any, layer).named_modules())
-    traits = {name or "kind": type(module).__name__ for name, module in modules.items()}
-    traits |= {name: str(tuple(tensor.shape)) for name, tensor in (*layer.named_parameters(), *layer.named_buffers())}
-    for name, module in modules.items():
-        settings = {key: value for key, value in vars(module).items() if key[0] != "_" and key not in _PLACES}
-        plain = {key: value for key, value in settings.items() if isinstance(value, (int, float, str, type(None)))}
-        traits |= {f"{name}.{key}".lstrip("."): repr(value) for key, value in plain.items()}
-    return traits
-
-
 def _weights(original: nn.Module, after: nn.Module, path: str, order: Sequence[int]) -> Mapping[str, Tensor]:
     """The original's tensors under the names of the new model; a layer's second and later copies are of their own."""
     weights: dict[str, Tensor] = {}
-    seen: set[str] = set()
+    seen: set[int] = set()
     for name in after.state_dict():
         place = re.match(rf"{re.escape(path)}\.([0-9]+)\.", name)
         source = f"{path}.{order[int(place[1])]}.{name[place.end() :]}" if place else name
-        tensor = _find(original, source).detach()
-        weights[name] = tensor.clone() if source in seen else tensor
-        seen.add(source)
+        tensor = _find(original, source)
+        weights[name] = tensor.detach().clone() if place and id(tensor) in seen else tensor.detach()
+        seen.add(id(tensor))
     return weights
 
 

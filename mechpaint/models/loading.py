@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -100,7 +100,20 @@ def digest(model: TransformerBridge) -> str:
             parameter = module.get_parameter(own).detach().cpu()
         sha256.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         sha256.update(parameter.contiguous().view(-1).view(torch.uint8).numpy().data)
+    for again in _repeated(model):  # by name each parameter was hashed once
+        sha256.update(again.encode())
     return sha256.hexdigest()
+
+
+def _repeated(model: TransformerBridge) -> Iterator[str]:
+    """The layers with parameters of an earlier one, as an unrolled model has them, in words."""
+    first: dict[int, str] = {}
+    layers: Sequence[nn.Module] = getattr(model, "blocks", ())
+    for i, layer in enumerate(layers):
+        for name, parameter in layer.named_parameters():
+            known = first.setdefault(id(parameter), f"{i} {name}")
+            if known != f"{i} {name}":
+                yield f"{i} {name} is {known}"
 
 
 def require_tokenizer(model: TransformerBridge, what: str) -> PreTrainedTokenizerBase:

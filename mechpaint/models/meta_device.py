@@ -117,21 +117,22 @@ def meta_model_of(model: TransformerBridge) -> TransformerBridge | None:
 
 
 def _without_numbers(kind: Any, config: Any, dtype: torch.dtype | None, tokenizer: Any, name: str) -> TransformerBridge:
-    """A bridge on the meta device.
-
-    TransformerLens divides matrices that several parts share, and refuses where it finds no numbers. So it is given
-    zeros, all of a matrix the same one in memory, which are taken away again.
-    """
-    import torch
-
-    from mechpaint.models.meta_device import empty
-
+    """A bridge on the meta device."""
     with torch.device("meta"):
         module: Any = kind(config) if hasattr(kind, "config_class") else kind.from_config(config)
-    state = module.to(dtype).state_dict()
+    bridge = bridge_of_zeros(module.to(dtype), tokenizer, name)
+    empty(bridge)
+    return bridge
+
+
+def bridge_of_zeros(module: Any, tokenizer: Any, name: str) -> TransformerBridge:
+    """A bridge on a module of the meta device, for other tensors to be put into.
+
+    TransformerLens divides matrices that several parts share, and refuses where it finds no numbers. So it is given
+    zeros, all of a matrix the same one in memory.
+    """
+    state = module.state_dict()
     zeros = {key: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for key, tensor in state.items()}
     module.load_state_dict(zeros, assign=True)
     module.tie_weights()
-    bridge = bridge_of(module, tokenizer, name, compare=False)
-    empty(bridge)
-    return bridge
+    return bridge_of(module, tokenizer, name, compare=False)

@@ -1,32 +1,31 @@
 """The time that sweeps take here, from running a little of them.
 
 A batch is taken to last as long as its layer calls, so much for each route, and so much once. Calls are timed by
-themselves, with as many visits as sweeps have them share; which calls a sweep makes is walked without running any.
-All else is timed in the task's own asking, on real batches, so that whatever the engine does is in it: making the
-batch, the logits and their log-probabilities, the records. Three trees of routes are asked of a batch:
+themselves, once for all tasks of a model (`call_timings`), and so are logits; which calls a sweep makes is walked
+without running any. All else is timed in the task's own asking, so that whatever the engine does is in it: making the
+batch, the records. It is asked on one item and on as many as a moment allows, under two trees:
 
     one route of some steps, a layer a step
     that route and all its beginnings: as many layer calls, more routes to be scored
-    as many of the routes that will be run as a second or so allows, evenly chosen; often all
 
-From the first two come what a route takes, and what is left for once. The third says by how much what comes of this is
-wrong, and all else is corrected by that. Batches of other sizes are interpolated.
+From these come what a route takes, on a line of the scored positions, and what is left for once. A third tree, of as
+many of the routes that will be run as a moment allows, says by how much what comes of this is wrong, and all is
+corrected by that.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mechpaint.engine.fused_attention import fastest_attention
-from mechpaint.engine.layer_inputs import LayerInputs
-from mechpaint.engine.route_runner import RouteRunner
-from mechpaint.planning.layer_calls import Sweeps, calls_of, tokens_of, visits_per_call
+from mechpaint.planning.call_timings import CallTimings
+from mechpaint.planning.layer_calls import Sweeps, calls_of, length_of, scored_in, tokens_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import Batch
@@ -36,136 +35,137 @@ if TYPE_CHECKING:
 
     from mechpaint.scoring.items import Scorer
 
-BUDGET = 0.25
-"""About how many seconds the routes of one batch are timed for."""
+BUDGET = 0.2
+"""About how many seconds each of a task's few timings takes."""
 
-_ALIKE = 1.5
-"""Batches whose numbers of tokens differ by no more than this factor are measured on one of them."""
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Sample:
-    """The time that one batch took."""
+class Line:
+    """Seconds that grow with an amount, and with nothing fall."""
 
-    tokens: int
-    """Padding included."""
-    calls: tuple[float, ...]
-    """Seconds of layer calls of 1, 2, 4, … visits, up to `per_call` or more."""
-    a_route: float
-    """Seconds of a route without its layer calls."""
-    per_call: int = 1
-    """The most visits of a call."""
+    at_none: float
+    slope: float = 0.0
+
+    def seconds(self, amount: int) -> float:
+        """Seconds of an amount."""
+        return self.at_none + self.slope * amount
+
+    @classmethod
+    def through(cls, few: tuple[int, float], more: tuple[int, float]) -> Line:
+        """Through two amounts with their seconds, which are as noisy as all timings are."""
+        (least, short), (most, long) = few, more
+        if most == least:
+            return cls(long)
+        slope = min(max(0.0, (long - short) / (most - least)), long / most)
+        return cls(long - slope * most, slope)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The time that a task's batches take.
+
+    Args:
+        call: Seconds of a layer call, by its tokens and the length of its rows.
+        a_route: Seconds of a route without its layer calls and logits, by what is scored under it.
+        once: Seconds of the rest, whatever the routes.
+        correction: A factor on all of it.
+        device: Where it was measured.
+        tails: Seconds of the logits of routes, by how many there are and the positions that are scored under each.
+    """
+
+    call: Callable[[int, int], float]
+    a_route: Line
     once: float = 0.0
-    """Seconds of the rest, whatever the routes."""
     correction: float = 1.0
-    """A factor on all of it."""
+    device: torch.device = _CPU
+    tails: Callable[[int, int], float] = lambda routes, scored: 0.0
 
-    def under(self, tree: PrefixTree) -> float:
-        """Seconds under a tree of routes."""
-        calls = sum(times * self._call(visits) for (_, visits), times in calls_of(tree, self.per_call).items())
-        return self.correction * (self.once + calls + len(tree.routes) * self.a_route)
-
-    def _call(self, visits: int) -> float:
-        """On lines between the powers of two."""
-        below = visits.bit_length() - 1
-        if 2**below == visits:
-            return self.calls[below]
-        share = visits / 2**below - 1
-        return (1 - share) * self.calls[below] + share * self.calls[below + 1]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The time that batches take, from samples with growing numbers of tokens."""
-
-    samples: tuple[Sample, ...]
-
-    def seconds(self, tree: PrefixTree, tokens: int) -> float:
-        """Seconds of a batch: on a line between the samples, in proportion beyond them."""
-        first, last = self.samples[0], self.samples[-1]
-        if first.tokens < tokens < last.tokens:
-            share = (tokens - first.tokens) / (last.tokens - first.tokens)
-            return (1 - share) * first.under(tree) + share * last.under(tree)
-        nearest = first if tokens <= first.tokens else last
-        return nearest.under(tree) * tokens / nearest.tokens
+    def seconds(self, tree: PrefixTree, batch: Batch[Any]) -> float:
+        """Seconds of a batch under a tree of routes."""
+        tokens, length = tokens_of(batch), length_of(batch)
+        times = Counter[int]()
+        for (_, visits), count in calls_of(tree, visits_per_call(tokens, self.device)).items():
+            times[visits] += count
+        calls = sum(count * self.call(visits * tokens, length) for visits, count in times.items())
+        routes = len(tree.routes)
+        scoring = routes * self.a_route.seconds(_scored(batch)) + self.tails(routes, scored_in(batch))
+        return self.correction * (self.once + calls + scoring)
 
 
-def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int) -> Measured:
-    """Measure a task's smallest and largest batch, or one if they are alike."""
-    ordered = sorted(((tokens_of(b), b, tree) for tree, batches in sweeps for b in batches), key=lambda one: one[0])
-    chosen = [ordered[0], ordered[-1]]
-    if ordered[-1][0] <= _ALIKE * ordered[0][0]:
-        chosen = [ordered[len(ordered) // 2]]
-    samples = {_sample(_Asking(model, task, batch, batch_size), tree) for _, batch, tree in chosen}
-    by_tokens = {sample.tokens: sample for sample in samples}
-    return Measured(tuple(by_tokens[tokens] for tokens in sorted(by_tokens)))
+def _scored(batch: Batch[Any]) -> int:
+    """What is scored of a batch under a route: positions, or whole rows."""
+    return scored_in(batch) or len(batch.rows)
+
+
+def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int) -> Pace:
+    """Measure a task on some items of its largest batch."""
+    tree, batch = max(((tree, b) for tree, batches in sweeps for b in batches), key=lambda one: tokens_of(one[1]))
+    asking = _Asking(model, task, batch_size)
+    one = Batch[Any].of(batch.items[:1])
+    asking.seconds(one, PrefixTree([Route.of([0], asking.n_layers)]))  # the first time is slower
+    least, once = asking.a_route(one)
+    some = asking.affordable(batch, once + least)
+    if len(some.items) == 1:
+        line = Line(0.0, least / _scored(one))
+        return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, one)
+    more, once = asking.a_route(some)
+    line = Line.through((_scored(one), least), (_scored(some), more))
+    return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, some)
 
 
 class _Asking:
-    """Asks a task's items, the first of them only where all take long."""
+    """Asks a task, and looks at the clock."""
 
-    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch: Batch[Any], batch_size: int) -> None:
+    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch_size: int) -> None:
         self._model, self._task, self._batch_size = model, task, batch_size
         self.n_layers = len(model.blocks)
-        self.batch = batch
-        one = PrefixTree([Route.of([0], self.n_layers)])
-        self.at_least = self.seconds(one)
-        if self.at_least < BUDGET:  # the first time is slower
-            self.at_least = self.seconds(one)
-        fewer = int(len(batch.items) * BUDGET / self.at_least)
-        if fewer < len(batch.items):
-            self.batch = Batch[Any].of(batch.items[: max(1, fewer)])
-            self.at_least *= len(self.batch.items) / len(batch.items)
-        self.per_call = visits_per_call(tokens_of(self.batch), torch.device(str(model.cfg.device)))
+        self.device = torch.device(str(model.cfg.device))
+        timings = CallTimings(model)
+        self.call, self.tails = timings.seconds, timings.tails
 
-    def seconds(self, tree: PrefixTree, times: int = 1) -> float:
-        """The median of a few timings under a tree of routes."""
-        return statistics.median(_once(lambda: self._ask(tree)) for _ in range(times))
+    def affordable(self, batch: Batch[Any], rest: float) -> Batch[Any]:
+        """As many of the items as two layers run on in the time there is: few say little of many."""
+        items = len(batch.items)
+        while items > 1:
+            some = Batch[Any].of(batch.items[:items])
+            calls = 2 * self.call(tokens_of(some), length_of(some))
+            if calls + self.tails(2, scored_in(some)) + rest <= BUDGET:
+                return some
+            items //= 2
+        return Batch[Any].of(batch.items[:1])
 
-    def calls(self) -> tuple[float, ...]:
-        """Seconds of calls of 1, 2, 4, … visits, up to as many as share one: the mean of three layers.
+    def a_route(self, batch: Batch[Any]) -> tuple[float, float]:
+        """Seconds of a route without layer calls and logits, and of what is done once."""
+        a_call = self.call(tokens_of(batch), length_of(batch))
+        steps = min(32, max(2, int(BUDGET / 4 / a_call)))
+        long = [step % self.n_layers for step in range(steps)]
+        beginnings = [Route.of(long[: i + 1], self.n_layers) for i in range(steps)]
+        one, every = (self.tails(routes, scored_in(batch)) for routes in (1, steps))
+        alone = self.seconds(batch, PrefixTree(beginnings[-1:]))
+        more = self.seconds(batch, PrefixTree(beginnings)) - alone
+        a_route = max(0.0, more - (every - one)) / (steps - 1)
+        once = max(0.0, alone - steps * a_call - one - a_route)
+        return a_route, once
 
-        Those of one and of most visits are timed, and the others are on the line between them.
-        """
-        runner, seconds = RouteRunner(self._model), dict[int, float]()
-        tokens, mask = self.batch.padded(self._model.cfg.device)
-        layers = sorted({0, self.n_layers // 2, self.n_layers - 1})
-        with torch.no_grad():
-            real = runner.fastest()
-            attention = fastest_attention(runner, real)
-            most = 1 << (self.per_call - 1).bit_length()
-            for visits in sorted({1, most}):
-                with attention():
-                    layer_inputs = runner.record(tokens.repeat(visits, 1), mask.repeat(visits, 1))
+    def corrected(self, pace: Pace, tree: PrefixTree, batch: Batch[Any]) -> Pace:
+        """Compare with as many routes as there is time for."""
+        some = _some(tree, int(len(tree.routes) * BUDGET / max(1e-9, pace.seconds(tree, batch))))
+        guess = pace.seconds(some, batch)
+        return replace(pace, correction=self.seconds(batch, some) / guess) if guess else pace
 
-                def call(layer_inputs: LayerInputs = layer_inputs) -> None:
-                    with attention():
-                        for layer in layers:
-                            runner.call(layer, layer_inputs.embeddings, layer_inputs.layers[layer], real[layer])
+    def seconds(self, batch: Batch[Any], tree: PrefixTree) -> float:
+        """The time of a tree of routes: the median of three, but long timings are steady, and a plan waits for them."""
+        first = once(lambda: self._ask(batch, tree))
+        if first > BUDGET / 4:
+            return first
+        return statistics.median([first, *(once(lambda: self._ask(batch, tree)) for _ in range(2))])
 
-                call()  # the first time is slower
-                seconds[visits] = statistics.median(_once(call) for _ in range(3)) / len(layers)
-        slope = (seconds[most] - seconds[1]) / max(1, most - 1)
-        return tuple(seconds[1] + slope * (2**power - 1) for power in range(most.bit_length()))
-
-    def _ask(self, tree: PrefixTree) -> None:
-        for _ in self._task.records(self._model, self.batch.items, tree, self._batch_size, lambda ticks: None):
+    def _ask(self, batch: Batch[Any], tree: PrefixTree) -> None:
+        for _ in self._task.records(self._model, batch.items, tree, self._batch_size, lambda ticks: None):
             pass
-
-
-def _sample(asking: _Asking, tree: PrefixTree) -> Sample:
-    calls = asking.calls()
-    steps = min(32, max(2, int((BUDGET / 4 - asking.at_least) / calls[0])))
-    long = [step % asking.n_layers for step in range(steps)]
-    beginnings = [Route.of(long[: i + 1], asking.n_layers) for i in range(steps)]
-    alone = asking.seconds(PrefixTree(beginnings[-1:]), 3)
-    a_route = max(0.0, asking.seconds(PrefixTree(beginnings), 3) - alone) / (steps - 1)
-    once = max(0.0, alone - steps * calls[0] - a_route)
-    guess = Sample(tokens_of(asking.batch), calls, a_route, asking.per_call, once)
-    some = _some(tree, int(len(tree.routes) * BUDGET / guess.under(tree)))
-    # long timings are steady, and repeated ones are what a plan waits for
-    seconds = asking.seconds(some, 1 if guess.under(some) > BUDGET / 2 else 3)
-    return replace(guess, correction=seconds / guess.under(some))
 
 
 def _some(tree: PrefixTree, count: int) -> PrefixTree:
@@ -180,10 +180,11 @@ def _some(tree: PrefixTree, count: int) -> PrefixTree:
 def timed(work: Callable[[], object]) -> float:
     """Seconds of a second run: the first is slower."""
     work()
-    return _once(work)
+    return once(work)
 
 
-def _once(work: Callable[[], object]) -> float:
+def once(work: Callable[[], object]) -> float:
+    """Seconds of one run."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

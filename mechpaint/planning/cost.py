@@ -84,7 +84,7 @@ def of_rows(
         if is_meta(model):
             raise PlanError("a model without weights cannot be measured: expected random ones, or an accelerator")
         pace = measured(model, task, sweeps, batch_size)
-        seconds = [sum(pace.seconds(tree, tokens_of(batch)) for batch in some) for tree, some in sweeps]
+        seconds = [sum(pace.seconds(tree, batch) for batch in some) for tree, some in sweeps]
     else:
         seconds = [_on(on, work, tree, some) for tree, some in sweeps]
     return Cost(

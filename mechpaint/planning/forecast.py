@@ -19,7 +19,7 @@ class Forecast:
     Attributes:
         tree: The routes.
         items: How many items each task has, by its name.
-        costs: What each task costs; one or more.
+        costs: What each task costs of which something is to be computed.
         on: Where it is to run; None for here.
     """
 
@@ -31,7 +31,7 @@ class Forecast:
     @property
     def memory(self) -> Memory:
         """That of the task that takes most."""
-        return max((cost.memory for cost in self.costs), key=lambda memory: memory.whole)
+        return max((cost.memory for cost in self.costs), key=lambda memory: memory.whole, default=Memory(0, 0, 0))
 
     @property
     def flops(self) -> int | None:
@@ -42,7 +42,7 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Seconds that one worker computes, without loading the model and drawing the report."""
-        return sum(cost.seconds for cost in self.costs)
+        return sum((cost.seconds for cost in self.costs), 0.0)
 
     @property
     def devices(self) -> int:
@@ -118,6 +118,8 @@ def workers(parts: Sequence[float], begin: float, count: int) -> Workers:
 
 def optimal_workers(parts: Sequence[float], begin: float) -> Workers:
     """The most workers that are still faster and compute for 80 % of their time, or for as much as a single one."""
+    if not parts:
+        return Workers(0, 0.0, 1.0)
     best = workers(parts, begin, 1)
     enough = min(BUSY, best.busy)
     for count in range(2, len(parts) + 1):

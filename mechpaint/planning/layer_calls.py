@@ -15,7 +15,7 @@ from mechpaint.engine.batch_size import tokens_that_pay
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.schedule import Schedule
 from mechpaint.routes.steps import Step
-from mechpaint.routes.walk import Stream, walk
+from mechpaint.routes.walk import Stream, Waiting, walk
 from mechpaint.scoring.batches import Batch
 
 
@@ -29,9 +29,9 @@ def calls_of(tree: PrefixTree, per_call: int) -> Mapping[tuple[int, int], int]:
     """Count a sweep's calls by layer and number of visits, with up to `per_call` visits each."""
     counts: Counter[tuple[int, int]] = Counter()
 
-    def count(layer: int, streams: Sequence[Stream[None]]) -> list[None]:
-        counts[layer, len(streams)] += 1
-        return [None] * len(streams)
+    def count(layer: int, waiting: Sequence[Waiting[None]]) -> list[None]:
+        counts[layer, len(waiting)] += 1
+        return [None] * len(waiting)
 
     for _ in walk(tree, Schedule[Stream[None]](per_call), None, _Members, count):
         pass

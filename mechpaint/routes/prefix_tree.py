@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mechpaint.routes.route import Route
-from mechpaint.routes.steps import Step
+from mechpaint.routes.stages import Call, Stage, stages
 
 
 @dataclass(slots=True, eq=False)
@@ -20,25 +20,26 @@ class Node:
     Attributes:
         route: Whether a route ends here, and which.
         children: How routes go on from here.
-        layer_calls: Layer calls in the whole subtree: one for every distinct layer that reads a residual stream.
+        layer_calls: Layer calls in the whole subtree: one for every distinct layer that reads a residual stream, and
+            another where something is changed while it runs.
     """
 
     route: Route | None = None
-    children: dict[Step, Node] = field(default_factory=dict[Step, "Node"])
+    children: dict[Stage, Node] = field(default_factory=dict[Stage, "Node"])
     layer_calls: int = 0
 
-    def layers(self) -> list[int]:
+    def calls(self) -> list[Call]:
         """The layers that read this node's residual stream, in the order that keeps the fewest residuals alive."""
         # groups last, so that few half-filled averages wait while whole subtrees run; of these the one that begins the
         # largest subtree, so that nothing waits for it
-        grouped = {layer for step in self.children if len(step.layers) > 1 for layer in step.layers}
-        size = {step.layers[0]: node.layer_calls for step, node in self.children.items() if len(step.layers) == 1}
-        return sorted(grouped | size.keys(), key=lambda layer: (layer in grouped, size.get(layer, -1), layer))
+        grouped = {call: None for stage in self.children if len(stage.calls) > 1 for call in stage.calls}
+        size = {stage.calls[0]: node.layer_calls for stage, node in self.children.items() if len(stage.calls) == 1}
+        return sorted({**grouped, **size}, key=lambda call: (call in grouped, size.get(call, -1), call.layer))
 
-    def steps_reading(self, layer: int) -> list[Step]:
-        """The steps from here that have a layer in them, groups first."""
+    def stages_with(self, call: Call) -> list[Stage]:
+        """The stages from here that have a call in them, groups first."""
         # the last one completed is walked first: the larger subtree of the single layer, so that nothing waits for it
-        return sorted((step for step in self.children if layer in step.layers), key=lambda step: -len(step.layers))
+        return sorted((stage for stage in self.children if call in stage.calls), key=lambda stage: -len(stage.calls))
 
 
 class PrefixTree:
@@ -64,8 +65,8 @@ class PrefixTree:
 
     def _add(self, route: Route) -> None:
         node = self.root
-        for step in route.steps:
-            node = node.children.setdefault(step, Node())
+        for stage in stages(route):
+            node = node.children.setdefault(stage, Node())
         node.route = route
 
 
@@ -75,6 +76,6 @@ def _count(root: Node) -> int:
     for node in order:
         order.extend(node.children.values())
     for node in reversed(order):
-        read_by = {layer for step in node.children for layer in step.layers}
+        read_by = {call for stage in node.children for call in stage.calls}
         node.layer_calls = len(read_by) + sum(child.layer_calls for child in node.children.values())
     return root.layer_calls

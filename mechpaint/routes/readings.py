@@ -33,6 +33,8 @@ def takes_visit(call: Callable[..., object]) -> bool:
 
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
+UserHook: TypeAlias = "HookFunction | VisitHook"
+"""Either."""
 NamedHook: TypeAlias = tuple[str | Callable[[str], bool], HookFunction]
 """A hook name, or a filter on names, and the hook, as TransformerLens takes them."""
 Store: TypeAlias = "dict[str, dict[Any, Tensor]]"
@@ -49,7 +51,7 @@ class Hook:
     """
 
     where: str | Callable[[str], bool]
-    call: HookFunction | VisitHook
+    call: UserHook
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+from mechpaint.routes.stages import Call
 
 OPEN_A_PLACE = 16
 """The streams that may wait, for each visit of a call: with these, the suite takes hardly more calls than with any."""
@@ -22,7 +25,7 @@ class PendingStream(Protocol):
     """A residual stream that layers have yet to read."""
 
     @property
-    def layers(self) -> list[int]:
+    def calls(self) -> list[Call]:
         """These layers, in the order that keeps the fewest residual streams alive."""
         ...
 
@@ -45,31 +48,26 @@ class Schedule(Generic[Stream]):
 
     def add(self, stream: Stream) -> None:
         """A stream, if any layer has to read it."""
-        if stream.layers:
+        if stream.calls:
             self._open.append(stream)
 
-    def take(self) -> tuple[int, list[Stream]]:
+    def take(self) -> tuple[int, list[tuple[Stream, Call]]]:
         """The next layer, and the streams that it reads in one call. They no longer wait for it."""
         layer = self._next()
-        streams = list(self._readers(layer))
-        for stream in streams:
-            stream.layers.remove(layer)
-        self._open = [stream for stream in self._open if stream.layers]
-        return layer, streams
+        waiting = list(self._readers(layer))
+        for stream, call in waiting:
+            stream.calls.remove(call)
+        self._open = [stream for stream in self._open if stream.calls]
+        return layer, waiting
 
     def _next(self) -> int:
         if len(self._open) > OPEN_A_PLACE * (self.per_call - 1):
-            return self._open[-1].layers[0]
-        waits: Counter[int] = Counter(layer for stream in self._open for layer in stream.layers)
+            return self._open[-1].calls[0].layer
+        waits: Counter[int] = Counter(call.layer for stream in self._open for call in stream.calls)
         # of equals the lowest: most routes go upwards, so that those behind catch up with what they can share
         return max(waits, key=lambda layer: (min(waits[layer], self.per_call), -layer))
 
-    def _readers(self, layer: int) -> Iterator[Stream]:
+    def _readers(self, layer: int) -> Iterator[tuple[Stream, Call]]:
         """The newest that wait for it: their streams are the first to be done with."""
-        count = 0
-        for stream in reversed(self._open):
-            if layer in stream.layers:
-                yield stream
-                count += 1
-                if count == self.per_call:
-                    return
+        waiting = ((stream, call) for stream in reversed(self._open) for call in stream.calls if call.layer == layer)
+        return islice(waiting, self.per_call)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from mechpaint.routes.prefix_tree import Node, PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.routes.schedule import Schedule
+from mechpaint.routes.stages import Call, Stage
 from mechpaint.routes.steps import Step
 
 T = TypeVar("T")
@@ -41,19 +42,23 @@ class Stream(Generic[T]):
 
     node: Node
     residual: T | None
-    layers: list[int]
-    merges: dict[Step, Merge[T]]
+    calls: list[Call]
+    merges: dict[Stage, Merge[T]]
 
-    def read(self, layer: int, output: T) -> Iterator[tuple[Node, T]]:
+    def read(self, call: Call, output: T) -> Iterator[tuple[Node, T]]:
         """Take in a layer's output: the nodes whose steps are complete now, with their streams."""
-        if not self.layers:
+        if not self.calls:
             self.residual = None  # let it go, though its node's subtree is yet to run
-        for step in self.node.steps_reading(layer):
-            merge = self.merges[step]
+        for stage in self.node.stages_with(call):
+            merge = self.merges[stage]
             merge.add(output)
             if merge.complete:
-                del self.merges[step]
-                yield self.node.children[step], merge.merged()
+                del self.merges[stage]
+                yield self.node.children[stage], merge.merged()
+
+
+Waiting: TypeAlias = tuple[Stream[T], Call]
+"""A stream, and one of the layers that have yet to read it."""
 
 
 def walk(
@@ -61,9 +66,9 @@ def walk(
     schedule: Schedule[Stream[T]],
     embeddings: T,
     merge: Callable[[Step, T], Merge[T]],
-    call: Callable[[int, Sequence[Stream[T]]], Sequence[T]],
+    call: Callable[[int, Sequence[Waiting[T]]], Sequence[T]],
 ) -> Iterator[tuple[Route, T]]:
-    """Run every route of a tree: `call(layer, streams)` gives a layer's outputs; yields the routes as they end."""
+    """Run every route of a tree: `call(layer, waiting)` gives a layer's outputs; yields the routes as they end."""
     reached = [(tree.root, embeddings)]
     del embeddings
     while reached or schedule:
@@ -71,10 +76,11 @@ def walk(
             node, residual = reached.pop()
             if node.route is not None:
                 yield node.route, residual
-            schedule.add(Stream(node, residual, node.layers(), {step: merge(step, residual) for step in node.children}))
+            merges = {stage: merge(stage.step, residual) for stage in node.children}
+            schedule.add(Stream(node, residual, node.calls(), merges))
             del residual
         if schedule:
-            layer, streams = schedule.take()
-            for stream, output in zip(streams, call(layer, streams), strict=True):
-                reached.extend(stream.read(layer, output))
+            layer, waiting = schedule.take()
+            for (stream, read_by), output in zip(waiting, call(layer, waiting), strict=True):
+                reached.extend(stream.read(read_by, output))
                 del output

@@ -165,12 +165,12 @@ def execute(
 
 def forecast(analysis: Analysis, registry: Registry, options: Mapping[str, Any]) -> dict[str, Any]:
     """Forecast a run, and count the cells that are there."""
-    from mechpaint.runs.execute import remaining
+    from mechpaint.runs.execute import forecast as forecast_of
     from mechpaint.runs.plans.plan import Shard
 
     shard = None if options["shard"] is None else Shard.parse(options["shard"])
     made = kind_of(type(analysis)).plan(analysis, registry, options)
-    return made.forecast() | remaining(made, Path(options["out"]), shard)
+    return forecast_of(made, Path(options["out"]), shard)
 
 
 def _given(model: Any, tasks: Any, limit: Any, hooks: Any, out: Any, options: Mapping[str, Any]) -> dict[str, Any]:

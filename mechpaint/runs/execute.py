@@ -23,7 +23,7 @@ from mechpaint.runs.cells import Cells
 from mechpaint.runs.executors import CellRunner, Executor, Serial, Threads
 from mechpaint.runs.fingerprint import VERSIONS_THAT_MATTER, plain, plugin_versions, versions
 from mechpaint.runs.manifest import Manifest
-from mechpaint.runs.plans.plan import Cell, DependentCell, Plan, Shard
+from mechpaint.runs.plans.plan import Cell, DependentCell, Left, Plan, Shard
 from mechpaint.runs.request import Request
 from mechpaint.runs.reuse import OtherRuns, ReuseStats, items_of
 from mechpaint.runs.run import Run, Work
@@ -57,7 +57,7 @@ def run(
     computed = sum(not stats.cells for stats in reused)
     done = Run(folder.path, manifest, registry or known_plugins(), kind=type(plan.analysis))
     if shard is None or not _missing(folder, cells, lambda message: None):
-        done.draw()
+        done.draw_if_changed()
     return done.replaced(work=Work(computed, time.monotonic() - began, ReuseStats.all_of(reused)))
 
 
@@ -98,20 +98,28 @@ def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def remaining(plan: Plan, out: Path, shard: Shard | None = None) -> dict[str, int]:
-    """Count the cells of a plan, or a shard of it, that are there or in other runs. Nothing is written."""
+def forecast(plan: Plan, out: Path, shard: Shard | None = None) -> dict[str, Any]:
+    """Forecast what is left of a plan, or of a shard of it, and count the cells that are there. Nothing is written."""
+    counts, left = remaining(plan, out, shard)
+    return plan.forecast(left) | counts
+
+
+def remaining(plan: Plan, out: Path, shard: Shard | None = None) -> tuple[dict[str, int], Left]:
+    """Count the cells of a plan, or a shard of it, that are there or in other runs; and what is left to compute."""
     folder, cells = plan.stored_cells(out), plan.cells()
     if shard is not None:
         cells = shard.of(cells)
     missing = _missing(folder, cells, lambda message: None)
     others = OtherRuns(folder.path, plan.schema(), missing)
     cached = [others.cached(cell) for cell in missing]
-    return {
+    left = {cell.name: each.records for cell, each in zip(missing, cached, strict=True) if not each.whole}
+    counts = {
         "cells": len(cells),
         "cells there": len(cells) - len(missing),
         "cells that other runs hold": sum(each.whole for each in cached),
         "cells that they hold in part": sum(bool(each.records) and not each.whole for each in cached),
     }
+    return counts, left
 
 
 def _compute(plan: Plan, folder: Cells, cells: Sequence[Cell], executor: Executor | None) -> list[ReuseStats]:

@@ -5,6 +5,7 @@
         cells/*.parquet                         one a piece of work: items of a task, a round, a hook set, a trial
         results.parquet                         all of them, in order
         figures/*.{svg,png}  tables/*.csv  report.md  report.html
+        drawn.json                              what these were drawn from
 
 The fingerprint is that of the configuration, the model's weights and the versions that matter. A cell gets its name
 only when it is complete, and holds the checksum of all its bytes, so running the same thing again computes what is
@@ -38,7 +39,9 @@ from mechpaint.errors import (
 )
 from mechpaint.files import is_folder
 from mechpaint.report import Figure, Report, Table, write_report
+from mechpaint.runs import drawn
 from mechpaint.runs.cells import Cells, is_whole
+from mechpaint.runs.drawn import Headline
 from mechpaint.runs.manifest import RUN, Manifest, is_earlier
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.reuse import ReuseStats
@@ -194,6 +197,28 @@ class Run(Summarized):
             f"{shlex.quote(str(self.path))}"
         )
 
+    @property
+    def headline(self) -> Headline:
+        """What the terminal tells of the report, which is drawn for it only if it has to be."""
+        return self._drawn or Headline.of(self.report)
+
+    @property
+    def _drawn(self) -> Headline | None:
+        """The headline of the report that is there; None if it would be another by now."""
+        basis = None if "report" in vars(self) else self._basis()
+        return None if basis is None else drawn.headline(self.path, basis)
+
+    def _basis(self) -> str | None:
+        """A digest of all that the report is drawn from; None if that is not known."""
+        try:
+            return drawn.basis(self.path, self.manifest.cells, self.inputs, self.manifest.command)
+        except OSError:  # a cell that is missing
+            return None
+
+    def draw_if_changed(self) -> Run:
+        """Write the report unless it is there, drawn from the same cells by the same code."""
+        return self.draw() if self._drawn is None else self
+
     def draw(self) -> Run:
         """Write the report and `results.parquet` again, from the cells alone.
 
@@ -205,10 +230,13 @@ class Run(Summarized):
             ReportError: The analysis cannot make a report of what was computed. All of that is kept.
             CannotWrite: The disk is full or cannot be written.
         """
+        basis = self._basis()
         self._cells.write_results(self._records)
         report = self.report
         with self._drawing():
             write_report(report, self.path, self.inputs.details, self.manifest.command)
+        if basis is not None:
+            drawn.write(self.path, basis, Headline.of(report))
         return self
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What the planner forecasts against what is measured, of three models at three sizes each.
+"""What the planner forecasts against what is measured, of four models at three sizes each.
 
     python -m tests.benchmarks.planner [--cpu] [--model NAME]
 
@@ -50,7 +50,7 @@ class Size:
 
 def sizes(model: str, folder: Path) -> Iterator[Size]:
     """Three of each model: short rows, longer ones, more of them."""
-    if model == "gemma-3-270m":
+    if model in ("smollm2-135m", "gemma-3-270m"):
         yield Size(Facts(), 6)
         yield Size(IndirectObject(), 16)
         yield Size(Described(8, 48, 2))
@@ -134,7 +134,8 @@ def main() -> None:
     clock = time.process_time if given.cpu else time.perf_counter
     with tempfile.TemporaryDirectory() as made, mock.patch("time.perf_counter", clock):
         folder = Path(made)
-        found = {"llama, 12 x 512": str(llama(folder / "llama")), "gemma-3-270m": "gemma-3-270m"}
+        names = ("smollm2-135m", "gemma-3-270m")
+        found = {"llama, 12 x 512": str(llama(folder / "llama")), **{name: name for name in names}}
         try:
             found["minilm"] = str(PRESETS["minilm"].folder())
         except WeightsError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from mechpaint.analysis import Experiment
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.plans.plan import Cell, Plan, cell_name, processors, settings_details
+from mechpaint.runs.plans.plan import Cell, Left, Plan, cell_name, processors, settings_details
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.statistics.results import Advance, Record
 
@@ -57,7 +57,7 @@ class ExperimentPlan(Plan):
         """The settings, and how many trials there were."""
         return [*settings_details(self.analysis), ("trials", str(len(self.analysis.trials())))]
 
-    def forecast(self) -> dict[str, Any]:
+    def forecast(self, left: Left | None = None) -> dict[str, Any]:
         """The trials with their ticks, and how many are computed at once."""
         trials = dict(self.analysis.trials())
         return {"cells": len(trials), "ticks": sum(trials.values()), "at once": self.processors, "trials": trials}

@@ -13,7 +13,7 @@ from mechpaint.analysis import ModelAnalysis
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
-from mechpaint.runs.plans.plan import Cell, Plan, cell_name, settings_details
+from mechpaint.runs.plans.plan import Cell, Left, Plan, cell_name, settings_details
 from mechpaint.runs.plans.routed_model import RoutedModel
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.statistics.results import Advance, ModelFacts, Record
@@ -78,7 +78,7 @@ class ModelPlan(Plan):
             ("hook sets", str(len(self.hook_sets))),
         ]
 
-    def forecast(self) -> dict[str, Any]:
+    def forecast(self, left: Left | None = None) -> dict[str, Any]:
         """The hook sets' routes, and how many layers they run."""
         routes = self.facts.routes
         return {

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from mechpaint.analysis import Analysis
 from mechpaint.errors import RunError
@@ -87,6 +87,10 @@ def _by_itself(advance: Advance) -> Iterable[Record]:
     raise TypeError("a cell that follows others cannot be computed by itself; expected `follow` to be called")
 
 
+Left: TypeAlias = Mapping[str, Sequence[Record]]
+"""The names of the cells that are to be computed, and the records of each that are known. Without it, all are."""
+
+
 @dataclass(frozen=True)
 class Plan(ABC):
     """The work of a run, cut into cells.
@@ -115,8 +119,8 @@ class Plan(ABC):
         return Cells(out / self.analysis.name / name, self.schema())
 
     @abstractmethod
-    def forecast(self) -> dict[str, Any]:
-        """Work and cost, for `--dry-run`: numbers, or numbers and texts by name."""
+    def forecast(self, left: Left | None = None) -> dict[str, Any]:
+        """Work and cost of what is left to compute, for `--dry-run`: numbers, or numbers and texts by name."""
 
     def made_of(self) -> Sequence[object]:
         """The analysis, and the tasks and hook sets that it is run with: the results depend on their code."""

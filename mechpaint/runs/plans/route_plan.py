@@ -15,7 +15,7 @@ from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import fingerprint, plugin_versions
 from mechpaint.runs.plans.levels import fitted
-from mechpaint.runs.plans.plan import Cell, ItemsCell, Plan
+from mechpaint.runs.plans.plan import Cell, ItemsCell, Left, Plan
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE
 from mechpaint.scoring.items import Named, Rowed
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mechpaint.planning.forecast import Forecast
     from mechpaint.runs.plans.routed_model import RoutedModel
 
-_NAMED = 10
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -142,21 +142,37 @@ class RoutePlan(Plan):
             ("seed", str(self.settings.seed)),
         ]
 
-    def forecast(self) -> dict[str, Any]:
+    def forecast(self, left: Left | None = None) -> dict[str, Any]:
         """Counts, and what they cost in time and memory by a measurement of a few seconds here and now."""
-        return self.estimate().told()
+        return self.estimate(left=left).told()
 
-    def estimate(self, on: Roofline | None = None) -> Forecast:
+    def estimate(self, on: Roofline | None = None, left: Left | None = None) -> Forecast:
         """Forecast work, memory and time, here or on an accelerator."""
         from mechpaint.display.progress import ticking
         from mechpaint.planning.forecast import Forecast
 
+        asked = list(zip(self.settings.tasks, self._parts_left(left), self.batch_size, strict=True))
+        asked = [(task, parts, rows) for task, parts, rows in asked if parts]
         costs: list[Cost] = []
-        with ticking("measuring a little of each task", len(self.settings.tasks), None) as advance:
-            for task, parts, rows in zip(self.settings.tasks, self._parts(), self.batch_size, strict=True):
+        with ticking("measuring a little of each task", len(asked), None) as advance:
+            for task, parts, rows in asked:
                 costs.append(task.cost(self.routed_model.model, parts, rows, on))
                 advance(1)
         return Forecast(self.tree, {fact.name: fact.items for fact in self.facts}, costs, on)
+
+    def _parts_left(self, left: Left | None) -> list[list[Part[Any]]]:
+        """For each task the parts of its work that are not done, cut further where some records are known."""
+        if left is None:
+            return self._parts()
+        return [
+            [
+                replace(part, items=tuple(items), tree=tree)
+                for part in parts
+                if (name := _cell_name(place, part)) in left
+                for items, tree in _missing(part, _named(part), _keys(left[name]))
+            ]
+            for place, parts in enumerate(self._parts())
+        ]
 
     def _parts(self) -> list[list[Part[Any]]]:
         """For each task the parts of its work."""
@@ -168,7 +184,7 @@ class RoutePlan(Plan):
         rows = len(part.items) * len(part.tree.routes)
         complete = partial(completed, self.routed_model.model, task, part, self.batch_size[place])
         return ItemsCell(
-            f"{place:02d}-{part.name}",
+            _cell_name(place, part),
             f"{task}, {part.label}",
             rows,
             basis,
@@ -213,7 +229,7 @@ def completed(
     held: Sequence[Record],
 ) -> list[Record]:
     """The records of a part of a task's work, in the order of items and then of routes."""
-    named = {route: str(route) for route in part.tree.routes}
+    named = _named(part)
     records = {(record["item"], record["route"]): record for record in held}
     advance(len(records))
     for items, tree in _missing(part, named, records.keys()):
@@ -244,8 +260,21 @@ def task_facts(task: Task[Any], selection: Selection[Any], routed_model: RoutedM
 
 
 def _too_short(names: Sequence[str]) -> str:
-    more = ", …" if len(names) > _NAMED else ""
-    return f"too little text in {len(names)}: {', '.join(names[:_NAMED])}{more}"
+    more = ", …" if len(names) > _SHOWN else ""
+    return f"too little text in {len(names)}: {', '.join(names[:_SHOWN])}{more}"
+
+
+def _cell_name(place: int, part: Part[Any]) -> str:
+    return f"{place:02d}-{part.name}"
+
+
+def _named(part: Part[Any]) -> dict[Route, str]:
+    return {route: str(route) for route in part.tree.routes}
+
+
+def _keys(records: Sequence[Record]) -> set[tuple[str, str]]:
+    """The items and routes of records."""
+    return {(record["item"], record["route"]) for record in records}
 
 
 def _missing(

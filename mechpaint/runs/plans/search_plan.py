@@ -13,13 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from mechpaint.analysis import SearchAnalysis
+from mechpaint.display.progress import ticking
 from mechpaint.engine.latency import LATENCY_PASSES, LATENCY_TOKENS, latencies
 from mechpaint.errors import TaskError
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
 from mechpaint.runs.plans.levels import fitted
-from mechpaint.runs.plans.plan import DependentCell, Plan, cell_name, settings_details
+from mechpaint.runs.plans.plan import DependentCell, Left, Plan, cell_name, settings_details
 from mechpaint.runs.plans.route_plan import completed, content_digest, task_facts
 from mechpaint.runs.report_inputs import ReportInputs
 from mechpaint.runs.schemas import BASELINE, HELD_OUT, LATENCY, SEARCH_SCHEMA, of_table
@@ -30,6 +31,7 @@ from mechpaint.tasks.task import Part, RowTask, Selection, Task
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mechpaint.planning.cost import Cost
     from mechpaint.runs.plans.routed_model import RoutedModel
 
 Items = tuple[tuple[Rowed, ...], ...]
@@ -148,22 +150,31 @@ class SearchPlan(Plan):
             ("seed", str(self.settings.seed)),
         ]
 
-    def forecast(self) -> dict[str, Any]:
+    def forecast(self, left: Left | None = None) -> dict[str, Any]:
         """Counts, and about how long the rounds take by a measurement of a few seconds of the first one."""
-        first, routes = next(iter(self.rounds)), sum(self.rounds.values())
+        cells = zip(self.cells(), self.rounds.values(), strict=False)
+        routes = sum(count for cell, count in cells if left is None or cell.name in left)
+        told = {
+            "rounds": len(self.rounds),
+            "routes, about": sum(self.rounds.values()),
+            "items": {fact.name: fact.items for fact in self.facts},
+            "items held out": {fact.name: fact.items for fact in self.search.held_out},
+        }
+        return told | (self._measured(routes) if routes else {"minutes of the rounds, about": 0.0})
+
+    def _measured(self, routes: int) -> dict[str, float]:
+        """Memory, and minutes of so many routes, by the first round's."""
+        first = next(iter(self.rounds))
         nothing = cast("pd.DataFrame", SEARCH_SCHEMA.empty_table().to_pandas())
         tree = PrefixTree(self._proposed(first, self._results(nothing)))
         parts = [Part("", "", items, tree) for items in self.items]
-        costs = [
-            task.cost(self.routed_model.model, [part], self._batch_size(task, part.items))
-            for task, part in zip(self.settings.tasks, parts, strict=True)
-        ]
+        costs: list[Cost] = []
+        with ticking("measuring a little of each task", len(parts), None) as advance:
+            for task, part in zip(self.settings.tasks, parts, strict=True):
+                costs.append(task.cost(self.routed_model.model, [part], self._batch_size(task, part.items)))
+                advance(1)
         seconds = sum(cost.seconds for cost in costs) * routes / len(tree.routes)
         return {
-            "rounds": len(self.rounds),
-            "routes, about": routes,
-            "items": {fact.name: fact.items for fact in self.facts},
-            "items held out": {fact.name: fact.items for fact in self.search.held_out},
             "memory, GB": round(max(cost.memory.whole for cost in costs) / 1e9, 2),
             "minutes of the rounds, about": round(seconds / 60, 1),
         }

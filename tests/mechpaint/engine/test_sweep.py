@@ -271,7 +271,8 @@ def _calls(monkeypatch):
 def test_visits_of_a_layer_share_calls_where_rows_are_short(monkeypatch, rows, length, most):
     """However they are shared, every distinct pair of residual stream and layer runs once."""
     model = mp.load(hf.LlamaForCausalLM(_EIGHTEEN))
-    sweep = mp.sweep(model, torch.zeros((rows, length), dtype=torch.long), _paper_suite(18), positions="last")
+    tokens = torch.arange(rows)[:, None].expand(-1, length)  # that begin differently
+    sweep = mp.sweep(model, tokens, _paper_suite(18), positions="last")
     list(mp.sweep(model, torch.zeros((1, 1), dtype=torch.long), [Route.identity(18)]))  # the first compares layers
     calls = _calls(monkeypatch)
     assert len(list(sweep)) == len(sweep)

@@ -19,7 +19,7 @@ import mechpaint as mp
 from mechpaint import toy
 from mechpaint.errors import CannotWrite
 from mechpaint.hooks import Average, ReadAttention, Reroute, Reverse, Skip
-from mechpaint.models import checkpoint
+from mechpaint.models import checkpoint, rearranged
 from mechpaint.models import export as exporting
 from mechpaint.models.mergekit import passthrough
 from mechpaint.routes.route import Route
@@ -326,11 +326,11 @@ def test_something_that_is_there_already_is_left_alone(llama, tmp_path):
 @pytest.mark.parametrize("name", ["gemma3", "qwen2 (sliding)", "gpt_neo", "smollm3"])
 def test_settings_in_the_wrong_order_would_not_get_through(name, monkeypatch, tmp_path):
     """First by what the layers would be, and with that blinded by the logits."""
-    monkeypatch.setattr(checkpoint, "_rearrange", lambda config, order: ())
+    monkeypatch.setattr(rearranged, "_rearrange", lambda config, order: ())
     model = tiny.bridge(name)
     with pytest.raises(mp.CannotExport, match="makes its layers by their place"):
         mp.export(model, _route("3 1-2 0 4-5"), tmp_path / "out")
-    monkeypatch.setattr(checkpoint, "_check_same_layers", lambda *arguments: None)
+    monkeypatch.setattr(rearranged, "_difference", lambda *arguments: None)
     with pytest.raises(mp.CannotExport, match=r"differ from the routed model's by .* so it was not written"):
         mp.export(model, _route("3 1-2 0 4-5"), tmp_path / "out")
     assert not list(tmp_path.iterdir())

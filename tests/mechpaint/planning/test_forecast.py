@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
 
 from mechpaint.errors import PlanError
 from mechpaint.hooks import Skip
-from mechpaint.planning import calibration
+from mechpaint.planning import calibration, call_timings
 from mechpaint.planning.accelerators import ACCELERATORS, Efficiency, Roofline, accelerator
-from mechpaint.planning.calibration import Measured, Sample, measured
+from mechpaint.planning.calibration import Line, Pace, measured
 from mechpaint.planning.cost import Cost, Memory
 from mechpaint.planning.flops import Counted, Operation
 from mechpaint.planning.forecast import Forecast, optimal_workers, workers
-from mechpaint.planning.layer_calls import calls_of, tokens_of, visits_per_call
+from mechpaint.planning.layer_calls import calls_of, scored_in, tokens_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import batches
+from mechpaint.scoring.items import Item
 from mechpaint.tasks import Facts
 from mechpaint.tasks.synthetic import Described
 
@@ -88,13 +90,24 @@ def test_worth_having_is_the_most_that_keep_busy_by_trying_all():
             assert all(one.seconds >= best.seconds for one in every if one.busy >= enough)
 
 
-def test_batches_between_two_that_were_measured_are_on_a_line():
+def _sized(items, tokens):
+    """A batch of so many rows, each scored at one position."""
+    given = [Item(str(i), (i,) * tokens, ((1,),)) for i in range(items)]
+    return batches(given, items)[0]
+
+
+def test_a_batch_takes_its_calls_its_routes_and_something_once():
     tree = PrefixTree([Route.identity(4), Route.of([0, 2], 4)])  # 6 layer calls less the shared one, 2 routes
-    small, large = Sample(100, (0.2,), 0.4, once=0.2), Sample(300, (0.6,), 0.5, once=1.0)
-    assert (small.under(tree), large.under(tree)) == (2.0, 5.0)
-    both = Measured((small, large))
-    seconds = [both.seconds(tree, tokens) for tokens in (50, 100, 200, 300, 600)]
-    assert seconds == pytest.approx([1.0, 2.0, 3.5, 5.0, 10.0])
+    pace = Pace(lambda tokens, length: tokens / 10_000 + length, Line(0.1, 0.01), once=5.0, correction=2.0)
+    # 600 tokens, more than half of what shares a call: 5 calls of one visit
+    assert pace.seconds(tree, _sized(20, 30)) == pytest.approx(2 * (5 + 5 * (0.06 + 30) + 2 * (0.1 + 0.2)))
+
+
+def test_a_line_goes_through_two_amounts_and_never_falls():
+    assert Line.through((1, 2.0), (3, 3.0)) == Line(1.5, 0.5)
+    assert Line.through((1, 3.0), (3, 2.0)) == Line(2.0, 0.0)
+    assert Line.through((1, 0.1), (3, 3.0)) == Line(0.0, 1.0)  # and nothing takes at least no time
+    assert Line.through((3, 3.0), (3, 2.0)) == Line(2.0, 0.0)
 
 
 def test_visits_that_share_a_call_take_what_such_calls_take():
@@ -104,10 +117,9 @@ def test_visits_that_share_a_call_take_what_such_calls_take():
     assert calls_of(tree, 3) == {(0, 1): 1, (1, 1): 1, (2, 2): 1, (3, 2): 1}
     skips = PrefixTree(Skip(layer, layer).route(18) for layer in range(18))
     assert calls_of(skips, 32) == {(layer, layer + 1): 1 for layer in range(17)} | {(0, 1): 1, (17, 17): 1}
-    assert Sample(10, (1.0,), 0.0, correction=2.0).under(tree) == 12.0
-    assert Sample(10, (1.0, 1.5, 2.0), 0.0, 3, correction=2.0).under(tree) == 10.0
-    short = PrefixTree(Skip(layer, layer).route(4) for layer in range(4))  # calls of 1, 2, 3 and 3 visits
-    assert Sample(10, (1.0, 1.5, 2.0), 0.0, 3).under(short) == 1 + 1.5 + 1.75 + 1.75
+    pace = Pace(lambda tokens, length: 1 + tokens / 600, Line(0.0))
+    assert pace.seconds(tree, _sized(20, 30)) == pytest.approx(6 * 2)  # one visit a call
+    assert pace.seconds(tree, _sized(10, 30)) == pytest.approx(2 * 1.5 + 2 * 2)  # up to three
 
 
 class Clock:
@@ -128,15 +140,16 @@ class Taking(Facts):
 
     def records(self, model, items, tree, batch_size, advance):
         (batch,) = batches(items, batch_size)
-        self.clock.now += truth(tokens_of(batch), tree)
+        self.clock.now += truth(batch, tree)
         return iter(())
 
 
-def truth(tokens, tree):
+def truth(batch, tree):
     """With something that a batch, a call and a route take however short they are."""
+    tokens = tokens_of(batch)
     calls = calls_of(tree, visits_per_call(tokens, torch.device("cpu"))).items()
     layers = sum(times * a_call(visits * tokens) for (_, visits), times in calls)
-    return 0.03 + layers + (0.01 + 1e-5 * tokens) * len(tree.routes)
+    return 0.03 + layers + (0.01 + 1e-4 * scored_in(batch)) * len(tree.routes)
 
 
 def a_call(tokens):
@@ -155,13 +168,14 @@ def test_what_a_call_and_a_route_take_is_found_from_a_few(speaking, monkeypatch,
         clock.now += a_call(residual.shape[0] * residual.shape[1])
         return residual
 
-    monkeypatch.setattr(calibration.RouteRunner, "call", call)
+    monkeypatch.setattr(call_timings.RouteRunner, "call", call)
+    monkeypatch.setattr(call_timings, "_KNOWN", WeakKeyDictionary())
     tree = PrefixTree(Route.of([i, j, k], 6) for i in range(6) for j in range(6) for k in range(6))
     some = batches(Facts().items(speaking, 24), 8)
     assert len({tokens_of(batch) for batch in some}) > 3
     pace = measured(speaking, Taking(clock=clock), [(tree, some)], 8)
     for batch in some:
-        assert pace.seconds(tree, tokens_of(batch)) == pytest.approx(truth(tokens_of(batch), tree), rel=within)
+        assert pace.seconds(tree, batch) == pytest.approx(truth(batch, tree), rel=within)
 
 
 def test_a_forecast_adds_tasks_and_takes_the_larger_memory():
@@ -174,3 +188,8 @@ def test_a_forecast_adds_tasks_and_takes_the_larger_memory():
     assert told["floating-point operations"] == "not counted"
     assert (told["minutes"], told["where"], told["layer calls"]) == (2.5, "here", 6)
     assert Forecast(tree, {}, (one, one)).told()["floating-point operations"] == 200
+
+
+def test_nothing_left_costs_nothing():
+    told = Forecast(PrefixTree([Route.identity(2)]), {"a": 3}, []).told()
+    assert (told["minutes"], told["layer calls"], told["workers worth having"], told["items"]) == (0, 0, 0, {"a": 3})

@@ -67,12 +67,14 @@ def test_shards_one_after_the_other_leave_what_one_process_leaves(tmp_path):
     )
     third = run(_plan(), out, COMMAND, shard=Shard(3, 3))
     assert (third.state, third.work.cells, len(third.missing)) == ("unfinished", 1, 2)
-    assert remaining(_plan(), out, Shard(1, 3)) == {
+    counts, left = remaining(_plan(), out, Shard(1, 3))
+    assert counts == {
         "cells": 2,
         "cells there": 0,
         "cells that other runs hold": 0,
         "cells that they hold in part": 0,
     }
+    assert list(left) == [cell.name for cell in _plan().cells()[::3]]
     first = run(_plan(), out, COMMAND, shard=Shard(1, 3))
     assert (first.state, first.work.cells) == ("finished", 2)
     assert written(first.path) == written(whole.path)
