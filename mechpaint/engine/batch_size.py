@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import psutil
@@ -25,6 +25,24 @@ def optimal_batch_rows(model: TransformerBridge, lengths: Iterable[int]) -> int:
     device, longest = torch.device(str(model.cfg.device)), max(lengths)
     fits = int(_SHARE * free_memory(device)) // (longest * _bytes_a_token(model, longest))
     return max(1, min(tokens_that_pay(device) // longest, fits))
+
+
+def optimal_tree_rows(model: TransformerBridge, items: Sequence[Sequence[Sequence[int]]]) -> int:
+    """Rows to send through a model together, if rows that begin alike run their beginnings once; given each item's."""
+    from mechpaint.engine.token_tree import PAIRS_A_TOKEN, alike, best_length, distinct
+    from mechpaint.engine.tree_attention import shares_tokens
+
+    every = [tuple(row) for rows in items for row in rows]
+    longest = max(map(len, every))
+    device = torch.device(str(model.cfg.device))
+    shared = alike(min(every), max(every))
+    own = max(1.0, *((distinct(rows) - shared) / len(rows) for rows in items))
+    positions = max(tokens_that_pay(device), best_length(shared, PAIRS_A_TOKEN * int(model.cfg.d_model)))
+    fits = int(_SHARE * free_memory(device)) // _bytes_a_token(model, positions)
+    alone, together = optimal_batch_rows(model, [longest]), int((min(positions, fits) - shared) / own)
+    if min(together, len(every)) <= alone or not shares_tokens(model, longest, min(positions, distinct(every))):
+        return alone
+    return together
 
 
 def free_memory(device: torch.device) -> int:

@@ -105,9 +105,10 @@ class RouteRunner:
         return self.given_rows(route, layer_inputs.embeddings.shape[:2], self.mask, first)
 
     def given_rows(self, route: Route, shape: Sequence[int], mask: Tensor | None, first: int = 0) -> Given:
-        """What a forward pass over rows of this shape, `[batch, position]`, is given; with its mask, if it has one."""
+        """What a forward pass over rows of this shape, `[batch, position]`, is given."""
         rows, positions = shape
-        return Given(route, rows, positions, first, None if mask is None or bool(mask.all()) else mask, self.tails)
+        padding = None if mask is None or bool(mask.all()) else mask
+        return Given(route, rows, positions, first, padding, self.tails)
 
     @contextmanager
     def run_along(self, route: Route, layout: Layout | None = None) -> Generator[None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -122,13 +123,12 @@ class Sweep(Summarized):
         routes = [route for route in self._tree.routes if isinstance(route, EditedRoute)]
         if not routes:
             return None
-        mask = self._attention_mask
         for route in routes:
-            given = self._runner.given_rows(route, self._tokens.shape, mask)
+            given = self._runner.given_rows(route, self._tokens.shape, self._attention_mask)
             for edit, visits in route.edits:
                 check_effective(self._runner, edit.point, {visit.layer for visit in visits})
                 edit.change.check(edit.point, visits, given)
-        return self._runner.given_rows(routes[0], self._tokens.shape, mask)
+        return self._runner.given_rows(routes[0], self._tokens.shape, self._attention_mask)
 
     @property
     def shares_tokens(self) -> bool:
@@ -155,8 +155,8 @@ class Sweep(Summarized):
         with torch.no_grad():
             layers = self._runner.fastest()
             attention = fastest_attention(self._runner, layers)
-            length = max(self._tokens.shape[1], self._packed.tokens.shape[1])
-            return self._packed if can_share(self._runner, layers, attention, length) else None
+            lengths = self._tokens.shape[1], self._packed.tokens.shape[1]
+            return self._packed if can_share(self._runner, layers, attention, *lengths) else None
 
     def _summary(self) -> Summary:
         shared = f"{self.layer_calls:,}; every route by itself would take {self.layer_calls_unshared:,}"
@@ -179,8 +179,9 @@ class Sweep(Summarized):
             return self._runner.output(residual, self._tokens, self._attention_mask, **self._inputs)
 
     def _by_position(self) -> Iterator[tuple[Route, Tensor]]:
-        for route, _, logits in self._in_blocks(max(self._tail_rows(), self._size)):
-            yield route, logits.reshape(*self._shape, logits.shape[-1])
+        for route, rows, logits in self._in_blocks(max(self._tail_rows(), self._size), distinct=True):
+            every = logits if rows is None else logits[rows.to(logits.device)]
+            yield route, every.reshape(*self._shape, logits.shape[-1])
 
     def blocks(self) -> Iterator[tuple[Route, slice, Float[Tensor, "position vocab"]]]:
         """Every route's logits in blocks of bounded memory, where one would be enough to make something of them.
@@ -189,24 +190,53 @@ class Sweep(Summarized):
             `(route, positions, logits)`: logits at some of the positions that were asked for, which are counted row by
             row. All of a route's blocks come after each other, in order.
         """
-        return self._in_blocks(self._tail_rows())
+        done = 0
+        for route, _, logits in self._in_blocks(self._tail_rows(), distinct=False):
+            yield route, slice(done, done + len(logits)), logits
+            done = (done + len(logits)) % self._size
 
-    def _in_blocks(self, rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
+    def distinct_blocks(self) -> Iterator[tuple[Route, Int[Tensor, " selected"], Float[Tensor, "distinct vocab"]]]:
+        """As `blocks`, but positions up to which tokens are the same have their logits computed once.
+
+        Yields:
+            `(route, rows, logits)`: for each of the positions that were asked for, counted row by row, which row of the
+            logits is its own; -1 if it is in another block of the route.
+        """
+        every, left = torch.arange(self._size, device=self._tokens.device), 0
+        for route, rows, logits in self._in_blocks(self._tail_rows(), distinct=True):
+            rows = every if rows is None else rows
+            distinct = int(rows.max()) + 1
+            left = left or distinct
+            here = rows - (distinct - left)
+            yield route, here.masked_fill((here < 0) | (here >= len(logits)), -1), logits
+            left -= len(logits)
+
+    def _in_blocks(self, most: int, distinct: bool) -> Iterator[tuple[Route, Tensor | None, Tensor]]:
+        """Logits, and which of the route's rows are those of the positions asked for; None if they are in order."""
         if self._whole_rows:  # a hook on the tail may look at other positions
             for route, residual in self.residuals():
                 output = self._output(residual)
-                yield route, slice(0, self._size), output[self._selected.to(output.device)]
+                yield route, None, output[self._selected.to(output.device)]
             return
-        waiting: list[tuple[Route, Float[Tensor, "row d_model"]]] = []
-        per_call = max(1, rows // self._size)
-        for route, residual, tree in self._ends():
-            selected = self._selected.to(residual.device)
-            waiting.append((route, residual[selected] if tree is None else tree.picked(residual, self._selected)))
-            del residual
-            if len(waiting) >= per_call:
-                yield from self._logits(waiting, rows)
+        waiting: list[_Streams] = []
+        for streams in self._asked_for(distinct):
+            if waiting and sum(len(each.residual) for each in (*waiting, streams)) > most:
+                yield from self._logits(waiting, most)
                 waiting = []
-        yield from self._logits(waiting, rows)
+            waiting.append(streams)
+        yield from self._logits(waiting, most)
+
+    def _asked_for(self, distinct: bool) -> Iterator[_Streams]:
+        """Every route's residual streams at the positions asked for."""
+        for route, residual, tree in self._ends():
+            if tree is None:
+                yield _Streams(route, residual[self._selected.to(residual.device)], None)
+            else:
+                nodes = tree.index[self._selected]
+                rows: Tensor | None = None
+                if distinct:
+                    nodes, rows = cast("tuple[Tensor, Tensor]", cast(Any, torch).unique(nodes, return_inverse=True))
+                yield _Streams(route, tree.at(residual, nodes), rows)
 
     def residuals(self) -> Iterator[tuple[Route, Residual]]:
         """Every route with its final residual streams, at the same shared cost. Nothing of the model's tail runs.
@@ -219,7 +249,7 @@ class Sweep(Summarized):
             same tensor, so copy it before writing to it.
         """
         for route, residual, tree in self._ends():
-            yield route, residual if tree is None else tree.unpacked(residual)
+            yield route, residual if tree is None else tree.at(residual, tree.index)
 
     def _ends(self) -> Iterator[tuple[Route, Residual, TokenTree | None]]:
         """Every route with its final residual streams, of rows or packed."""
@@ -230,14 +260,32 @@ class Sweep(Summarized):
                 infinite.append(route)
             else:
                 yield route, residual, packed
-        if infinite:  # what is not finite reaches all of a packed row, though attention to it is 0
-            for route, residual in self._walk(PrefixTree(infinite), None, lambda layer_calls: None):
-                yield route, residual, None
+        # what is not finite reaches all of a packed row, though attention to it is 0
+        for route, residual in self._in_rows(infinite):
+            yield route, residual, None
+
+    def _in_rows(self, routes: list[Route]) -> Iterator[tuple[Route, Residual]]:
+        """Routes run without token trees, and with so few rows a call that they take no more memory."""
+        most = max(self._max_batch_tokens, self.computed_positions) // self._tokens.shape[1]
+        if most >= len(self._tokens):
+            yield from self._walk(PrefixTree(routes), None)
+            return
+        some = [slice(first, first + max(1, most)) for first in range(0, len(self._tokens), max(1, most))]
+        for route in routes:
+            yield (
+                route,
+                torch.cat([part for rows in some for _, part in self._walk(PrefixTree([route]), None, rows=rows)]),
+            )
 
     def _walk(
-        self, tree: PrefixTree, packed: TokenTree | None, watch: Callable[[int], None]
+        self,
+        tree: PrefixTree,
+        packed: TokenTree | None,
+        watch: Callable[[int], None] = lambda layer_calls: None,
+        rows: slice = slice(None),
     ) -> Iterator[tuple[Route, Residual]]:
-        calls = _Calls(self._runner, self._tokens, self._attention_mask, self._inputs, packed)
+        mask = self._attention_mask
+        calls = _Calls(self._runner, self._tokens[rows], mask if mask is None else mask[rows], self._inputs, packed)
         calls.given = self._given
         visits = visits_per_call(calls.positions, self._max_batch_tokens)
         schedule = Schedule[Stream[Residual]](1 if calls.has_user_hooks else visits)
@@ -249,25 +297,34 @@ class Sweep(Summarized):
 
         yield from walk(tree, schedule, calls.embeddings, GroupMerge, outputs)
 
-    def _logits(self, waiting: list[tuple[Route, Tensor]], rows: int) -> Iterator[tuple[Route, slice, Tensor]]:
+    def _logits(self, waiting: list[_Streams], most: int) -> Iterator[tuple[Route, Tensor | None, Tensor]]:
         """The logits of some routes, which are few enough for one block, or of a single one in several."""
         if len(waiting) > 1:
             with torch.no_grad():
-                logits = self._runner.tail(_joined([streams for _, streams in waiting]))
-            for (route, _), part in zip(waiting, torch.split(logits, self._size), strict=True):
-                yield route, slice(0, self._size), part
+                logits = self._runner.tail(_joined([streams.residual for streams in waiting]))
+            parts = torch.split(logits, [len(streams.residual) for streams in waiting])
+            for streams, part in zip(waiting, parts, strict=True):
+                yield streams.route, streams.rows, part
             return
-        for route, streams in waiting:
-            for first in range(0, self._size, rows):
-                some = slice(first, min(first + rows, self._size))
+        for streams in waiting:
+            for some in torch.split(streams.residual, most):
                 with torch.no_grad():
-                    logits = self._runner.tail(streams[some])
-                yield route, some, logits
+                    logits = self._runner.tail(some)
+                yield streams.route, streams.rows, logits
                 del logits
 
     def _tail_rows(self) -> int:
         vocabulary = int(getattr(self._runner.model.cfg, "d_vocab", 0) or 0)
         return max(1, TAIL_BYTES // (4 * max(1, vocabulary)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """A route's residual streams at the positions asked for, and which of these have which; None if in order."""
+
+    route: Route
+    residual: Float[Tensor, "distinct d_model"]
+    rows: Int[Tensor, " selected"] | None
 
 
 class _Calls:

@@ -12,6 +12,7 @@ A node's descendants stand right behind it, so the ancestors that it may attend 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -62,7 +63,7 @@ class TokenTree:
         every = cast("list[list[int]]", cast(Any, tokens).tolist())
         rows = [row[:length] for row, length in zip(every, lengths, strict=True)]
         order = sorted(range(len(rows)), key=rows.__getitem__)
-        shared = [0, *(_alike(rows[a], rows[b]) for a, b in pairwise(order))]
+        shared = [0, *(alike(rows[a], rows[b]) for a, b in pairwise(order))]
         groups = _groups([lengths[i] for i in order], shared, price)
         return _packed(rows, order, shared, *_bins(groups, price), tokens)
 
@@ -71,18 +72,13 @@ class TokenTree:
         places = torch.arange(self.tokens.shape[1], device=self.tokens.device)
         return (places <= places[:, None]) & (places[:, None] < self.ends[:, None, :])
 
-    def picked(
-        self, residual: Float[Tensor, "packed slot d_model"], selected: Bool[Tensor, "row position"]
-    ) -> Float[Tensor, "selected d_model"]:
-        """The residual streams at some positions of the rows; 0 at padding."""
-        index = self.index[selected].to(residual.device)
-        streams = residual.flatten(0, 1)[index.clamp(min=0)]
-        return streams.masked_fill_((index < 0).unsqueeze(-1), 0)
-
-    def unpacked(self, residual: Float[Tensor, "packed slot d_model"]) -> Float[Tensor, "row position d_model"]:
-        """The residual streams of the rows; 0 at padding."""
-        every = torch.ones_like(self.index, dtype=torch.bool)
-        return self.picked(residual, every).reshape(*self.index.shape, -1)
+    def at(
+        self, residual: Float[Tensor, "packed slot d_model"], nodes: Int[Tensor, "*some"]
+    ) -> Float[Tensor, "*some d_model"]:
+        """The residual streams at some nodes, as `index` counts them; 0 at padding."""
+        nodes = nodes.to(residual.device)
+        streams = residual.flatten(0, 1)[nodes.clamp(min=0)]
+        return streams.masked_fill_((nodes < 0).unsqueeze(-1), 0)
 
 
 def shareable(
@@ -97,6 +93,18 @@ def shareable(
     return tree if packed <= WORTHWHILE * rows else None
 
 
+def best_length(shared: int, price: int) -> int:
+    """The length of packed rows, a few tokens of which all of it shares, that costs least for each of the others."""
+    # the least of (shared + n + (shared + n)^2 / price) / n
+    return shared + math.isqrt(shared * (shared + price))
+
+
+def distinct(rows: Sequence[Sequence[int]]) -> int:
+    """How many distinct beginnings some rows have."""
+    order = sorted(map(tuple, rows))
+    return sum(map(len, order)) - sum(alike(a, b) for a, b in pairwise(order))
+
+
 def _padded_on_the_right(mask: Int[Tensor, "row position"]) -> bool:
     real = mask != 0
     return bool(real[:, 0].all()) and bool((real[:, 1:] <= real[:, :-1]).all())
@@ -107,7 +115,7 @@ def _cost(rows: int, length: int, price: int) -> float:
     return rows * length * (1 + length / price)
 
 
-def _alike(first: Sequence[int], second: Sequence[int]) -> int:
+def alike(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two rows share at their beginnings."""
     both = min(len(first), len(second))
     if first[:both] == second[:both]:
@@ -122,13 +130,13 @@ def _alike(first: Sequence[int], second: Sequence[int]) -> int:
 def _groups(lengths: Sequence[int], shared: Sequence[int], price: int) -> list[_Group]:
     """The rows, which are in order, cut into groups to be packed together.
 
-    Two neighbours become one where the tokens that this saves cost more than the attention that it adds.
+    Two neighbours become one while what they share costs more than the attention between their rests.
     """
     nodes, begins, ends = [*lengths], [*range(len(lengths))], [*range(1, len(lengths) + 1)]
     for i in sorted(range(1, len(lengths)), key=lambda i: -shared[i]):
         first, end, both = begins[i - 1], ends[i], shared[i]
         a, b = nodes[first], nodes[i]
-        if both * price >= 2 * (a - both) * (b - both) - both * both:
+        if a + b - both <= best_length(both, price):
             nodes[first], ends[first], begins[end - 1] = a + b - both, end, first
     groups: list[_Group] = []
     while not groups or groups[-1][1] < len(lengths):

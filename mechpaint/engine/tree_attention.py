@@ -18,10 +18,11 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
 from transformers import AttentionMaskInterface
 
 from mechpaint.engine.agreement import additions, close, square
-from mechpaint.engine.fused_attention import implementations
+from mechpaint.engine.fused_attention import fastest_attention, implementations
 from mechpaint.engine.layer_inputs import LayerInputs
 from mechpaint.engine.ownership import owned
 from mechpaint.engine.route_runner import RouteRunner
@@ -42,8 +43,8 @@ _CLEARLY = 0.05
 """The share of a wrong mask's squared error that rounding may reach."""
 _CURRENT: ContextVar[_Masks] = ContextVar(_NAME)
 
-_EXACT: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], bool]] = WeakKeyDictionary()
-"""The answers so far, by what was compared and at which length."""
+_EXACT: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], dict[int, bool]]] = WeakKeyDictionary()
+"""The answers so far, by what was compared and the length of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,10 @@ def record_packed(runner: RouteRunner, tree: TokenTree, copies: int = 1) -> Laye
         return runner.record(tokens, torch.ones_like(tokens), position_ids=positions)
 
 
-def can_share(runner: RouteRunner, layers: Sequence[nn.Module], attention: Attention, length: int) -> bool:
-    """Check that rows and token trees of this length have the same results, and that nobody looks at rows."""
+def can_share(
+    runner: RouteRunner, layers: Sequence[nn.Module], attention: Attention, longest: int, length: int
+) -> bool:
+    """Check that rows up to this length have the same results in packed rows of that one, and nobody looks at them."""
     whole: Any = runner.model.original_model
     config = getattr(whole, "config", None)
     if not hasattr(config, "_attn_implementation") or "position_ids" not in inspect.signature(whole.forward).parameters:
@@ -115,15 +118,36 @@ def can_share(runner: RouteRunner, layers: Sequence[nn.Module], attention: Atten
         kinds = set(implementations(config))
     if len(kinds) != 1 or not kinds <= _KINDS or has_foreign_hooks(runner.model) or has_foreign_hooks(whole):
         return False
-    known = _EXACT.setdefault(whole, {})
-    what = (runner.identity, layers is runner.layers, *kinds)
+    known = _EXACT.setdefault(whole, {}).setdefault((runner.identity, layers is runner.layers, *kinds), {})
     # masks and windows that have nothing to do with Hugging Face's show in rows of such a length only
-    for each in (_SHORT, max(_SHORT, 1 << (length - 1).bit_length())):
-        if (*what, each) not in known:
-            known[(*what, each)] = _exact(runner, layers, attention, each)
-        if not known[(*what, each)]:
+    size = _rounded(max(longest, -(-2 * length // 3)))
+    if any(exact for compared, exact in known.items() if compared >= size):
+        return True
+    for each in (_SHORT, size):
+        if each not in known:
+            known[each] = _exact(runner, layers, attention, each)
+        if not known[each]:
             return False
     return True
+
+
+def shares_tokens(model: TransformerBridge, longest: int, length: int) -> bool:
+    """Tell whether a sweep of rows up to this length, packed in rows of that one, will run them as token trees."""
+    if next(model.original_model.parameters()).is_meta:  # there is nothing to compare
+        return False
+    try:
+        runner = RouteRunner(model)
+        with torch.no_grad():
+            layers = runner.fastest()
+            return can_share(runner, layers, fastest_attention(runner, layers), longest, length)
+    except CannotReroute:
+        return False
+
+
+def _rounded(length: int) -> int:
+    """The next power of two, or one and a half times one."""
+    power = 1 << max(length - 1, _SHORT - 1).bit_length()
+    return power if length > 3 * power // 4 or power == _SHORT else 3 * power // 4
 
 
 def _exact(runner: RouteRunner, layers: Sequence[nn.Module], attention: Attention, length: int) -> bool:
@@ -139,7 +163,7 @@ def _exact(runner: RouteRunner, layers: Sequence[nn.Module], attention: Attentio
             control = runner.record(tree.tokens, torch.ones_like(tree.tokens), position_ids=tree.positions)
             expected = (added[real.bool().to(added.device)] for added in additions(runner, layers, rows))
             found, wrong = (
-                (tree.picked(added, real.bool()) for added in additions(runner, layers, inputs))
+                (tree.at(added, tree.index[real.bool()]) for added in additions(runner, layers, inputs))
                 for inputs in (packed, control)
             )
             return _closer(expected, found, wrong)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mechpaint.planning.call_timings import CallTimings
-from mechpaint.planning.layer_calls import Sweeps, calls_of, length_of, scored_in, tokens_of, visits_per_call
+from mechpaint.planning.layer_calls import Shapes, Sweeps, calls_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import Batch
@@ -68,6 +68,7 @@ class Pace:
     """The time that a task's batches take.
 
     Args:
+        shapes: In which layers get batches.
         call: Seconds of a layer call, by its tokens and the length of its rows.
         a_route: Seconds of a route without its layer calls and logits, by what is scored under it.
         once: Seconds of the rest, whatever the routes.
@@ -76,6 +77,7 @@ class Pace:
         tails: Seconds of the logits of routes, by how many there are and the positions that are scored under each.
     """
 
+    shapes: Shapes
     call: Callable[[int, int], float]
     a_route: Line
     once: float = 0.0
@@ -85,41 +87,46 @@ class Pace:
 
     def seconds(self, tree: PrefixTree, batch: Batch[Any]) -> float:
         """Seconds of a batch under a tree of routes."""
-        tokens, length = tokens_of(batch), length_of(batch)
+        tokens, length = self.shapes.tokens(batch), self.shapes.length(batch)
         times = Counter[int]()
         for (_, visits), count in calls_of(tree, visits_per_call(tokens, self.device)).items():
             times[visits] += count
         calls = sum(count * self.call(visits * tokens, length) for visits, count in times.items())
         routes = len(tree.routes)
-        scoring = routes * self.a_route.seconds(_scored(batch)) + self.tails(routes, scored_in(batch))
+        scoring = routes * self.a_route.seconds(_scored(self.shapes, batch)) + self.tails(
+            routes, self.shapes.scored(batch)
+        )
         return self.correction * (self.once + calls + scoring)
 
 
-def _scored(batch: Batch[Any]) -> int:
+def _scored(shapes: Shapes, batch: Batch[Any]) -> int:
     """What is scored of a batch under a route: positions, or whole rows."""
-    return scored_in(batch) or len(batch.rows)
+    return shapes.scored(batch) or len(batch.rows)
 
 
-def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int) -> Pace:
+def measured(model: TransformerBridge, task: Scorer[Any], sweeps: Sweeps, batch_size: int, shapes: Shapes) -> Pace:
     """Measure a task on some items of its largest batch."""
-    tree, batch = max(((tree, b) for tree, batches in sweeps for b in batches), key=lambda one: tokens_of(one[1]))
-    asking = _Asking(model, task, batch_size)
+    tree, batch = max(((tree, b) for tree, batches in sweeps for b in batches), key=lambda one: shapes.tokens(one[1]))
+    asking = _Asking(model, task, batch_size, shapes)
     one = Batch[Any].of(batch.items[:1])
     asking.seconds(one, PrefixTree([Route.of([0], asking.n_layers)]))  # the first time is slower
     least, once = asking.a_route(one)
     some = asking.affordable(batch, once + least)
     if len(some.items) == 1:
-        line = Line(0.0, least / _scored(one))
-        return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, one)
+        line = Line(0.0, least / _scored(shapes, one))
+        return asking.corrected(
+            Pace(shapes, asking.call, line, once, device=asking.device, tails=asking.tails), tree, one
+        )
     more, once = asking.a_route(some)
-    line = Line.through((_scored(one), least), (_scored(some), more))
-    return asking.corrected(Pace(asking.call, line, once, device=asking.device, tails=asking.tails), tree, some)
+    line = Line.through((_scored(shapes, one), least), (_scored(shapes, some), more))
+    return asking.corrected(Pace(shapes, asking.call, line, once, device=asking.device, tails=asking.tails), tree, some)
 
 
 class _Asking:
     """Asks a task, and looks at the clock."""
 
-    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch_size: int) -> None:
+    def __init__(self, model: TransformerBridge, task: Scorer[Any], batch_size: int, shapes: Shapes) -> None:
+        self._shapes = shapes
         self._model, self._task, self._batch_size = model, task, batch_size
         self.n_layers = len(model.blocks)
         self.device = torch.device(str(model.cfg.device))
@@ -131,19 +138,19 @@ class _Asking:
         items = len(batch.items)
         while items > 1:
             some = Batch[Any].of(batch.items[:items])
-            calls = 2 * self.call(tokens_of(some), length_of(some))
-            if calls + self.tails(2, scored_in(some)) + rest <= BUDGET:
+            calls = 2 * self.call(self._shapes.tokens(some), self._shapes.length(some))
+            if calls + self.tails(2, self._shapes.scored(some)) + rest <= BUDGET:
                 return some
             items //= 2
         return Batch[Any].of(batch.items[:1])
 
     def a_route(self, batch: Batch[Any]) -> tuple[float, float]:
         """Seconds of a route without layer calls and logits, and of what is done once."""
-        a_call = self.call(tokens_of(batch), length_of(batch))
+        a_call = self.call(self._shapes.tokens(batch), self._shapes.length(batch))
         steps = min(32, max(2, int(BUDGET / 4 / a_call)))
         long = [step % self.n_layers for step in range(steps)]
         beginnings = [Route.of(long[: i + 1], self.n_layers) for i in range(steps)]
-        one, every = (self.tails(routes, scored_in(batch)) for routes in (1, steps))
+        one, every = (self.tails(routes, self._shapes.scored(batch)) for routes in (1, steps))
         alone = self.seconds(batch, PrefixTree(beginnings[-1:]))
         more = self.seconds(batch, PrefixTree(beginnings)) - alone
         a_route = max(0.0, more - (every - one)) / (steps - 1)

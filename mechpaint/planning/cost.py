@@ -14,7 +14,7 @@ from mechpaint.models.meta_device import is_meta
 from mechpaint.planning.accelerators import Roofline
 from mechpaint.planning.calibration import measured
 from mechpaint.planning.flops import Work
-from mechpaint.planning.layer_calls import Sweeps, calls_of, length_of, scored_in, tokens_of, visits_per_call
+from mechpaint.planning.layer_calls import Shapes, Sweeps, calls_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.schedule import OPEN_A_PLACE
 from mechpaint.scoring.batches import Batch, batches
@@ -79,54 +79,53 @@ def of_rows(
 ) -> Cost:
     """The cost of a task whose items are rows of tokens, which sweeps take through the model."""
     sweeps = [(part.tree, batches(part.items, batch_size)) for part in parts]
-    work = Work(model)
+    work, shapes = Work(model), Shapes(model)
     if on is None:
         if is_meta(model):
             raise PlanError("a model without weights cannot be measured: expected random ones, or an accelerator")
-        pace = measured(model, task, sweeps, batch_size)
+        pace = measured(model, task, sweeps, batch_size, shapes)
         seconds = [sum(pace.seconds(tree, batch) for batch in some) for tree, some in sweeps]
     else:
-        seconds = [_on(on, work, tree, some) for tree, some in sweeps]
+        seconds = [_on(on, work, shapes, tree, some) for tree, some in sweeps]
     return Cost(
         batches=sum(len(some) for _, some in sweeps),
         layer_calls=sum(len(some) * tree.layer_calls for tree, some in sweeps),
         layer_calls_unshared=sum(len(some) * tree.layer_calls_unshared for tree, some in sweeps),
-        flops=flops(work, sweeps),
+        flops=flops(work, shapes, sweeps),
         parts=tuple(seconds),
-        memory=memory(model, work, sweeps, torch.device(str(model.cfg.device)) if on is None else _ACCELERATOR),
+        memory=memory(work, shapes, sweeps, torch.device(str(model.cfg.device)) if on is None else _ACCELERATOR),
     )
 
 
-def flops(work: Work, sweeps: Sweeps) -> int:
+def flops(work: Work, shapes: Shapes, sweeps: Sweeps) -> int:
     """Floating-point operations of sweeps."""
     return sum(
         times * each.flops
         for tree, some in sweeps
         for batch in some
-        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch))
+        for times, each in work.sweep(tree, shapes.rows(batch), shapes.length(batch), shapes.scored(batch))
     )
 
 
-def memory(model: TransformerBridge, work: Work, sweeps: Sweeps, device: torch.device) -> Memory:
+def memory(work: Work, shapes: Shapes, sweeps: Sweeps, device: torch.device) -> Memory:
     """The memory of sweeps at their peak, in the model's own precision."""
     every = [(tree, batch) for tree, some in sweeps for batch in some]
-    largest = max(every, key=lambda one: tokens_of(one[1]) * visits_per_call(tokens_of(one[1]), device))
-    activations = _activations(model, work, *largest, device)
+    largest = max(every, key=lambda one: shapes.tokens(one[1]) * visits_per_call(shapes.tokens(one[1]), device))
+    activations = _activations(work, shapes, *largest, device)
     # a block of logits, and in float32 what log-softmax makes of it
+    model = shapes.model
     row = 4 * int(getattr(model.cfg, "d_vocab", 0) or 0)
-    block = max(min(TAIL_BYTES, row * len(tree.routes) * scored_in(batch)) for tree, batch in every)
+    block = max(min(TAIL_BYTES, row * len(tree.routes) * shapes.scored(batch)) for tree, batch in every)
     return Memory(weights(model), activations, 2 * max(row, block) if block else 0)
 
 
-def _activations(
-    model: TransformerBridge, work: Work, tree: PrefixTree, batch: Batch[Any], device: torch.device
-) -> int:
+def _activations(work: Work, shapes: Shapes, tree: PrefixTree, batch: Batch[Any], device: torch.device) -> int:
     """The activations of one call, and the residual streams that wait for theirs."""
-    dtype: Any = model.cfg.dtype
-    visits = visits_per_call(tokens_of(batch), device)
-    residual = tokens_of(batch) * int(model.cfg.d_model) * int(dtype.itemsize)
+    dtype: Any = shapes.model.cfg.dtype
+    visits = visits_per_call(shapes.tokens(batch), device)
+    residual = shapes.tokens(batch) * int(shapes.model.cfg.d_model) * int(dtype.itemsize)
     peaks = [
-        work.layer(layer, together * len(batch.rows), length_of(batch)).peak
+        work.layer(layer, together * shapes.rows(batch), shapes.length(batch)).peak
         for layer, together in calls_of(tree, visits)
     ]
     return max(peaks) + min(OPEN_A_PLACE * visits, len(tree.routes)) * residual
@@ -137,10 +136,10 @@ def weights(model: TransformerBridge) -> int:
     return sum(p.numel() * p.element_size() for p in model.original_model.parameters())
 
 
-def _on(on: Roofline, work: Work, tree: PrefixTree, some: Sequence[Batch[Any]]) -> float:
+def _on(on: Roofline, work: Work, shapes: Shapes, tree: PrefixTree, some: Sequence[Batch[Any]]) -> float:
     return sum(
         times * each.seconds(on)
         for batch in some
-        for visits in [visits_per_call(tokens_of(batch), _ACCELERATOR)]
-        for times, each in work.sweep(tree, len(batch.rows), length_of(batch), scored_in(batch), visits)
+        for visits in [visits_per_call(shapes.tokens(batch), _ACCELERATOR)]
+        for times, each in work.sweep(tree, shapes.rows(batch), shapes.length(batch), shapes.scored(batch), visits)
     )

@@ -94,11 +94,12 @@ def _predicted(
     logprobs = torch.zeros(len(targets), device=targets.device)
     greedy = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
     left = 0
-    for route, positions, logits in sweep.blocks():
+    for route, rows, logits in sweep.distinct_blocks():
         left = left or len(targets)
         logits = logits.float().to(targets.device)
-        here = (index >= positions.start) & (index < positions.stop)
-        at, asked = index[here] - positions.start, targets[here]
+        places = rows.to(targets.device)[index]
+        here = places >= 0
+        at, asked = places[here], targets[here]
         greedy[here] = logits.argmax(dim=-1)[at] == asked
         logprobs[here] = logits.log_softmax(dim=-1)[at, asked]
         left -= len(asked)

@@ -254,9 +254,9 @@ class RowTask(Task[InRows]):
 
     def batch_size(self, model: TransformerBridge, items: Sequence[InRows]) -> int:
         """The largest number of rows that is worthwhile and fits in memory."""
-        from mechpaint.engine.batch_size import optimal_batch_rows
+        from mechpaint.engine.batch_size import optimal_tree_rows
 
-        return optimal_batch_rows(model, (len(row) for item in items for row in item.rows()))
+        return optimal_tree_rows(model, [item.rows() for item in items])
 
     def cost(
         self, model: TransformerBridge, parts: Sequence[Part[InRows]], batch_size: int, on: Roofline | None = None

@@ -27,8 +27,14 @@ EXACT = (
     "gpt2", "gpt_neox", "opt", "falcon", "gpt_oss", "llama", "llama4", "mistral", "mixtral", "qwen2 (sliding)", "qwen3",
     "phi", "phi3", "gemma2", "gemma3", "olmo2", "deepseek_v3",
 )  # fmt: skip
+QUICK = ("gpt2", "llama", "llama4", "gemma3", "bloom", "gpt_neo", "bert")
 ROWS_ONLY = ("bloom", "mpt", "gpt_neo", "bert", "qwen3_5", "toy (full)")
 """Positions are no input; windows within layers; both directions; states; none of Hugging Face's masks."""
+
+
+def _each(names):
+    return [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in names]
+
 
 _CONTEXT = [1, 20, 21, 22, 23, 24, 25, 26, 27]
 TEXTS = [
@@ -70,6 +76,7 @@ texts = st.lists(st.lists(st.integers(3, 5), min_size=1, max_size=7), min_size=1
 
 
 @given(texts, st.integers(1, 200))
+@settings(max_examples=40)
 def test_a_tree_has_each_beginning_where_it_can_see_its_own(several, price):
     tokens, mask = _padded(several)
     tree = TokenTree.of(tokens, mask, price)
@@ -90,7 +97,7 @@ def test_a_tree_has_each_beginning_where_it_can_see_its_own(several, price):
     assert not tree.positions[rest].any()
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", _each(EXACT))
 def test_logits_are_those_of_a_plain_loop_over_rows(name, monkeypatch):
     model, (tokens, mask) = tiny.bridge(name), _padded(TEXTS)
     before = model.original_model.config._attn_implementation
@@ -108,7 +115,7 @@ def test_logits_are_those_of_a_plain_loop_over_rows(name, monkeypatch):
     assert model.original_model.config._attn_implementation == before
 
 
-@pytest.mark.parametrize("name", ROWS_ONLY)
+@pytest.mark.parametrize("name", _each(ROWS_ONLY))
 def test_rows_stay_rows_where_trees_are_not_exact(name, monkeypatch):
     model, (tokens, mask) = tiny.bridge(name), _padded(TEXTS)
     route = Route.identity(model.cfg.n_layers)
@@ -146,6 +153,18 @@ def test_little_to_share_is_left_alone():
     assert tree.tokens.shape == (4, 150)
 
 
+def test_packed_rows_do_not_grow_with_the_batch():
+    """Attention grows with the square of a row: many texts with the same beginning are cut into several rows."""
+    tokens = torch.randint(3, VOCABULARY, (64, 100), generator=torch.Generator().manual_seed(0))
+    tokens[:, :50], tokens[:, 50] = tokens[0, :50], torch.arange(64)
+    tree = shareable(tokens, None, width=576)
+    assert tree is not None
+    assert tree.nodes == 50 + 64 * 50
+    rows, length = tree.tokens.shape
+    costs = {k: -(-64 // k) * (50 + 50 * k) * (1 + (50 + 50 * k) / 2304) for k in range(1, 65)}
+    assert rows * length * (1 + length / 2304) < 1.1 * min(costs.values())
+
+
 def test_the_summary_says_what_is_computed():
     tokens, mask = _padded(TEXTS)
     sweep = mp.sweep(tiny.bridge("llama"), tokens, ALL, attention_mask=mask)
@@ -156,7 +175,7 @@ _LLAMA = tiny.bridge("llama")
 
 
 @given(texts, st.booleans())
-@settings(max_examples=20)
+@settings(max_examples=8)
 def test_any_rows_have_the_residual_streams_of_each_by_itself(several, visits_alone):
     tokens, mask = _padded(several)
     options = {"max_batch_tokens": 1} if visits_alone else {}
@@ -169,13 +188,14 @@ def test_any_rows_have_the_residual_streams_of_each_by_itself(several, visits_al
             assert not found[route][row, len(text) :].any() or tokens.shape[1] > len(text)
 
 
-def test_a_row_that_is_not_finite_leaves_the_others_alone():
-    """Attention of 0 to what is infinite is no number, so these routes run again in rows."""
+@pytest.mark.parametrize("most", [None, 30])
+def test_a_row_that_is_not_finite_leaves_the_others_alone(most):
+    """Attention of 0 to what is infinite is no number, so these routes run again in rows, all or a few at once."""
     model, (tokens, mask) = tiny.bridge("llama"), _padded(TEXTS)
     expected = dict(mp.sweep(model, tokens, ALL, attention_mask=mask))
     with torch.no_grad():
         model.embed.weight[50] = torch.inf
-    sweep = mp.sweep(model, tokens, ALL, attention_mask=mask)
+    sweep = mp.sweep(model, tokens, ALL, attention_mask=mask, max_batch_tokens=most)
     assert sweep.shares_tokens
     found = dict(sweep)
     assert found.keys() == expected.keys()
@@ -237,9 +257,8 @@ def test_windows_within_layers_show_in_rows_as_long_as_theirs():
         assert (logits - model(drawn)).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2"])
-def test_memory_that_is_short_halves_visits_not_trees(name, monkeypatch):
-    model, (tokens, mask) = tiny.bridge(name), _padded(TEXTS)
+def test_memory_that_is_short_halves_visits_not_trees(monkeypatch):
+    model, (tokens, mask) = tiny.bridge("llama"), _padded(TEXTS)
     expected = dict(mp.sweep(model, tokens, ALL, attention_mask=mask, positions="last"))
     call = RouteRunner.call
 
@@ -269,3 +288,29 @@ def test_bridges_that_have_fused_attention_already_share_too():
 def test_the_made_up_windows_are_shorter_than_the_texts():
     assert len(_CONTEXT) > WINDOW
     assert GPT2["n_positions"] > max(map(len, TEXTS))
+
+
+@pytest.mark.parametrize("most", [2**27, 4 * VOCABULARY * 5])
+def test_each_distinct_position_is_unembedded_once(most, monkeypatch):
+    """Whole, or in blocks of five positions: logits of equal beginnings are computed once, and given to each."""
+    model, (tokens, mask) = tiny.bridge("llama"), _padded(TEXTS)
+    positions = mask.bool() & (torch.arange(tokens.shape[1]) > 7)
+    expected = {route: logits[positions] for route, logits in mp.sweep(model, tokens, ALL, attention_mask=mask)}
+    distinct = {tuple(TEXTS[row][: end + 1]) for row, end in positions.nonzero().tolist()}
+    monkeypatch.setattr("mechpaint.engine.sweep.TAIL_BYTES", most)
+    unembedded: list[int] = []
+    tail = RouteRunner.tail
+    monkeypatch.setattr(RouteRunner, "tail", lambda self, rows: unembedded.append(len(rows)) or tail(self, rows))
+    sweep = mp.sweep(model, tokens, ALL, attention_mask=mask, positions=positions)
+    for route, logits in sweep:
+        assert torch.allclose(logits, expected[route], atol=1e-5)
+    assert sum(unembedded) == len(ALL) * len(distinct) < len(ALL) * positions.sum()
+    unembedded.clear()
+    found = {route: torch.full_like(logits, torch.nan) for route, logits in expected.items()}
+    for route, rows, logits in sweep.distinct_blocks():
+        found[route][rows >= 0] = logits[rows[rows >= 0]]
+    assert all(torch.allclose(logits, expected[route], atol=1e-5) for route, logits in found.items())
+    assert sum(unembedded) == len(ALL) * len(distinct)
+    assert max(unembedded) * 4 * VOCABULARY <= most
+    for route, some, logits in sweep.blocks():
+        assert torch.allclose(logits, expected[route][some], atol=1e-5)

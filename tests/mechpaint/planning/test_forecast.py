@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import pytest
 import torch
 
+import mechpaint as mp
 from mechpaint.errors import PlanError
 from mechpaint.hooks import Skip
 from mechpaint.planning import calibration, call_timings
@@ -17,13 +18,14 @@ from mechpaint.planning.calibration import Line, Pace, measured
 from mechpaint.planning.cost import Cost, Memory
 from mechpaint.planning.flops import Counted, Operation
 from mechpaint.planning.forecast import Forecast, optimal_workers, workers
-from mechpaint.planning.layer_calls import calls_of, scored_in, tokens_of, visits_per_call
+from mechpaint.planning.layer_calls import Shapes, calls_of, visits_per_call
 from mechpaint.routes.prefix_tree import PrefixTree
 from mechpaint.routes.route import Route
-from mechpaint.scoring.batches import batches
+from mechpaint.scoring.batches import Batch, batches
 from mechpaint.scoring.items import Item
 from mechpaint.tasks import Facts
 from mechpaint.tasks.synthetic import Described
+from tests import tiny
 
 ALL = Efficiency(1.0, 1.0, 0.0)
 
@@ -98,7 +100,8 @@ def _sized(items, tokens):
 
 def test_a_batch_takes_its_calls_its_routes_and_something_once():
     tree = PrefixTree([Route.identity(4), Route.of([0, 2], 4)])  # 6 layer calls less the shared one, 2 routes
-    pace = Pace(lambda tokens, length: tokens / 10_000 + length, Line(0.1, 0.01), once=5.0, correction=2.0)
+    shapes = Shapes(tiny.bridge("llama"))  # rows that have nothing in common
+    pace = Pace(shapes, lambda tokens, length: tokens / 10_000 + length, Line(0.1, 0.01), once=5.0, correction=2.0)
     # 600 tokens, more than half of what shares a call: 5 calls of one visit
     assert pace.seconds(tree, _sized(20, 30)) == pytest.approx(2 * (5 + 5 * (0.06 + 30) + 2 * (0.1 + 0.2)))
 
@@ -117,7 +120,7 @@ def test_visits_that_share_a_call_take_what_such_calls_take():
     assert calls_of(tree, 3) == {(0, 1): 1, (1, 1): 1, (2, 2): 1, (3, 2): 1}
     skips = PrefixTree(Skip(layer, layer).route(18) for layer in range(18))
     assert calls_of(skips, 32) == {(layer, layer + 1): 1 for layer in range(17)} | {(0, 1): 1, (17, 17): 1}
-    pace = Pace(lambda tokens, length: 1 + tokens / 600, Line(0.0))
+    pace = Pace(Shapes(tiny.bridge("llama")), lambda tokens, length: 1 + tokens / 600, Line(0.0))
     assert pace.seconds(tree, _sized(20, 30)) == pytest.approx(6 * 2)  # one visit a call
     assert pace.seconds(tree, _sized(10, 30)) == pytest.approx(2 * 1.5 + 2 * 2)  # up to three
 
@@ -146,10 +149,14 @@ class Taking(Facts):
 
 def truth(batch, tree):
     """With something that a batch, a call and a route take however short they are."""
-    tokens = tokens_of(batch)
+    tokens = len(batch.rows) * max(map(len, batch.rows))
     calls = calls_of(tree, visits_per_call(tokens, torch.device("cpu"))).items()
     layers = sum(times * a_call(visits * tokens) for (_, visits), times in calls)
-    return 0.03 + layers + (0.01 + 1e-4 * scored_in(batch)) * len(tree.routes)
+    return 0.03 + layers + (0.01 + 1e-4 * _scored(batch)) * len(tree.routes)
+
+
+def _scored(batch):
+    return len({(place.row, place.position) for item in batch.places for answer in item for place in answer})
 
 
 def a_call(tokens):
@@ -172,10 +179,29 @@ def test_what_a_call_and_a_route_take_is_found_from_a_few(speaking, monkeypatch,
     monkeypatch.setattr(call_timings, "_KNOWN", WeakKeyDictionary())
     tree = PrefixTree(Route.of([i, j, k], 6) for i in range(6) for j in range(6) for k in range(6))
     some = batches(Facts().items(speaking, 24), 8)
-    assert len({tokens_of(batch) for batch in some}) > 3
-    pace = measured(speaking, Taking(clock=clock), [(tree, some)], 8)
+    monkeypatch.setattr("mechpaint.planning.layer_calls.shares_tokens", lambda *_: False)
+    shapes = Shapes(speaking)
+    assert len({shapes.tokens(batch) for batch in some}) > 3
+    pace = measured(speaking, Taking(clock=clock), [(tree, some)], 8, shapes)
     for batch in some:
         assert pace.seconds(tree, batch) == pytest.approx(truth(batch, tree), rel=within)
+
+
+@pytest.mark.parametrize("name", ["gemma3", "bloom"])
+def test_a_plan_counts_the_positions_that_sweeps_compute(name):
+    """Two choices begin alike, and all need what follows the prompt; Bloom runs rows."""
+    item = Item("one", tuple(range(20)), ((30, 31, 32, 33), (40, 41), (50, 51, 52, 53), (30, 61, 62, 63)))
+    model, batch = tiny.bridge(name), Batch.of([item])
+    shapes = Shapes(model)
+    tokens, mask = batch.padded("cpu")
+    assert mp.sweep(model, tokens, ["0-5"], attention_mask=mask).computed_positions == shapes.tokens(batch)
+    rows = len(item.rows())
+    distinct = {row[:end] for row in item.rows() for end in range(1, len(row) + 1)}
+    shared = name == "gemma3"
+    assert shapes.tokens(batch) == (len(distinct) if shared else rows * 23)
+    seen = {item.rows()[p.row][: p.position + 1] for answer in item.places() for p in answer}
+    places = {(p.row, p.position) for answer in item.places() for p in answer}
+    assert shapes.scored(batch) == len(seen if shared else places)
 
 
 def test_a_forecast_adds_tasks_and_takes_the_larger_memory():

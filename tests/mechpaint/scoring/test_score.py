@@ -17,6 +17,7 @@ from mechpaint.routes.route import Route
 from mechpaint.scoring.batches import Batch, batches
 from mechpaint.scoring.score import score_items
 from mechpaint.tasks import Arithmetic, Facts, Induction, Item, Text
+from mechpaint.tasks.task import ChoiceTask
 from tests import plain, tiny
 
 ROUTES = {"0-5": [0, 1, 2, 3, 4, 5], "0 (1-3)x2 5": [0, (1, 2, 3), (1, 2, 3), 5], "0 4-1 5": [0, 4, 3, 2, 1, 5]}
@@ -67,6 +68,44 @@ def test_choices_share_rows_where_one_begins_another():
     assert Batch.of([nested]).rows == ((1, 2, 4, 6),)
     apart = Item("no prefixes", (1,), ((2, 3), (4, 5)))
     assert set(Batch.of([apart]).rows) == {(1, 2), (1, 4)}
+
+
+def test_what_items_share_runs_once(speaking, folder, monkeypatch):
+    """Few-shot examples before every question, and choices that begin with the same token."""
+    examples = tuple(range(10, 40))
+    items = [Item(f"{i}", (*examples, 50 + i, 60 + i), ((3, 4, 5), (3, 6), (7, 8)), 1) for i in range(5)]
+    rows = [row for item in items for row in item.rows()]
+    computed, unembedded = [], []
+    call, tail = RouteRunner.call, RouteRunner.tail
+    task, route = _Choices(), PrefixTree(TREE.routes[:1])
+
+    def counted(self, layer, residual, arguments, block=None):
+        computed.append(residual.shape[0] * residual.shape[1])
+        return call(self, layer, residual, arguments, block)
+
+    list(score_items(speaking, task, items, route))  # the first compares layers
+    monkeypatch.setattr(RouteRunner, "call", counted)
+    monkeypatch.setattr(RouteRunner, "tail", lambda self, rows: unembedded.append(len(rows)) or tail(self, rows))
+    records = {record["item"]: record for record in score_items(speaking, task, items, route)}
+    beginnings = {row[:end] for row in rows for end in range(1, len(row) + 1)}
+    assert sum(computed) == len(beginnings) * tiny.N_LAYERS
+    assert sum(unembedded) == len(set().union(*map(_scored, items)))
+    for item in items[:2]:
+        sums, _ = _expected(folder, item, ROUTES["0-5"])
+        assert records[item.name]["logprob"] == pytest.approx(sums[1], abs=1e-4)
+
+
+def _scored(item):
+    """What the model has read where it is asked for a token."""
+    rows = item.rows()
+    return {rows[place.row][: place.position + 1] for answer in item.places() for place in answer}
+
+
+class _Choices(ChoiceTask):
+    name = "choices"
+
+    def generate(self, model, rng):
+        return iter(())
 
 
 def test_batches_hold_every_item_once_and_no_more_rows_than_asked(speaking):
