@@ -150,7 +150,7 @@ def test_plugins_widen_what_texts_may_name():
     assert as_hook_set("turn(2, 3) + skip(1, 1)", {"turn": Turn}) == Turn(2, 3) + Skip(1, 1)
     with pytest.raises(HookSetError, match=r"there are: .*skip, .*swap: .* give a plugin's hook set as an object"):
         as_hook_set("turn(2, 3)")
-    with pytest.raises(HookSetError, match=r"there are: .*skip, swap, turn: expected one of these names\n"):
+    with pytest.raises(HookSetError, match=r"there are: .*skip, steer, swap, turn: expected one of these names\n"):
         as_hook_set("trn(2, 3)", {"turn": Turn})
 
 
