@@ -194,10 +194,13 @@ class ModelAnalysis(Analysis):
     """The columns of the records from `measure`. The table has `label` before them."""
     model: ClassVar[str] = DEFAULT_MODEL
     """The default model."""
+    applies_edits: ClassVar[bool] = False
+    """Whether `measure` runs the hook set that it is given (by `attach`, or in a sweep), and not its route alone: only
+    then can it be run under interventions."""
 
     @abstractmethod
     def hook_sets(self, n_layers: int) -> Mapping[str, HookSet]:
-        """The hook sets to measure under, by unique labels. They may reroute, read and hook.
+        """The hook sets to measure under, by unique labels. They may reroute, read, hook and change activations.
 
         Args:
             n_layers: The model's number of layers.

@@ -36,6 +36,7 @@ class Induction(ModelAnalysis):
 
     name: ClassVar[str] = "induction"
     question: ClassVar[str] = "Induction heads: which heads copy from context, and which layers do they need?"
+    applies_edits: ClassVar[bool] = True
     model: ClassVar[str] = "toy-induction"
     columns: ClassVar[Columns] = {
         "kind": str,

@@ -16,6 +16,7 @@ from mechpaint.engine.attach import attach
 from mechpaint.engine.sweep import sweep
 from mechpaint.models.token_text import token_texts
 from mechpaint.routes.hookset import ATTENTION, HookSet, Patterns
+from mechpaint.routes.stages import edited
 from mechpaint.statistics.hits import hits
 from mechpaint.statistics.results import Record
 from mechpaint.toy.bridge import task_of
@@ -70,7 +71,7 @@ def _scores(
     where: Bool[Tensor, "sequence position"],
 ) -> Iterator[Record]:
     """Sum over each sequence, at the positions whose next token is known from context."""
-    route = hook_set.route(len(model.blocks))
+    route = edited(hook_set, len(model.blocks))
     concurrency = max(1, _LOGITS_AT_ONCE // (int(model.cfg.d_vocab) * tokens.shape[1]))
     for rows in torch.arange(len(tokens)).split(concurrency):
         ((_, logits),) = sweep(model, tokens[rows], [route], positions=where[rows])

@@ -39,6 +39,7 @@ class Similarity(ModelAnalysis):
 
     name: ClassVar[str] = "similarity"
     question: ClassVar[str] = "Hidden states: which layers share a space, and does it survive skipping and repeating?"
+    applies_edits: ClassVar[bool] = True
     columns: ClassVar[Columns] = {"measure": str, "window": int, "first": int, "second": int, "value": float}
 
     text: str | None = field(

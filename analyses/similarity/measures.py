@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mechpaint.analyses.similarity.states import states, windows
 from mechpaint.routes.hookset import HookSet
+from mechpaint.routes.stages import edited
 from mechpaint.statistics.results import Record
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def measure(analysis: Similarity, model: TransformerBridge, hook_set: HookSet) -
 
     State 0 is the input of the first layer, state i the output of the route's i-th step.
     """
-    route = hook_set.route(len(model.blocks))
+    route = edited(hook_set, len(model.blocks))
     for window, matrices in enumerate(map(of_window, states(model, route, windows(analysis, model)))):
         for name, matrix in matrices.items():
             for first, row in enumerate(matrix.tolist()):

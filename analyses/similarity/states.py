@@ -15,6 +15,7 @@ from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.engine.sweep import sweep
 from mechpaint.errors import TaskError
 from mechpaint.routes.route import Route
+from mechpaint.routes.stages import beginning
 from mechpaint.scoring.encoding import context
 from mechpaint.tasks.builtin.text import Text
 
@@ -50,7 +51,7 @@ def states(
 
     A layer that runs twice has two states; a group has one, its merged output. The final norm is not applied.
     """
-    beginnings = [Route(route.steps[: i + 1], route.n_layers) for i in range(len(route.steps))]
+    beginnings = [beginning(route, i + 1) for i in range(len(route.steps))]
     batches: tuple[Tensor, ...] = torch.split(tokens, _ROWS_PER_READ)
     for rows in batches:
         with torch.no_grad():

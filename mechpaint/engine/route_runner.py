@@ -142,7 +142,7 @@ class RouteRunner:
         """The final residual stream of a route."""
         if isinstance(route, EditedRoute):
             raise CannotReroute(
-                f"what runs one route at a time (generating, training) does not change activations along it: {route}"
+                f"what runs one route at a time (generating, training) does not change activations along it: {route!r}"
             )
         layout = layout or ExactSlots(route)
         cache = layer_inputs.layers[0].cache

@@ -163,7 +163,7 @@ class Sweep(Summarized):
         facts = [("routes", f"{len(self):,}"), ("layer calls", shared)]
         with suppress(CannotReroute):  # while the model is attached nobody can tell
             facts.append(("positions a call", f"{self.computed_positions:,} of {self._tokens.numel():,}"))
-        rows = [(str(route), f"{route.layer_calls:,}") for route in self._tree.routes]
+        rows = [(_shown(route), f"{route.layer_calls:,}") for route in self._tree.routes]
         return Summary("Sweep", facts, ("route", "layer calls alone"), rows)
 
     def __iter__(self) -> Iterator[tuple[Route, Float[Tensor, "*positions vocab"]]]:
@@ -460,6 +460,10 @@ def sweep(
     ...     print(route, logits.argmax(-1))
     """
     return Sweep(model, tokens, routes, attention_mask, positions, max_batch_tokens, **inputs)
+
+
+def _shown(route: Route) -> str:
+    return repr(route) if isinstance(route, EditedRoute) else str(route)
 
 
 def _joined(streams: list[Tensor]) -> Tensor:

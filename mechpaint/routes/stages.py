@@ -54,8 +54,11 @@ class EditedRoute(Route):
     hook_set: HookSet = field(default_factory=HookSet, compare=False)
 
     def __str__(self) -> str:
+        return str(Route(self.steps, self.n_layers))  # the notation, which is read again
+
+    def __repr__(self) -> str:
         changes = " + ".join(str(part) for part in self.hook_set.parts() if part.edits())
-        return f"{Route(self.steps, self.n_layers)} under {changes}"
+        return f'EditedRoute("{self}", under {changes})'
 
 
 def edited(hook_set: HookSet, n_layers: int) -> Route:
@@ -73,6 +76,22 @@ def edited(hook_set: HookSet, n_layers: int) -> Route:
     edits = tuple((edit, edit.visits.of(route)) for edit in hook_set.edits())
     edits = tuple((edit, visits) for edit, visits in edits if visits)
     return EditedRoute(route.steps, route.n_layers, edits, hook_set) if edits else route
+
+
+def beginning(route: Route, steps: int) -> Route:
+    """The first steps of a route, with what is changed at them.
+
+    Args:
+        route: The route.
+        steps: How many of its steps, 1 or more.
+    """
+    if not isinstance(route, EditedRoute):
+        return Route(route.steps[:steps], route.n_layers)
+    edits = ((edit, tuple(visit for visit in visits if visit.step < steps)) for edit, visits in route.edits)
+    kept = tuple((edit, visits) for edit, visits in edits if visits)
+    if not kept:
+        return Route(route.steps[:steps], route.n_layers)
+    return EditedRoute(route.steps[:steps], route.n_layers, kept, route.hook_set)
 
 
 def stages(route: Route) -> Iterator[Stage]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mechpaint.analysis import ModelAnalysis
+from mechpaint.errors import HookSetError
 from mechpaint.routes.hookset import HookSet
 from mechpaint.runs.cells import labelled
 from mechpaint.runs.fingerprint import digest, plugin_versions, versions
@@ -38,6 +39,11 @@ class ModelPlan(Plan):
     @classmethod
     def of(cls, analysis: ModelAnalysis, routed_model: RoutedModel) -> ModelPlan:
         """Make the hook sets and their routes."""
+        if routed_model.hooks.edits() and not analysis.applies_edits:
+            raise HookSetError(
+                f"the analysis {analysis.name} does not say that it applies interventions (applies_edits), and "
+                f"{routed_model.hooks} changes activations: expected hook sets that reroute"
+            )
         hook_sets = routed_model.hooked(analysis.hook_sets(routed_model.n_layers))
         routes = {label: hook_set.route(routed_model.n_layers) for label, hook_set in hook_sets.items()}
         analysis.check(routed_model.model)
@@ -95,6 +101,7 @@ class ModelPlan(Plan):
             "hook set": str(self.hook_sets[label]),
             "model": self.routed_model.weights,
             "dtype": self.routed_model.dtype,
+            **({"files": self.routed_model.files} if self.routed_model.files else {}),
         }
 
     def _measure(self, label: str, advance: Advance) -> Iterable[Record]:

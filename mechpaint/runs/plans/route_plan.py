@@ -293,12 +293,12 @@ def _missing(
 def _routes(analysis: RouteAnalysis, routed_model: RoutedModel) -> dict[str, Route]:
     hook_sets = {BASELINE: HookSet(), **analysis.hook_sets(routed_model.n_layers)}
     for label, hook_set in hook_sets.items():
-        if not hook_set.only_edits():
+        if not hook_set.only_reroutes():
             raise HookSetError(
                 f"{label!r} of the analysis {analysis.name!r} also reads or hooks: {hook_set}; expected hook sets that "
-                "reroute or change activations, since scored routes share their work. To read, make it a ModelAnalysis"
+                "reroute, since scores are filed by route. To read, or to change activations, make it a ModelAnalysis"
             )
-    own = {edited(hook_set, routed_model.n_layers) for hook_set in hook_sets.values()}
+    own = {hook_set.route(routed_model.n_layers) for hook_set in hook_sets.values()}
     routes = {
         label: edited(hook_set, routed_model.n_layers) for label, hook_set in routed_model.hooked(hook_sets).items()
     }

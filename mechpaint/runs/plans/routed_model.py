@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mechpaint.engine.route_runner import RouteRunner
 from mechpaint.errors import HookSetError
@@ -40,9 +40,9 @@ class RoutedModel:
     def __post_init__(self) -> None:
         if not self.hooks.only_edits():
             raise HookSetError(
-                f"an analysis is run under hook sets that reroute or change activations; {self.hooks} also reads or hooks"
+                f"an analysis runs under hook sets that reroute or change activations; {self.hooks} also reads or hooks"
             )
-        _ = self.n_layers, self.settings_of_hooks
+        _ = self.n_layers, self.files
 
     @cached_property
     def n_layers(self) -> int:
@@ -65,9 +65,14 @@ class RoutedModel:
         return {label: hook_set + hooks for label, hook_set in hook_sets.items()}
 
     @cached_property
-    def settings_of_hooks(self) -> dict[str, str]:
-        """The hook sets' text, and the SHA-256 of each file that they depend on."""
-        return {"hooks": str(self.hooks), **{file: _digest(Path(file)) for file in self.hooks.files()}}
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of each file that the hook sets depend on."""
+        return {file: _digest(Path(file)) for file in self.hooks.files()}
+
+    @property
+    def settings_of_hooks(self) -> dict[str, Any]:
+        """The hook sets' text, and what is in the files that they depend on."""
+        return {"hooks": str(self.hooks), **({"files": self.files} if self.files else {})}
 
     def details(self) -> list[tuple[str, str]]:
         """Its lines among a report's details."""
