@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Translate: TypeAlias = Callable[[int, Tensor], Tensor]
 """What a lens makes of the residual streams of a stage, `[position, d_model]`, before the model's tail reads them."""
-MOST_LOGITS = 2**25
+MOST_LOGITS = 2**24
 """How many logits are held at once."""
 
 
@@ -89,9 +89,9 @@ def _check_last(tail: Tail, last: Tensor, logits: Tensor) -> None:
         )
 
 
-def _split(streams: Tensor, vocabulary: int, axis: int = 0) -> tuple[Tensor, ...]:
-    """Streams in parts whose logits are not too many at once."""
-    return torch.split(streams, max(1, MOST_LOGITS // vocabulary), dim=axis)
+def _split(streams: Tensor, each: int, axis: int = 0) -> tuple[Tensor, ...]:
+    """Streams in parts whose logits are not too many at once; each along the axis has so many."""
+    return torch.split(streams, max(1, MOST_LOGITS // each), dim=axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,16 @@ class _Read:
 
     def positions(self, streams: Float[Tensor, "stage position d_model"]) -> dict[str, Tensor]:
         """Everything that is kept of them, `[stage, position, …]`, on the CPU."""
-        logits = self.tail.logits(self.translate(len(streams) - 1, streams[-1]))
-        last = logits.double().log_softmax(-1)
-        rows = [self._stage(self.tail.logits(self.translate(i, some)), last) for i, some in enumerate(streams)]
-        return {name: torch.stack([row[name] for row in rows]).cpu() for name in rows[0]}
+        moved = torch.stack([self.translate(stage, some) for stage, some in enumerate(streams)])
+        last = self._logits(moved[-1:]).double().log_softmax(-1)[0]
+        parts = [self._stages(self._logits(some), last) for some in _split(moved, last.numel())]
+        return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
-    def _stage(
-        self, logits: Float[Tensor, "position vocab"], last: Float[Tensor, "position vocab"]
+    def _logits(self, streams: Float[Tensor, "stage position d_model"]) -> Float[Tensor, "stage position vocab"]:
+        return self.tail.logits(streams.flatten(0, 1)).reshape(*streams.shape[:2], -1)
+
+    def _stages(
+        self, logits: Float[Tensor, "stage position vocab"], last: Float[Tensor, "position vocab"]
     ) -> dict[str, Tensor]:
         log_p = logits.double().log_softmax(-1)
         likely = log_p.topk(self.top)
@@ -123,9 +126,9 @@ class _Read:
             "kl": _weighted(last, last - log_p).clamp(min=0).float(),
         }
         if self.answer is not None:
-            own = log_p[:, self.answer, None]
+            own = log_p[..., self.answer, None]
             kept["answer_rank"] = 1 + (log_p > own).sum(-1)
-            kept["answer_probability"] = own[:, 0].exp().float()
+            kept["answer_probability"] = own[..., 0].exp().float()
         return kept | ({"logits": logits.float()} if self.keep_logits else {})
 
 
