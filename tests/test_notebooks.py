@@ -17,15 +17,16 @@ nbformat = pytest.importorskip("nbformat", reason="the extra 'notebooks' is not 
 
 from examples import export, strip  # noqa: E402
 
-SESSION, READING, BIRTH, PAINTERS, OWN = (
+SESSION, READING, BIRTH, PAINTERS, OWN, ROUTE = (
     "1_first_session",
     "2_reading_an_induction_head",
     "3_watching_it_be_born",
     "4_the_painters_questions",
     "5_your_own",
+    "6_interpretability_on_a_route",
 )
 MARKS = {
-    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.slow, pytest.mark.models)),
+    **dict.fromkeys((SESSION, READING, PAINTERS, ROUTE), (pytest.mark.slow, pytest.mark.models)),
     BIRTH: (pytest.mark.slow,),
     OWN: (pytest.mark.release,),
 }
@@ -71,6 +72,14 @@ FOUND = {
         "perplexity": "{str(name): value for name, value in perplexity.items()}",
     },
     OWN: {"cells": "[run.work.cells, again.work.cells]", "same": "same"},
+    ROUTE: {
+        "final": "{name: [rank for (one, _), rank in final.items() if one == name] for name in routes}",
+        "written": "written.to_dict()",
+        "plain": "[difference(mp.HookSet()), difference(twice)]",
+        "ablated": "ablated.to_dict()",
+        "patched": "{' / '.join(key): line for key, line in patched.items()}",
+        "calls": "[sweep.layer_calls, sweep.layer_calls_unshared]",
+    },
 }
 
 

@@ -8,6 +8,7 @@ import transformers as hf
 
 import mechpaint as mp
 from mechpaint import lenses
+from mechpaint.data import read_text
 from mechpaint.errors import InputError
 from mechpaint.lenses import TunedLens, fitting
 from mechpaint.lenses.tuned import probe
@@ -18,8 +19,16 @@ SMALL = {"windows": 16, "length": 24, "steps": 3, "rows": 64}
 
 
 @pytest.fixture(scope="module")
-def fitted(speaking):
-    return lenses.fit_tuned_lens(speaking, "0-2 4 3 5", **SMALL)
+def text(tmp_path_factory):
+    """The beginning of the text that comes with Python, so that there is less to read."""
+    path = tmp_path_factory.mktemp("text") / "beginning.txt"
+    path.write_text(read_text(None)[:20_000], encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def fitted(speaking, text):
+    return lenses.fit_tuned_lens(speaking, "0-2 4 3 5", text=text, **SMALL)
 
 
 def test_it_is_nearer_to_the_last_stage_than_the_logit_lens(speaking, fitted):
@@ -51,7 +60,7 @@ def test_a_stage_is_the_models_tail_of_its_affine_map(fitted, speaking, folder):
 
 
 @torch.no_grad()
-def test_of_linear_layers_it_is_the_product_of_their_maps(folder, monkeypatch):
+def test_of_linear_layers_it_is_the_product_of_their_maps(folder, text, monkeypatch):
     """With a matrix in the place of each layer, what the layers after a stage do is one matrix."""
     model = mp.load(folder)
     width = model.cfg.d_model
@@ -66,7 +75,7 @@ def test_of_linear_layers_it_is_the_product_of_their_maps(folder, monkeypatch):
 
     hooked = [(f"blocks.{i}.hook_{end}", call) for i in range(6) for end, call in (("in", came), ("out", leaves))]
     monkeypatch.setattr(fitting, "_RIDGE", 0.0)
-    lens = lenses.fit_tuned_lens(model, mp.hooks.Hooks(hooked), windows=32, length=32, steps=0)
+    lens = lenses.fit_tuned_lens(model, mp.hooks.Hooks(hooked), text=text, windows=16, length=32, steps=0)
     assert lens.before[0] > 1e-3
     assert max(lens.after) < 1e-6
     rest = torch.eye(width)
@@ -133,10 +142,10 @@ def test_what_is_refused(speaking, fitted, asked, message):
         lenses.tuned_lens(speaking, TEXT, **{"lens": fitted, **asked})
 
 
-def test_what_cannot_be_fitted(speaking, llama):
+def test_what_cannot_be_fitted(speaking, llama, text):
     with pytest.raises(InputError, match="no tokenizer"):
         lenses.fit_tuned_lens(llama)
     with pytest.raises(InputError, match="8 windows or more"):
         lenses.fit_tuned_lens(speaking, windows=4)
     with pytest.raises(InputError, match="windows of 64 tokens, expected 100000"):
-        lenses.fit_tuned_lens(speaking, windows=100_000, length=64)
+        lenses.fit_tuned_lens(speaking, text=text, windows=100_000, length=64)
