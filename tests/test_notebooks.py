@@ -283,6 +283,37 @@ def test_your_own():
     assert _text(notebook, "compose").strip() == "0-4 6x2 4 7-11"
 
 
+@_marked(ROUTE)
+def test_interpretability_on_a_route():
+    _, found = _ran(ROUTE)
+    final = found["final"]
+    assert all(final[name] == [1, 1, 1, 1] for name in ("as trained", "13-16 reversed", "13-16 twice"))
+    assert min(final["10-19 reversed"]) == final["10-19 reversed"][2] > 1  # Tokyo
+    trained, reversed_, ten = (found["written"][name] for name in ("as trained", "13-16 reversed", "10-19 reversed"))
+    components = [name for name in trained if not name.startswith("sum")]
+    assert max(components, key=lambda name: trained[name]) == "head 4 of 23"
+    for head in ("head 4 of 23", "head 0 of 29", "head 1 of 29"):
+        assert 0 < reversed_[head] / trained[head] < 0.8
+    assert ten["head 4 of 23"] < trained["head 4 of 23"] / 3
+    for wrote in (trained, reversed_, ten):
+        total = wrote.pop("sum: the difference of logits")
+        assert sum(wrote.values()) == pytest.approx(total, abs=1e-3)
+        assert total > 0
+    plain, twice = found["plain"]
+    assert abs(plain - twice) < 0.5
+    first, second = found["ablated"]["first visits"], found["ablated"]["second visits"]
+    assert first["mlp"] < twice - 2
+    assert second["mlp"] > twice - 0.2
+    assert all(twice - 1.5 < times["attention"] < twice for times in (first, second))
+    for where, side in (("France", -1), ("last token", 1)):
+        for name, moved in (("as trained", 23), ("13-16 twice", 27)):
+            line = [side * value for value in found["patched"][f"{name} / {where}"]]
+            assert min(line[:moved]) > 5
+            assert max(line[moved:]) < -3
+    shared, unshared = found["calls"]
+    assert shared < 0.6 * unshared
+
+
 @pytest.mark.release
 def test_your_own_as_a_plugin(tmp_path):
     """What the fifth notebook says of the command line, with its own classes in a file."""
