@@ -31,7 +31,7 @@ _HELD_OUT = 8
 _RIDGE = 1e-3
 """How strongly least squares are held to changing nothing, beside the mean square of a stream's entries."""
 _RATE = 3e-4
-_MOST_TESTED = 256
+_MOST_TESTED = 128
 """The rows held out that are compared: each has logits over the whole vocabulary."""
 _WINDOWS_AT_ONCE = 8
 
@@ -43,8 +43,8 @@ def fit_tuned_lens(
     text: str | None = None,
     windows: int = 64,
     length: int = 128,
-    steps: int = 30,
-    rows: int = 128,
+    steps: int = 20,
+    rows: int = 64,
     seed: int = 0,
     advance: Callable[[int], None] | None = None,
 ) -> TunedLens:
