@@ -17,15 +17,16 @@ nbformat = pytest.importorskip("nbformat", reason="the extra 'notebooks' is not 
 
 from examples import export, strip  # noqa: E402
 
-SESSION, READING, BIRTH, PAINTERS, OWN = (
+SESSION, READING, BIRTH, PAINTERS, OWN, ROUTE = (
     "1_first_session",
     "2_reading_an_induction_head",
     "3_watching_it_be_born",
     "4_the_painters_questions",
     "5_your_own",
+    "6_interpretability_on_a_route",
 )
 MARKS = {
-    **dict.fromkeys((SESSION, READING, PAINTERS), (pytest.mark.slow, pytest.mark.models)),
+    **dict.fromkeys((SESSION, READING, PAINTERS, ROUTE), (pytest.mark.slow, pytest.mark.models)),
     BIRTH: (pytest.mark.slow,),
     OWN: (pytest.mark.release,),
 }
@@ -71,6 +72,14 @@ FOUND = {
         "perplexity": "{str(name): value for name, value in perplexity.items()}",
     },
     OWN: {"cells": "[run.work.cells, again.work.cells]", "same": "same"},
+    ROUTE: {
+        "final": "{name: [rank for (one, _), rank in final.items() if one == name] for name in routes}",
+        "written": "written.to_dict()",
+        "plain": "[difference(mp.HookSet()), difference(twice)]",
+        "ablated": "ablated.to_dict()",
+        "patched": "{' / '.join(key): line for key, line in patched.items()}",
+        "calls": "[sweep.layer_calls, sweep.layer_calls_unshared]",
+    },
 }
 
 
@@ -272,6 +281,37 @@ def test_your_own():
         "0x2 1 ['Visit(step=0, layer=0)', 'Visit(step=1, layer=0)', 'Visit(step=2, layer=1)']",
     ]
     assert _text(notebook, "compose").strip() == "0-4 6x2 4 7-11"
+
+
+@_marked(ROUTE)
+def test_interpretability_on_a_route():
+    _, found = _ran(ROUTE)
+    final = found["final"]
+    assert all(final[name] == [1, 1, 1, 1] for name in ("as trained", "13-16 reversed", "13-16 twice"))
+    assert min(final["10-19 reversed"]) == final["10-19 reversed"][2] > 1  # Tokyo
+    trained, reversed_, ten = (found["written"][name] for name in ("as trained", "13-16 reversed", "10-19 reversed"))
+    components = [name for name in trained if not name.startswith("sum")]
+    assert max(components, key=lambda name: trained[name]) == "head 4 of 23"
+    for head in ("head 4 of 23", "head 0 of 29", "head 1 of 29"):
+        assert 0 < reversed_[head] / trained[head] < 0.8
+    assert ten["head 4 of 23"] < trained["head 4 of 23"] / 3
+    for wrote in (trained, reversed_, ten):
+        total = wrote.pop("sum: the difference of logits")
+        assert sum(wrote.values()) == pytest.approx(total, abs=1e-3)
+        assert total > 0
+    plain, twice = found["plain"]
+    assert abs(plain - twice) < 0.5
+    first, second = found["ablated"]["first visits"], found["ablated"]["second visits"]
+    assert first["mlp"] < twice - 2
+    assert second["mlp"] > twice - 0.2
+    assert all(twice - 1.5 < times["attention"] < twice for times in (first, second))
+    for where, side in (("France", -1), ("last token", 1)):
+        for name, moved in (("as trained", 23), ("13-16 twice", 27)):
+            line = [side * value for value in found["patched"][f"{name} / {where}"]]
+            assert min(line[:moved]) > 5
+            assert max(line[moved:]) < -3
+    shared, unshared = found["calls"]
+    assert shared < 0.6 * unshared
 
 
 @pytest.mark.release

@@ -70,6 +70,28 @@ class Canvas:
         )
         self.text(x + width / 2, y + height / 2, label)
 
+    def cell(
+        self,
+        x: Length,
+        y: Length,
+        width: Length,
+        height: Length,
+        fill: str,
+        label: str,
+        tooltip: str,
+        ink: str = INK,
+        marked: bool = False,
+    ) -> None:
+        """Draw one cell of a grid, with a tooltip; a marked one has a frame."""
+        edge = f'stroke="{INK}" stroke-width="2"' if marked else 'stroke="#fff" stroke-width="1"'
+        inset = 1.5 if marked else 0.0
+        self._drawn.append(
+            f'<g><title>{safe(tooltip)}</title><rect x="{x + inset:g}" y="{y + inset:g}" width="{width - 2 * inset:g}" '
+            f'height="{height - 2 * inset:g}" fill="{fill}" {edge}/>'
+        )
+        self.text(x + width / 2, y + height / 2, label, 11, ink=ink)
+        self._drawn.append("</g>")
+
     def frame(self, x: Length, y: Length, width: Length, height: Length) -> None:
         """Draw a dashed frame around a group."""
         self._drawn.append(
@@ -104,10 +126,10 @@ class Canvas:
         """Draw an arrowhead that points right."""
         self._drawn.append(f'<path d="M{x:g} {y:g}l-7 -4v8z" fill="{ink}"/>')
 
-    def diagram(self, width: Length, height: Length, alt: str) -> Diagram:
-        """Finish the diagram, on white so that dark pages keep it legible."""
+    def diagram(self, width: Length, height: Length, alt: str, least: Length = 560) -> Diagram:
+        """Finish the diagram, on white so that dark pages keep it legible; below `least` it scrolls, not shrinks."""
         drawn = "".join(self._drawn)
-        style = f"width:100%;min-width:{min(width, 560):g}px;max-width:{width:g}px;height:auto"
+        style = f"width:100%;min-width:{min(width, least):g}px;max-width:{width:g}px;height:auto"
         return Diagram(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
             f'height="{height:g}" role="img" aria-label="{safe(alt)}" font-family="{_FONT}" '

@@ -24,6 +24,7 @@ MODULES = (
     "mechpaint.tasks",
     "mechpaint.tasks.lm_eval.harness_model",
     "mechpaint.circuits",
+    "mechpaint.lenses",
     "mechpaint.toy",
     "mechpaint.toy.probes",
     "mechpaint.analysis",
