@@ -34,7 +34,7 @@ CIRCUITS = (ROOT / "docs" / "how-to" / "circuits.md").read_text()
 PAINTERS = (ROOT / "docs" / "explanation" / "painters.md").read_text()
 TABLES = [
     (*row, n_layers)
-    for page, n_layers in ((README, 30), (PAINTERS, 18))
+    for page, n_layers in ((README, 30), (PAINTERS, 30))
     for row in re.findall(r"\| `([A-Z][^`]*\))` \| `([^`]*)`", page)
 ]
 

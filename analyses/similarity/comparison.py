@@ -35,7 +35,7 @@ def beside(tables: Sequence[tuple[pd.DataFrame, ModelFacts]]) -> list[Section]:
 
 def _figure(models: dict[str, Findings]) -> Figure:
     """Draw all matrices on one colour scale."""
-    columns = min(3, len(models))
+    columns = 2 if len(models) == 4 else min(3, len(models))
     drawing, drawn = panels(len(models), columns, 1.2 + 3.9 * columns, 4.2)
     matrices = [findings.matrix(FULL, SIMILARITY) for findings in models.values()]
     low = min(0.0, *(float(np.nanmin(matrix, initial=0.0)) for matrix in matrices))
@@ -47,7 +47,7 @@ def _figure(models: dict[str, Findings]) -> Figure:
         ax.set_yticks(range(len(states)), states, fontsize=7)
         ax.spines[["bottom", "left"]].set_visible(False)
         ax.set_title(literal(f"{name}, {findings.facts.n_layers} layers"), fontsize=10)
-        draw_borders(ax, findings)
+        draw_borders(ax, findings.spaces)
         if ax is drawn[columns - 1]:
             drawing.colorbar(image, ax=drawn, shrink=0.6, label="cosine similarity")
     caption = (

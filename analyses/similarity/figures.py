@@ -9,6 +9,7 @@ import numpy as np
 from mechpaint.analyses.similarity.findings import Findings
 from mechpaint.analyses.similarity.labels import FULL
 from mechpaint.analyses.similarity.measures import ANGLE, BY_TOKEN, SIMILARITY
+from mechpaint.analyses.similarity.spaces import Spaces
 from mechpaint.display.figures import NARROW, axes, banded, heatmap, legend, panels, style
 from mechpaint.report import Figure
 from mechpaint.statistics.bootstrap import CENTRAL, estimate
@@ -48,9 +49,9 @@ def _matrix(findings: Findings, drawing: object, ax: Axes, label: str, measure: 
     ax.spines[["top", "right", "bottom", "left"]].set_visible(False)
 
 
-def draw_borders(ax: Axes, findings: Findings) -> None:
+def draw_borders(ax: Axes, spaces: Spaces | None) -> None:
     """Draw the borders of the three spaces, if there are any."""
-    for at in () if findings.spaces is None else (findings.spaces.middle[0], findings.spaces.ending[0]):
+    for at in () if spaces is None else (spaces.middle[0], spaces.ending[0]):
         ax.axhline(at - 0.5, color=_BORDER, linewidth=1.2)
         ax.axvline(at - 0.5, color=_BORDER, linewidth=1.2)
 
@@ -76,17 +77,27 @@ def _full_model(findings: Findings) -> list[Figure]:
             "resamples of windows give the same split. "
         )
     caption += f"{_widest(findings, [FULL], (SIMILARITY,))} Paper: §3.1, figure 3."
-    by_token = f"The same token by token, with the same lines. {_widest(findings, [FULL], (BY_TOKEN,))}"
-    return [
-        _of_full_model(findings, ANSWER, "Similarity of the layers", caption, SIMILARITY),
-        _of_full_model(findings, "similarity-by-token", "Similarity of the layers, token by token", by_token, BY_TOKEN),
-    ]
+    return [_of_full_model(findings, ANSWER, "Similarity of the layers", caption, SIMILARITY), _by_token(findings)]
+
+
+def _by_token(findings: Findings) -> Figure:
+    """Draw the same token by token, split anew: in whole windows a single token of large norm can decide the split."""
+    caption = "The mean over tokens of their own cosine similarities, to which each token contributes alike. "
+    if (spaces := findings.spaces_by_token) is not None:
+        stretches = ", ".join(map(findings.stretch, (spaces.beginning, spaces.middle, spaces.ending)))
+        caption += (
+            f"Lines: the split of these similarities: {stretches}; {spaces.explained:.0%} of the variance is between "
+            f"blocks, and {spaces.sure:.0%} of the resamples of windows give the same split. "
+        )
+    caption += _widest(findings, [FULL], (BY_TOKEN,))
+    title = "Similarity of the layers, token by token"
+    return _of_full_model(findings, "similarity-by-token", title, caption, BY_TOKEN)
 
 
 def _of_full_model(findings: Findings, name: str, title: str, caption: str, measure: str) -> Figure:
     drawing, (ax,) = axes(NARROW, height=4.2)
     _matrix(findings, drawing, ax, FULL, measure)
-    draw_borders(ax, findings)
+    draw_borders(ax, findings.spaces_by_token if measure == BY_TOKEN else findings.spaces)
     return Figure(name, title, caption, "Heatmap of cosine similarity, layers by layers.", drawing)
 
 

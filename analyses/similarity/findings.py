@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpaint.analyses.similarity.labels import FULL, REPEAT, SKIP
-from mechpaint.analyses.similarity.measures import SIMILARITY, VARIANCE
+from mechpaint.analyses.similarity.measures import BY_TOKEN, SIMILARITY, VARIANCE
 from mechpaint.analyses.similarity.spaces import FEWEST_STATES, Spaces, spaces
 from mechpaint.statistics.bootstrap import RESAMPLES, combine
 
@@ -26,7 +26,8 @@ class Findings:
     """The records of one run, the full model first among its `labels`.
 
     All hook sets, measures and pairs of states share the resamples of windows, so that differences are paired.
-    `rerouted` means that the user's own hook sets follow each label. `spaces` is None with too few states, or with NaN.
+    `rerouted` means that the user's own hook sets follow each label. `spaces`, of whole windows, and `spaces_by_token`
+    are None with too few states, or with NaN.
     """
 
     def __init__(self, table: pd.DataFrame, facts: ModelFacts) -> None:
@@ -39,10 +40,7 @@ class Findings:
         )
         self._weights = np.concatenate([np.ones((1, self.windows)), counts]) / self.windows
         self._each = {key: self._by_window(rows) for key, rows in table.groupby(["label", "measure"], sort=False)}
-        full = self.matrix(FULL, SIMILARITY)
-        self.spaces: Spaces | None = None
-        if len(full) >= FEWEST_STATES and np.isfinite(full).all():
-            self.spaces = spaces(self.matrices(FULL, SIMILARITY))
+        self.spaces, self.spaces_by_token = self._spaces(SIMILARITY), self._spaces(BY_TOKEN)
 
     def _by_window(self, rows: pd.DataFrame) -> Float[np.ndarray, "window state state"]:
         window, first, second = (rows[name].to_numpy() for name in ("window", "first", "second"))
@@ -50,6 +48,12 @@ class Findings:
         matrices = np.full((self.windows, states, states), np.nan)
         matrices[window, first, second] = matrices[window, second, first] = rows["value"].to_numpy()
         return matrices
+
+    def _spaces(self, measure: str) -> Spaces | None:
+        full = self.matrix(FULL, measure)
+        if len(full) < FEWEST_STATES or not np.isfinite(full).all():
+            return None
+        return spaces(self.matrices(FULL, measure))
 
     def matrix(self, label: str, measure: str) -> Float[np.ndarray, "state state"]:
         """The mean of a measure over windows, for all pairs of states."""

@@ -300,6 +300,17 @@ def test_figure_15_s_claims():
     )
 
 
+def test_token_by_token_states_are_split_by_themselves():
+    analysis, table, facts = made(blocks((2, 11), 13))
+    other = made(blocks((5, 8), 13))[1]
+    mixed = pd.concat([table[table["measure"] != BY_TOKEN], other[other["measure"] == BY_TOKEN]])
+    drawn = {section.name: section for section in report(analysis, mixed, facts).sections}
+    assert "the embedding to layer 3, layers 4 to 6, layers 7 to 11; 100%" in drawn["similarity-by-token"].caption
+    for name, borders in (("figure-3", {1.5, 10.5}), ("similarity-by-token", {4.5, 7.5})):
+        (ax, *_) = drawn[name].drawing.axes
+        assert {y for line in ax.lines for y in line.get_ydata() if line.get_xdata() == [0, 1]} == borders
+
+
 def test_a_middle_of_one_layer_says_nothing_of_repeating(speaking, text):
     plan = ModelPlan.of(Similarity(text=text, windows=2), RoutedModel(speaking, "tiny"))
     assert str(plan.facts.routes["middle repeat, N = 2"]) == "0-5"

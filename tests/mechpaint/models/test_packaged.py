@@ -27,7 +27,7 @@ def _sha256(content):
 
 
 CONTENT = b"the weights"
-WHEEL = Wheel("weighty-weights==1.0", "weighty_weights", 2000, {"inside/weights.bin": _sha256(CONTENT)})
+WHEEL = Wheel("weighty-model==1.0", "weighty_weights", 2000, {"inside/weights.bin": _sha256(CONTENT)})
 
 
 def _convert(files, target):
@@ -59,12 +59,12 @@ def _install(site, content, name="inside/weights.bin"):
 
 def _publish(site, content):
     """Its wheel, which asks for a package that there is none of."""
-    with zipfile.ZipFile(site / "index" / "weighty_weights-1.0-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(site / "index" / "weighty_model-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("weighty_weights/__init__.py", "raise ImportError('this needs a compiler')")
         wheel.writestr("weighty_weights/inside/weights.bin", content)
-        about = "weighty_weights-1.0.dist-info"
+        about = "weighty_model-1.0.dist-info"
         wheel.writestr(
-            f"{about}/METADATA", "Metadata-Version: 2.1\nName: weighty-weights\nVersion: 1.0\nRequires-Dist: no-such\n"
+            f"{about}/METADATA", "Metadata-Version: 2.1\nName: weighty-model\nVersion: 1.0\nRequires-Dist: no-such\n"
         )
         wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: a\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{about}/RECORD", "")
@@ -91,7 +91,7 @@ def test_a_package_is_fetched_once_and_nothing_is_installed(site):
     assert (folder / "model").read_bytes() == CONTENT
     assert _left(site) == [f"cache/{folder.name}", f"cache/{folder.name}/model"]
     assert {path.name for path in site.iterdir()} == before | {"cache"}
-    (site / "index" / "weighty_weights-1.0-py3-none-any.whl").unlink()
+    (site / "index" / "weighty_model-1.0-py3-none-any.whl").unlink()
     assert models.get("weighty") == PRESETS["weighty"].folder() == folder
 
 
@@ -121,7 +121,7 @@ def test_what_is_not_here_is_said_with_the_command_that_gets_it(site):
     [
         (b"other", None, r"damaged or of another version: expected SHA-256 f38329d2.*uninstall"),
         (None, b"other", r"damaged or of another version"),
-        (None, None, r"pip cannot fetch weighty-weights==1.0: .*No matching distribution"),
+        (None, None, r"pip cannot fetch weighty-model==1.0: .*No matching distribution"),
     ],
 )
 def test_what_is_damaged_or_not_to_be_had_is_said_and_leaves_nothing(site, installed, published, words):
@@ -159,7 +159,7 @@ def test_a_conversion_that_fails_leaves_nothing(site):
 
 def test_without_pip_another_way_is_told(site, monkeypatch):
     monkeypatch.setattr(fetch, "PathFinder", SimpleNamespace(find_spec=lambda name: None))
-    with pytest.raises(mp.WeightsError, match=r"no pip.*uv pip install --no-deps weighty-weights==1\.0"):
+    with pytest.raises(mp.WeightsError, match=r"no pip.*uv pip install --no-deps weighty-model==1\.0"):
         models.get("weighty")
 
 
