@@ -1,5 +1,6 @@
 from .engine.attach import Session as Session
 from .engine.attach import attach as attach
+from .engine.losses import losses as losses
 from .engine.sweep import Sweep as Sweep
 from .engine.sweep import sweep as sweep
 from .errors import CannotExport as CannotExport
