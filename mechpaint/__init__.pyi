@@ -25,6 +25,7 @@ from .routes.hookset import HookSet as HookSet
 from .routes.readings import Hook as Hook
 from .routes.readings import Reading as Reading
 from .routes.route import Route as Route
+from .routes.stages import EditedRoute as EditedRoute
 from .routes.steps import Step as Step
 from .routes.steps import Visit as Visit
 from .routes.visit_cache import VisitCache as VisitCache
