@@ -81,9 +81,8 @@ def direct_logit_attribution(
         The contributions, which draw themselves.
 
     Raises:
-        InputError: Tokens or a position that do not exist; a model whose logits are not the unembedding of a normed
-            sum of these components (it caps or scales them, or its layers add something else), or an intervention that
-            adds something that no component wrote.
+        InputError: Tokens or a position that do not exist; logits that are not the unembedding of a normed sum of these
+            components, or an intervention that adds something that no component wrote.
         HookSetError: As for `attach`.
         LoadError: A model without a language-modelling head.
     """
@@ -107,9 +106,8 @@ def direct_logit_attribution(
         for part, visit, head, vector in parts
     ]
     texts = [*token_texts(model, torch.tensor(pair)), None][:2]
-    found = Attribution(
-        session.route, cast(str, texts[0]), texts[1], place, (*contributions, readout.bias), readout.logit
-    )
+    every = (*contributions, readout.bias)
+    found = Attribution(session.route, cast(str, texts[0]), texts[1], place, every, readout.logit)
     _check_sum(found, session.stream[-1].dtype)
     return found
 

@@ -53,14 +53,13 @@ def fit_tuned_lens(
     First by least squares from a stage's stream to the last one (as Din et al. 2023, arXiv 2303.09435), each position
     weighed so that all last streams have the same length, held slightly to changing nothing. Then by `steps` steps of
     Adam on the divergence of Belrose et al. 2023, KL(last ‖ stage). The model stays as it is. A stage for which the fit
-    is no better than the logit lens on the windows held out, one in eight, keeps the logit lens.
+    is no better than the logit lens on windows held out, one in eight, keeps it.
 
     Args:
         model: A bridge with a language-modelling head.
         hook_set: A hook set or route, or the text of either; the lens is for this route. None for the model's own.
         text: What the windows are of, a source as for the task `text`; None for the text that comes with Python.
-        windows: How many windows, 8 or more. All together should have several times as many tokens as the model has
-            dimensions.
+        windows: How many, 8 or more; together with several times as many tokens as the model has dimensions.
         length: Their length in tokens.
         steps: Steps of Adam for every stage; 0 for least squares alone.
         rows: Positions that each step looks at.
@@ -72,7 +71,6 @@ def fit_tuned_lens(
 
     Raises:
         InputError: Numbers that are too small, or a text with too few windows.
-        HookSetError: As for `attach`.
         LoadError: A model without a language-modelling head or tokenizer.
     """
     if windows < _HELD_OUT or length < 2 or steps < 0 or rows < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -58,8 +58,8 @@ def activation_patching(
         corrupted: As many, of the same length.
         metric: From the logits at the last position, `[batch, vocab]`, to a number; see `logit_difference`.
         hook_set: What both runs go under: a route, or hook sets that reroute and change activations.
-        over: `"position"`: the activation at each visit and position; `"head"`: what each head of each visit
-            has gathered, at all positions; `"head and position"`; `"visit"`: at all positions.
+        over: `"position"`: at each visit and position; `"head"`: what each head has gathered, at all positions;
+            `"head and position"`; `"visit"`: at all positions.
         point: The hook point inside blocks: by default `"hook_in"`, the residual stream that a layer reads, or for
             heads `"attn.hook_z"`.
         visits: Which visits; None for all on the route.
@@ -70,9 +70,8 @@ def activation_patching(
         The metric for each place.
 
     Raises:
-        InputError: Prompts of different length, or `over` is not known.
-        HookSetError: A hook set that reads or hooks, visits or positions that do not exist, or a hook point whose
-            changes would be lost.
+        InputError: Prompts of different length, positions that do not exist, or `over` is not known.
+        HookSetError: A hook set that reads or hooks, visits that do not exist, or a hook point without effect.
         CannotReroute: This model's layers cannot be rerouted.
     """
     if over not in get_args(Over):
@@ -86,21 +85,18 @@ def activation_patching(
     chosen = Visits.read(visits).of(route)
     places = _positions(positions, pair.clean.shape[1])
     heads = range(int(model.cfg.n_heads)) if by_head else None
-    patches = _Patches(base, cast(VisitCache, source), where, places, over)
+    patches = _Patches(base, source, where, places, over)
     each = [patch for visit in chosen for patch in patches.at(visit, heads)]
     values = _swept(model, pair.corrupted, each, metric, advance)
-    texts = token_texts(model, pair.corrupted[0])
-    names, labels = ["visit"], list[tuple[str, ...]]()
+    labels: dict[str, tuple[str, ...]] = {}
     if heads is not None:
-        names.append("head")
-        labels.append(tuple(map(str, heads)))
+        labels["head"] = tuple(map(str, heads))
     if "position" in over:
-        names.append("position")
-        labels.append(tuple(f"{p} {texts[p]}" for p in places))
-    shape = [len(chosen), *map(len, labels)]
-    return Patched(
-        values.reshape(shape), route, chosen, tuple(names), tuple(labels), cleanly, broken, f"{where} patched by {over}"
-    )
+        texts = token_texts(model, pair.corrupted[0])
+        labels["position"] = tuple(f"{p} {texts[p]}" for p in places)
+    values = values.reshape(len(chosen), *map(len, labels.values()))
+    axes, named = ("visit", *labels), tuple(labels.values())
+    return Patched(values, route, chosen, axes, named, cleanly, broken, f"{where} patched by {over}")
 
 
 class _Patches:

@@ -44,7 +44,7 @@ def attribution_patching(
     """Estimate activation patching: clean less corrupted activation, times the gradient of the corrupted run.
 
     Nanda 2023, "Attribution Patching"; Syed et al. 2023, arXiv 2310.10348. Exact where the metric is linear in the
-    activation, and can be far off elsewhere, above all for the residual stream of early layers.
+    activation; it can be far off elsewhere, above all for the residual stream of early layers.
 
     Args:
         model: The bridge.
@@ -72,13 +72,8 @@ def attribution_patching(
     activations, gradients, broken = gradients_at(model, pair.corrupted, metric, base, [where])
     route = base.route(len(model.blocks))
     chosen = Visits.read(visits).of(route)
-    if source is None:
-        raise RuntimeError("the clean run kept nothing")
-    each = [
-        ((source[where, visit] - activations[where, visit]) * gradients[where, visit]).sum((0, -1)).cpu()
-        for visit in chosen
-    ]
-    effects = torch.stack(each)  # [visit, position] or [visit, position, head]
+    each = [(source[where, v] - activations[where, v]) * gradients[where, v] for v in chosen]
+    effects = torch.stack([one.sum((0, -1)).cpu() for one in each])  # [visit, position] or [visit, position, head]
     names, labels = ["visit"], list[tuple[str, ...]]()
     if over.startswith("head"):
         effects = effects.transpose(1, 2)

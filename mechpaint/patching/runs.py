@@ -60,9 +60,9 @@ def patchable(hook_set: Routing) -> HookSet:
 @torch.no_grad()
 def clean_run(
     model: TransformerBridge, tokens: Tensor, metric: Metric, hook_set: HookSet, points: Sequence[str]
-) -> tuple[VisitCache | None, float]:
+) -> tuple[VisitCache, float]:
     """What a prompt's run had at some hook points, and its metric."""
     reads = sum((Read(point) for point in points), HookSet())
     with attach(model, hook_set + reads) as session:
         value = float(metric(model(tokens)[:, -1]))
-    return (session.cache if points else None), value
+    return session.cache if points else VisitCache(session.route, {}), value

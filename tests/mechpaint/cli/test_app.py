@@ -237,7 +237,12 @@ def test_completion_can_be_installed(mechpaint, monkeypatch):
 
 def test_list_shows_how_names_are_written(mechpaint):
     shown = mechpaint("list").stdout
-    for written in ("skip(first, last)", "read_attention(layers=None)", "text[:SOURCE[#COLUMN]]", "lm_eval:TASK"):
+    for written in (
+        "skip(first, last)",
+        "read_attention(layers=None, visits=None)",
+        "text[:SOURCE[#COLUMN]]",
+        "lm_eval:TASK",
+    ):
         assert written in shown
 
 

@@ -37,8 +37,10 @@ def test_a_configuration_alone_is_planned_with_the_counts_of_the_loaded_model(pl
     shaped = json.loads(plan("plan", *SMALL, "--model", folder, *items, "--json").stdout)
     there = json.loads(plan("plan", *SMALL, "--model", folder, *items, "--on", "h100", "--json").stdout)
     timed = {"minutes", "hours", "hours with them", "where"}
-    for name in shaped.keys() - timed:
+    rows = {"floating-point operations", "activations, GB", "memory, GB"}  # without weights nothing tells that rows can
+    for name in shaped.keys() - timed - rows:  # share their beginnings, so all of them are counted
         assert shaped[name] == loaded[name], name
+    assert shaped["floating-point operations"] >= loaded["floating-point operations"]
     for name in shaped.keys() - timed - {"activations, GB", "memory, GB"}:  # more visits share a call there
         assert shaped[name] == there[name], name
     assert (shaped["where"], there["where"]) == ("here", "1 x h100, float32")

@@ -61,9 +61,9 @@ def test_a_hook_set():
     for shown in (_terminal(hook_set, 200), _notebook(hook_set)):
         assert "average(4, 13)" in shown
         assert "Let layers `first` to `last` read the same residual stream" in shown
-        assert "attn.hook_pattern of layer 5" in shown
+        assert "attn.hook_pattern at visits 5" in shown
     assert "changes and reads nothing" in _terminal(HookSet())
-    assert "every layer" in _terminal(ReadAttention())
+    assert "every visit" in _terminal(ReadAttention())
 
 
 def test_a_hook_set_without_a_docstring():

@@ -145,9 +145,9 @@ class _One(Gaze):
     ("hook_set", "routed_model", "error", "words"),
     [
         (Skip(0, 9), {}, RouteError, "layers 0 to 5"),
-        (Skip(1, 1) + ReadAttention([1]), {}, HookSetError, "layer 1, which never runs"),
+        (Skip(1, 1) + ReadAttention([1]), {}, HookSetError, "layer 1 never runs"),
         (ReadAttention([7]), {}, RouteError, "layers 0 to 5"),
-        (ReadAttention([1]), {"hooks": Skip(1, 1)}, HookSetError, "layer 1, which never runs"),
+        (ReadAttention([1]), {"hooks": Skip(1, 1)}, HookSetError, "layer 1 never runs"),
         (HookSet(), {"hooks": ReadAttention()}, HookSetError, "also reads or hooks"),
         (HookSet(), {"hooks": Hooks([("hook_embed", print)])}, HookSetError, "also reads or hooks"),
     ],
