@@ -48,8 +48,7 @@ def activation_patching(
 ) -> Patched:
     """Run the corrupted prompt with one activation of the clean one at a time.
 
-    Causal tracing (Vig et al. 2020, arXiv 2004.12265; Meng et al. 2022, arXiv 2202.05262), on any route. It is what
-    TransformerLens's `get_act_patch_resid_pre` and `get_act_patch_attn_head_out_all_pos` compute, in one sweep:
+    Causal tracing (Vig et al. 2020, arXiv 2004.12265; Meng et al. 2022, arXiv 2202.05262), on any route. In one sweep:
     layers before a patch run once for all, and patches of a layer are rows of one call.
 
     Args:
@@ -64,7 +63,7 @@ def activation_patching(
             heads `"attn.hook_z"`.
         visits: Which visits; None for all on the route.
         positions: Which positions to patch; negative ones count from the last; None for all.
-        advance: Called with how many layer calls were made since the last time; None for a progress bar.
+        advance: Called with how many more layer calls were made; None for a progress bar.
 
     Returns:
         The metric for each place.
@@ -77,26 +76,23 @@ def activation_patching(
     if over not in get_args(Over):
         raise InputError(f"expected over one of {', '.join(map(repr, get_args(Over)))}, got {short(over)}")
     pair, base = Pair.of(model, clean, corrupted), patchable(hook_set)
-    by_head = over.startswith("head")
-    where = BY_HEAD if by_head else point or STREAM
+    heads = range(int(model.cfg.n_heads)) if over.startswith("head") else None
+    where = point or STREAM if heads is None else BY_HEAD
     source, cleanly = clean_run(model, pair.clean, metric, base, [where])
     _, broken = clean_run(model, pair.corrupted, metric, base, [])
     route = base.route(len(model.blocks))
     chosen = Visits.read(visits).of(route)
     places = _positions(positions, pair.clean.shape[1])
-    heads = range(int(model.cfg.n_heads)) if by_head else None
     patches = _Patches(base, source, where, places, over)
     each = [patch for visit in chosen for patch in patches.at(visit, heads)]
     values = _swept(model, pair.corrupted, each, metric, advance)
-    labels: dict[str, tuple[str, ...]] = {}
-    if heads is not None:
-        labels["head"] = tuple(map(str, heads))
+    labels: dict[str, tuple[str, ...]] = {"head": tuple(map(str, heads))} if heads is not None else {}
     if "position" in over:
         texts = token_texts(model, pair.corrupted[0])
         labels["position"] = tuple(f"{p} {texts[p]}" for p in places)
     values = values.reshape(len(chosen), *map(len, labels.values()))
-    axes, named = ("visit", *labels), tuple(labels.values())
-    return Patched(values, route, chosen, axes, named, cleanly, broken, f"{where} patched by {over}")
+    what, names = f"{where} patched by {over}", tuple(labels.values())
+    return Patched(values, route, chosen, ("visit", *labels), names, cleanly, broken, what)
 
 
 class _Patches:
