@@ -24,6 +24,7 @@ from mechpaint.models.bridges import stored_tokenizer
 from mechpaint.models.checkpoint import Checkpoint
 from mechpaint.models.comparison import relative_difference
 from mechpaint.models.mergekit import passthrough
+from mechpaint.models.rearranged import single_layers
 from mechpaint.routes.route import Route
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ LONGEST_WINDOW = 1024
 
 _BEYOND = 64
 _COMPARED = 32
+
+
+_NO_GROUPS = (
+    "A checkpoint is a list of layers that "
+    "run one after another, and none of them can run several and merge what they give: export a route without "
+    "groups, or run this one with mechpaint.attach"
+)
+"""Why a route with groups is refused."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def export(
     if not as_hook_set(what).only_reroutes():
         raise CannotExport(f"a checkpoint is a route and has no hooks; expected hook sets that reroute, got {what}")
     route = as_route(what, RouteRunner(model).n_layers)
-    order = _order(route)
+    order = single_layers(route, CannotExport, _NO_GROUPS)
     if any(weight.is_meta for weight in model.original_model.parameters()):
         raise CannotExport(
             "some weights of this model are on disk or offloaded, and a checkpoint needs them in memory: load it "
@@ -127,19 +136,6 @@ def free_folder(out: str | Path) -> Path:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise CannotExport(f"there is something at {out} already; expected a new or an empty folder: choose another")
     return folder
-
-
-def _order(route: Route) -> tuple[int, ...]:
-    """A route's layers one after another."""
-    group = next((step for step in route.steps if len(step.layers) > 1), None)
-    if group is not None:
-        done = "averaged" if group.merge == "mean" else "added"
-        raise CannotExport(
-            f"the outputs of the group {group} on the route {route} are {done}. A checkpoint is a list of layers that "
-            "run one after another, and none of them can run several and merge what they give: export a route without "
-            "groups, or run this one with mechpaint.attach"
-        )
-    return tuple(step.layers[0] for step in route.steps)
 
 
 def _check(model: TransformerBridge, route: Route, checkpoint: Checkpoint, folder: Path) -> tuple[int, float]:

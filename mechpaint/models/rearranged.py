@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from mechpaint.errors import InputError, first_line
+from mechpaint.routes.route import Route
 
 _BY_LAYER = (
     "layer_types",
@@ -127,3 +128,12 @@ def _traits(layer: nn.Module) -> dict[str, str]:
         plain = {key: value for key, value in settings.items() if isinstance(value, (int, float, str, type(None)))}
         traits |= {f"{name}.{key}".lstrip("."): repr(value) for key, value in plain.items()}
     return traits
+
+
+def single_layers(route: Route, refused: type[Exception], why: str) -> tuple[int, ...]:
+    """A route's layers one after another; a group is refused, with why it cannot be in such a list."""
+    group = next((step for step in route.steps if len(step.layers) > 1), None)
+    if group is not None:
+        done = "averaged" if group.merge == "mean" else "added"
+        raise refused(f"the outputs of the group {group} on the route {route} are {done}. {why}")
+    return tuple(step.layers[0] for step in route.steps)

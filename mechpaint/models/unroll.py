@@ -25,7 +25,7 @@ from mechpaint.engine.unhooked_layers import has_foreign_hooks
 from mechpaint.errors import CannotUnroll, first_line
 from mechpaint.models.comparison import relative_difference, tolerance
 from mechpaint.models.meta_device import bridge_of_zeros
-from mechpaint.models.rearranged import without_weights
+from mechpaint.models.rearranged import single_layers, without_weights
 from mechpaint.routes.route import Route
 
 _TOKENS = 32
@@ -42,6 +42,14 @@ _SETTINGS = (
 """What a bridge's configuration says of its tokenizer and of its weights."""
 _SWITCHES = ("use_attn_result", "use_attn_in", "use_hook_mlp_in", "use_split_qkv_input")
 """Hook points that TransformerLens computes if asked to, by `set_…`."""
+
+
+_NO_GROUPS = (
+    "The blocks of an unrolled model run "
+    "one after another, and none of them can run several and merge what they give: run this route with "
+    "mechpaint.attach, which reads and intervenes by visit"
+)
+"""Why a route with groups is refused."""
 
 
 class UnrolledBridge(TransformerBridge):
@@ -100,7 +108,7 @@ def unroll(model: TransformerBridge, route: Routing) -> UnrolledBridge:
         )
     runner = RouteRunner(model)
     taken = hook_set.route(runner.n_layers)
-    order = _order(taken)
+    order = single_layers(taken, CannotUnroll, _NO_GROUPS)
     original = _hugging_face(model)
     module, _ = without_weights(original, layer_path(model), order, "an unrolled model", CannotUnroll)
     made = bridge_of_zeros(cast(Any, module).to(original.dtype), None, str(model.cfg.model_name))
@@ -112,19 +120,6 @@ def unroll(model: TransformerBridge, route: Routing) -> UnrolledBridge:
     _check(runner, unrolled)
     remember(unrolled)
     return unrolled
-
-
-def _order(route: Route) -> tuple[int, ...]:
-    """A route's layers one after another."""
-    group = next((step for step in route.steps if len(step.layers) > 1), None)
-    if group is not None:
-        done = "averaged" if group.merge == "mean" else "added"
-        raise CannotUnroll(
-            f"the outputs of the group {group} on the route {route} are {done}. The blocks of an unrolled model run "
-            "one after another, and none of them can run several and merge what they give: run this route with "
-            "mechpaint.attach, which reads and intervenes by visit"
-        )
-    return tuple(step.layers[0] for step in route.steps)
 
 
 def _hugging_face(model: TransformerBridge) -> PreTrainedModel:

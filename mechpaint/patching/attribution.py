@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from mechpaint.engine.attach import attach
 from mechpaint.errors import InputError
 from mechpaint.hooks import Hooks
 from mechpaint.models.token_text import token_texts
-from mechpaint.patching.activation import STREAM
+from mechpaint.patching.activation import STREAM, Over
 from mechpaint.patching.metrics import Metric
 from mechpaint.patching.patched import Patched
 from mechpaint.patching.runs import Pair, clean_run, patchable
@@ -26,8 +26,6 @@ from mechpaint.routes.visits import Selection, Visits
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-Over: TypeAlias = Literal["visit", "position", "head", "head and position"]
 
 
 def attribution_patching(
